@@ -1,0 +1,59 @@
+/**
+ * `npm test`: every layer in order, each with its time; the first failing layer ends the run with its exit code.
+ * PLAYHEAD_TEST=core leaves out what needs services from outside (a package registry) and says so.
+ */
+import { spawnSync } from 'node:child_process'
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+
+interface Layer {
+  readonly name: string
+  readonly budgetMinutes: number
+  readonly command: readonly string[]
+}
+
+const root = join(import.meta.dirname, '..')
+const core = process.env['PLAYHEAD_TEST'] === 'core'
+/** Tests that reach services outside this repository. */
+const services = ['test/e2e/package.test.ts']
+/** Folders of tests with a layer of their own. */
+const ownLayer = ['e2e', 'golden']
+
+function testFiles(folder: string): string[] {
+  return readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.test.ts'))
+    .map((name) => join(folder, name))
+    .toSorted()
+}
+
+function nodeTest(files: readonly string[], concurrency: number): string[] {
+  const flags = ['--conditions=playhead-source', '--test', '--test-reporter=spec', `--test-concurrency=${concurrency}`]
+  return [process.execPath, ...flags, ...files]
+}
+
+const unit = testFiles('test').filter((file) => !ownLayer.includes(file.split('/')[1] ?? ''))
+const e2e = testFiles('test/e2e').filter((file) => !services.includes(file))
+const layers: Layer[] = [
+  { name: 'check', budgetMinutes: 1, command: ['npm', 'run', '--silent', 'check'] },
+  { name: 'unit', budgetMinutes: 5, command: nodeTest(unit, 2) },
+  { name: 'end to end', budgetMinutes: 8, command: nodeTest(e2e, 1) },
+]
+if (!core) layers.push({ name: 'services', budgetMinutes: 6, command: nodeTest(services, 1) })
+
+const wanted = process.argv.slice(2)
+const times: string[] = []
+for (const layer of layers) {
+  if (wanted.length > 0 && !wanted.includes(layer.name)) continue
+  console.log(`\n=== ${layer.name} (budget ${layer.budgetMinutes} min) ===`)
+  const startedMs = Date.now()
+  const [command = '', ...args] = layer.command
+  const { status, signal } = spawnSync(command, args, { cwd: root, stdio: 'inherit' })
+  const seconds = ((Date.now() - startedMs) / 1000).toFixed(1)
+  times.push(`${layer.name} ${seconds} s`)
+  if (status !== 0) {
+    console.error(`\nlayer "${layer.name}" failed after ${seconds} s (${signal ?? `exit code ${status}`})`)
+    process.exit(status ?? 1)
+  }
+}
+console.log(`\nall layers passed: ${times.join(', ')}`)
+if (core) console.log(`left out (PLAYHEAD_TEST=core): ${services.join(', ')}`)
