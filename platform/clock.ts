@@ -1,0 +1,44 @@
+/**
+ * Clock: the seam to time. Wall time is for timestamps only; waits and measurements use the monotonic clock.
+ * Neighbours: systemClock below is the real one; the simulator has a virtual one.
+ */
+export interface Timer {
+  cancel(): void
+}
+
+export interface Clock {
+  /** Wall time in ms since the epoch. May jump. */
+  now(): number
+  /** Monotonic time in ms, from an arbitrary origin. */
+  monotonicMs(): number
+  /** Calls back once after `delayMs`. A running timer keeps the process alive: its owner cancels it when it ends. */
+  after(delayMs: number, callback: () => void): Timer
+  /** Resolves in a later turn of the event loop, so that sockets and files get their turn in long work. */
+  yield(): Promise<void>
+}
+
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  monotonicMs: () => performance.now(),
+  after(delayMs, callback) {
+    const timer = setTimeout(callback, delayMs)
+    return { cancel: () => clearTimeout(timer) }
+  },
+  yield: () => new Promise((resolve) => setImmediate(resolve)),
+}
+
+/** Resolves after `delayMs`, or rejects with the signal's reason as soon as it aborts. Keeps nothing behind. */
+export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) return reject(signal.reason)
+    const onAbort = () => {
+      timer.cancel()
+      reject(signal?.reason)
+    }
+    const timer = clock.after(delayMs, () => {
+      signal?.removeEventListener('abort', onAbort)
+      resolve()
+    })
+    signal?.addEventListener('abort', onAbort, { once: true })
+  })
+}

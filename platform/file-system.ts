@@ -1,0 +1,38 @@
+/**
+ * FileSystem: the seam to files. Everything under storage reaches disks only through it, so that a simulated disk
+ * can lose, tear and refuse. Errors keep Node's `code` (ENOENT, ENOSPC, EIO, EACCES …).
+ * Neighbours: node-file-system.ts implements it; a simulated one lives with the tests.
+ */
+export interface File {
+  readonly path: string
+  /** Reads into the whole of `target` from byte `position` of the file; answers the bytes read, fewer only at the end of the file. */
+  read(target: Buffer, position: number): Promise<number>
+  /** Writes all bytes of `parts`, one after the other, from byte `position` on; a short write is continued, never reported as done. */
+  write(parts: readonly Buffer[], position: number): Promise<void>
+  /** fdatasync: resolves when everything written before the call is durable. A rejection is fatal for its owner: never retry. */
+  sync(): Promise<void>
+  /**
+   * Makes the bytes [from, to) exist as written zeros and makes the new size durable, so that later writes into them change no metadata.
+   * Only for a range at or past the present end of the file. Rejects with ENOSPC before the caller has promised anything.
+   */
+  allocate(from: number, to: number): Promise<void>
+  truncate(sizeBytes: number): Promise<void>
+  sizeBytes(): Promise<number>
+  close(): Promise<void>
+}
+
+export interface FileSystem {
+  /** `read`: must exist. `write`: must exist, read and write. `create`: must not exist, read and write. */
+  open(path: string, mode: 'read' | 'write' | 'create'): Promise<File>
+  /** Names (not paths) in a directory, sorted. ENOENT when it does not exist. */
+  list(directory: string): Promise<string[]>
+  exists(path: string): Promise<boolean>
+  /** Creates the directory and its parents where missing, and makes each new name durable. */
+  makeDirectory(path: string): Promise<void>
+  rename(from: string, to: string): Promise<void>
+  remove(path: string): Promise<void>
+  /** Removes a directory and all that is in it; nothing happens when it is not there. */
+  removeDirectory(path: string): Promise<void>
+  /** fsync of the directory itself: names created, renamed and removed in it before the call are durable. */
+  syncDirectory(path: string): Promise<void>
+}

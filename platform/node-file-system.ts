@@ -1,0 +1,202 @@
+/**
+ * nodeFileSystem: FileSystem over node:fs, callbacks and file descriptors only (the promise API costs more per hop).
+ * Invariant: a write resolves only when every byte has been taken by the kernel, `sync` is one fdatasync, and errors keep Node's `code`.
+ * Neighbours: file-system.ts declares the seam; storage calls it.
+ */
+import fs from 'node:fs'
+import path from 'node:path'
+import type { File, FileSystem } from './file-system.ts'
+
+/** Zeros are written in parts of this size, each synced for itself, so that an append's own sync never waits for a whole step. */
+const allocationPartBytes = 4 * 1024 * 1024
+let zeros: Buffer | undefined
+
+const openFlags = { read: 'r', write: 'r+', create: 'wx+' } as const
+
+class NodeFile implements File {
+  readonly path: string
+  #descriptor: number | undefined
+
+  constructor(filePath: string, descriptor: number) {
+    this.path = filePath
+    this.#descriptor = descriptor
+  }
+
+  get #fd(): number {
+    if (this.#descriptor === undefined) throw new Error(`${this.path} is closed`)
+    return this.#descriptor
+  }
+
+  async read(target: Buffer, position: number): Promise<number> {
+    let done = 0
+    while (done < target.length) {
+      const count = await readSome(this.#fd, target, done, position + done)
+      if (count === 0) break
+      done += count
+    }
+    return done
+  }
+
+  async write(parts: readonly Buffer[], position: number): Promise<void> {
+    let rest = parts
+    let at = position
+    let restBytes = totalBytes(parts)
+    while (restBytes > 0) {
+      const count = await writeSome(this.#fd, rest, at)
+      if (count === 0) throw new Error(`${this.path}: the kernel took none of ${restBytes} bytes`)
+      at += count
+      restBytes -= count
+      if (restBytes > 0) rest = dropBytes(rest, count)
+    }
+  }
+
+  sync(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      fs.fdatasync(this.#fd, (error) => (error ? reject(error) : resolve()))
+    })
+  }
+
+  async allocate(from: number, to: number): Promise<void> {
+    zeros ??= Buffer.alloc(allocationPartBytes)
+    const sizeBefore = await this.sizeBytes()
+    try {
+      for (let at = from; at < to; at += allocationPartBytes) {
+        await this.write([zeros.subarray(0, Math.min(allocationPartBytes, to - at))], at)
+        await this.sync()
+      }
+    } catch (error) {
+      // What was got so far goes back: it would only take the last free space from others.
+      await this.truncate(sizeBefore).catch(() => undefined)
+      throw error
+    }
+  }
+
+  truncate(sizeBytes: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      fs.ftruncate(this.#fd, sizeBytes, (error) => (error ? reject(error) : resolve()))
+    })
+  }
+
+  sizeBytes(): Promise<number> {
+    return new Promise((resolve, reject) => {
+      fs.fstat(this.#fd, (error, stats) => (error ? reject(error) : resolve(stats.size)))
+    })
+  }
+
+  close(): Promise<void> {
+    const descriptor = this.#descriptor
+    if (descriptor === undefined) return Promise.resolve()
+    this.#descriptor = undefined
+    return new Promise((resolve, reject) => {
+      fs.close(descriptor, (error) => (error ? reject(error) : resolve()))
+    })
+  }
+}
+
+export const nodeFileSystem: FileSystem = {
+  open(filePath, mode) {
+    return new Promise((resolve, reject) => {
+      fs.open(filePath, openFlags[mode], (error, descriptor) =>
+        error ? reject(error) : resolve(new NodeFile(filePath, descriptor)),
+      )
+    })
+  },
+
+  list(directory) {
+    return new Promise((resolve, reject) => {
+      fs.readdir(directory, (error, names) => (error ? reject(error) : resolve(names.toSorted())))
+    })
+  },
+
+  exists(filePath) {
+    return new Promise((resolve, reject) => {
+      fs.stat(filePath, (error) => {
+        if (!error) resolve(true)
+        else if (error.code === 'ENOENT' || error.code === 'ENOTDIR') resolve(false)
+        else reject(error)
+      })
+    })
+  },
+
+  async makeDirectory(directory) {
+    const missing: string[] = []
+    for (let at = path.resolve(directory); !(await this.exists(at)); at = path.dirname(at)) missing.push(at)
+    for (const each of missing.toReversed()) {
+      await makeOneDirectory(each)
+      await this.syncDirectory(path.dirname(each))
+    }
+  },
+
+  rename(from, to) {
+    return new Promise((resolve, reject) => {
+      fs.rename(from, to, (error) => (error ? reject(error) : resolve()))
+    })
+  },
+
+  remove(filePath) {
+    return new Promise((resolve, reject) => {
+      fs.unlink(filePath, (error) => (error ? reject(error) : resolve()))
+    })
+  },
+
+  removeDirectory(directory) {
+    return new Promise((resolve, reject) => {
+      fs.rm(directory, { recursive: true, force: true }, (error) => (error ? reject(error) : resolve()))
+    })
+  },
+
+  async syncDirectory(directory) {
+    const descriptor = await new Promise<number>((resolve, reject) => {
+      fs.open(directory, 'r', (error, opened) => (error ? reject(error) : resolve(opened)))
+    })
+    try {
+      await new Promise<void>((resolve, reject) => {
+        fs.fsync(descriptor, (error) => (error ? reject(error) : resolve()))
+      })
+    } finally {
+      fs.closeSync(descriptor)
+    }
+  },
+}
+
+function readSome(descriptor: number, target: Buffer, at: number, position: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    fs.read(descriptor, target, at, target.length - at, position, (error, count) =>
+      error ? reject(error) : resolve(count),
+    )
+  })
+}
+
+function writeSome(descriptor: number, parts: readonly Buffer[], position: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const done = (error: Error | null, count: number) => (error ? reject(error) : resolve(count))
+    const only = parts[0]
+    if (parts.length === 1 && only) fs.write(descriptor, only, 0, only.length, position, done)
+    else fs.writev(descriptor, parts, position, done)
+  })
+}
+
+function totalBytes(parts: readonly Buffer[]): number {
+  let bytes = 0
+  for (const part of parts) bytes += part.length
+  return bytes
+}
+
+function dropBytes(parts: readonly Buffer[], count: number): Buffer[] {
+  const rest: Buffer[] = []
+  let toDrop = count
+  for (const part of parts) {
+    if (toDrop >= part.length) toDrop -= part.length
+    else {
+      rest.push(toDrop === 0 ? part : part.subarray(toDrop))
+      toDrop = 0
+    }
+  }
+  return rest
+}
+
+function makeOneDirectory(directory: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    fs.mkdir(directory, (error) => (error && error.code !== 'EEXIST' ? reject(error) : resolve()))
+  })
+}

@@ -1,0 +1,36 @@
+/**
+ * Transport: the seam to byte-stream connections. Neighbours: node-transport.ts implements it over TCP; the simulator cuts,
+ * delays and reorders connections. All callbacks run in turns of the event loop, never inside a call made here.
+ */
+export interface Connection {
+  readonly remoteAddress: string
+  /** Set once, before the first turn ends: bytes as they arrive. The bytes stay the receiver's. */
+  onData: (bytes: Buffer) => void
+  /** Set once: the connection is gone (by either side); the error if there was one. Called exactly once. */
+  onClose: (error?: Error) => void
+  /** Called each time that everything written has gone to the kernel: `pendingBytes` is 0 again. */
+  onDrain: () => void
+  /** Queues all parts as one write. They must not be changed until they have gone. */
+  write(parts: readonly Buffer[]): void
+  /** Bytes queued here that the kernel has not taken yet. */
+  readonly pendingBytes: number
+  pause(): void
+  resume(): void
+  /** Sends what is queued, then closes. */
+  end(): void
+  /** Closes at once; what is queued is lost. */
+  destroy(): void
+}
+
+export interface Listener {
+  readonly port: number
+  /** Stops accepting; open connections stay. */
+  close(): Promise<void>
+}
+
+export interface Transport {
+  /** Port 0 = any free one. Rejects with Node's error (EADDRINUSE, EACCES …). */
+  listen(host: string, port: number, onConnection: (connection: Connection) => void): Promise<Listener>
+  /** Rejects with Node's error (ECONNREFUSED …), or the signal's reason. */
+  connect(host: string, port: number, signal?: AbortSignal): Promise<Connection>
+}
