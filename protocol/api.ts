@@ -1,0 +1,106 @@
+/**
+ * The table of everything a broker can be asked. Permission, metrics name, header schemas and documentation come from the row;
+ * numbers are the wire contract and are never reused.
+ */
+import { appendReply, appendRequest, producerStateReply, producerStateRequest } from './append.ts'
+import { fetchReply, fetchRequest, listOffsetsReply, listOffsetsRequest } from './fetch.ts'
+import type { Field, Shape, ValueOf, ValuesOf } from './header-schema.ts'
+import { helloReply, helloRequest } from './hello.ts'
+import {
+  commitPlayheadReply,
+  commitPlayheadRequest,
+  listPlayheadsReply,
+  listPlayheadsRequest,
+  readPlayheadReply,
+  readPlayheadRequest,
+} from './playhead.ts'
+import { statusReply, statusRequest } from './status.ts'
+import {
+  listStreamsReply,
+  listStreamsRequest,
+  readStreamReply,
+  readStreamRequest,
+  streamInfoReply,
+  streamInfoRequest,
+} from './stream.ts'
+import {
+  alterTopicReply,
+  alterTopicRequest,
+  createTopicReply,
+  createTopicRequest,
+  deleteTopicReply,
+  deleteTopicRequest,
+  describeTopicReply,
+  describeTopicRequest,
+  listTopicsReply,
+  listTopicsRequest,
+} from './topic.ts'
+
+export type Permission = 'none' | 'read' | 'append' | 'create' | 'admin'
+
+interface ApiRow {
+  readonly number: number
+  /** Versions served; both ends inclusive. */
+  readonly minVersion: number
+  readonly maxVersion: number
+  readonly permission: Permission
+  readonly request: Field<ValuesOf<Shape>> | Field<never>
+  readonly reply: Field<ValuesOf<Shape>> | Field<never>
+  readonly doc: string
+}
+
+function row<Q, R>(
+  number: number,
+  permission: Permission,
+  request: Field<Q>,
+  reply: Field<R>,
+  doc: string,
+): {
+  number: number
+  minVersion: number
+  maxVersion: number
+  permission: Permission
+  request: Field<Q>
+  reply: Field<R>
+  doc: string
+} {
+  return { number, minVersion: 0, maxVersion: 0, permission, request, reply, doc }
+}
+
+export const apis = {
+  hello: row(0, 'none', helloRequest, helloReply, 'First request on a connection: versions and limits.'),
+  createTopic: row(1, 'create', createTopicRequest, createTopicReply, 'Create a topic.'),
+  listTopics: row(2, 'read', listTopicsRequest, listTopicsReply, 'List topics.'),
+  describeTopic: row(
+    3,
+    'read',
+    describeTopicRequest,
+    describeTopicReply,
+    'Settings, partitions and offsets of a topic.',
+  ),
+  alterTopic: row(4, 'admin', alterTopicRequest, alterTopicReply, 'Change settings of a topic.'),
+  deleteTopic: row(5, 'admin', deleteTopicRequest, deleteTopicReply, 'Delete a topic and all its events.'),
+  append: row(10, 'append', appendRequest, appendReply, 'Append groups of records to one partition, with conditions.'),
+  producerState: row(11, 'append', producerStateRequest, producerStateReply, 'How far a producer got in a partition.'),
+  fetch: row(12, 'read', fetchRequest, fetchReply, 'Read batches of a partition from an offset; waits for more.'),
+  listOffsets: row(13, 'read', listOffsetsRequest, listOffsetsReply, 'The offset at the start, the end, or a time.'),
+  readStream: row(20, 'read', readStreamRequest, readStreamReply, 'Read events of one stream.'),
+  streamInfo: row(21, 'read', streamInfoRequest, streamInfoReply, 'First and last version of a stream.'),
+  listStreams: row(22, 'read', listStreamsRequest, listStreamsReply, 'Names of streams, by prefix.'),
+  commitPlayhead: row(30, 'append', commitPlayheadRequest, commitPlayheadReply, 'Move a named playhead.'),
+  readPlayhead: row(31, 'read', readPlayheadRequest, readPlayheadReply, 'Where a named playhead stands.'),
+  listPlayheads: row(32, 'read', listPlayheadsRequest, listPlayheadsReply, 'Named playheads of a topic.'),
+  status: row(40, 'read', statusRequest, statusReply, 'What the broker process is and uses.'),
+} as const satisfies Record<string, ApiRow>
+
+export type ApiName = keyof typeof apis
+export type RequestOf<A extends ApiName> = ValueOf<(typeof apis)[A]['request']>
+export type ReplyOf<A extends ApiName> = ValueOf<(typeof apis)[A]['reply']>
+
+const namesByNumber = new Map<number, ApiName>(
+  (Object.keys(apis) as ApiName[]).map((name) => [apis[name].number, name]),
+)
+
+export function apiName(number: number): ApiName | undefined {
+  return namesByNumber.get(number)
+}

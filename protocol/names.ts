@@ -1,0 +1,59 @@
+/**
+ * Names that users choose: topics, streams, playheads. Each is checked where it enters, with a typed error that says what is allowed.
+ * Names never become paths, yet topic and playhead names keep to characters that are safe everywhere.
+ */
+import { PlayheadError } from './errors.ts'
+import type { ErrorCode } from './errors.ts'
+import { playheadNameBytesMax, streamNameBytesMax, topicNameBytesMax } from './limits.ts'
+
+const plainName = /^[A-Za-z0-9._-]+$/
+
+/** Throws invalidTopicName unless it is 1 … 249 of A-Z a-z 0-9 . _ - and neither `.` nor holding `..`. */
+export function checkTopicName(name: string): void {
+  checkPlainName('invalidTopicName', 'topic name', name, topicNameBytesMax)
+}
+
+/** Throws invalidPlayheadName; the rule is that of topic names. */
+export function checkPlayheadName(name: string): void {
+  checkPlainName('invalidPlayheadName', 'playhead name', name, playheadNameBytesMax)
+}
+
+/** Topics that the broker keeps for itself: readable, but written and deleted by it alone. */
+export function isInternalTopic(name: string): boolean {
+  return name.startsWith('__')
+}
+
+/** Throws invalidStream unless the name is 1 … 1,024 bytes of UTF-8. */
+export function checkStream(name: string): void {
+  const bytes = Buffer.byteLength(name)
+  if (bytes === 0 || bytes > streamNameBytesMax) throw invalidStream(`found ${bytes} bytes`)
+  if (!name.isWellFormed()) throw invalidStream('found text with half a surrogate pair')
+}
+
+/** The stream name in bytes `from` … `to` (exclusive) of `bytes`: a record's key. Throws invalidStream like checkStream. */
+export function streamOfKey(bytes: Buffer, from = 0, to = bytes.length): string {
+  if (to <= from || to - from > streamNameBytesMax) throw invalidStream(`found ${to - from} bytes`)
+  const name = bytes.toString('utf8', from, to)
+  // What is not UTF-8 reads as U+FFFD: two keys would become one stream. A key that really holds U+FFFD is written back the same.
+  if (name.includes('\ufffd') && bytes.compare(Buffer.from(name), undefined, undefined, from, to) !== 0) {
+    throw invalidStream('found bytes that are not UTF-8')
+  }
+  return name
+}
+
+function checkPlainName(code: ErrorCode, thing: string, name: string, bytesMax: number): void {
+  if (plainName.test(name) && name.length <= bytesMax && name !== '.' && !name.includes('..')) return
+  const found =
+    name === '' ? 'an empty text' : name.length > bytesMax ? `${name.length} characters` : JSON.stringify(name)
+  throw new PlayheadError(
+    code,
+    `${thing}: found ${found}, wanted 1 to ${bytesMax} of A-Z a-z 0-9 . _ - and no two dots in a row; choose another name`,
+  )
+}
+
+function invalidStream(found: string): PlayheadError {
+  return new PlayheadError(
+    'invalidStream',
+    `stream name: ${found}, wanted 1 to ${streamNameBytesMax} bytes of UTF-8; shorten it or choose another one`,
+  )
+}

@@ -1,0 +1,249 @@
+/**
+ * One request and one reply of every api, and an error: what test/golden/frames-v0.json holds as bytes and docs/protocol.md shows.
+ */
+import { apis } from '../../protocol/api.ts'
+import type { ApiName, ReplyOf, RequestOf } from '../../protocol/api.ts'
+import { failure } from '../../protocol/append.ts'
+import { PlayheadError } from '../../protocol/errors.ts'
+import { FLAG_ERROR, encodeFrame } from '../../protocol/frame.ts'
+import { encodeHeader, failureOf } from '../../protocol/header-codec.ts'
+import type { Field } from '../../protocol/header-schema.ts'
+import { encodeEvent } from '../../protocol/event.ts'
+import { encodeRecordBatch, encodeSparseBatch, stampBatch, RecordBatch } from '../../protocol/record-batch.ts'
+
+export interface ExampleFrame {
+  /** E.g. `append request`. */
+  readonly name: string
+  readonly api: ApiName
+  readonly field: Field<unknown>
+  readonly header: unknown
+  readonly body: Buffer
+  readonly bytes: Buffer
+}
+
+const topicId = '0190b7f2-5c1e-7c3a-9b41-2f6d1a0e8c55'
+const timestampMs = 1_306_886_400_000 // 2011-06-01T00:00:00Z
+const after = { topicId, partition: 0, endOffset: 8 }
+
+/** One event as a producer sends it. */
+export const exampleBatch = encodeRecordBatch(
+  [
+    encodeEvent(
+      'customer-17850',
+      { type: 'ItemAdded', data: { sku: '85123A', quantity: 6 } },
+      { id: Buffer.from('01304893e4007a3bbc21aa55f00d1234', 'hex'), timestampMs },
+    ),
+  ],
+  { producerId: 8_114_222_333_444, producerEpoch: 0, baseSequence: 41 },
+)
+
+/** The same as the broker stores and serves it. */
+export const storedBatch = Buffer.from(exampleBatch)
+stampBatch(storedBatch, 0, 7, 3)
+const sparseBatch = encodeSparseBatch([...new RecordBatch(storedBatch)])
+
+let correlation = 0
+function frames<A extends ApiName>(
+  api: A,
+  request: RequestOf<A>,
+  reply: ReplyOf<A>,
+  bodies: { readonly request?: Buffer; readonly reply?: Buffer } = {},
+): ExampleFrame[] {
+  const row = apis[api]
+  correlation++
+  const kinds = [
+    { kind: 'request', field: row.request as Field<unknown>, header: request, body: bodies.request ?? Buffer.alloc(0) },
+    { kind: 'reply', field: row.reply as Field<unknown>, header: reply, body: bodies.reply ?? Buffer.alloc(0) },
+  ]
+  return kinds.map(({ kind, field, header, body }) => {
+    const prefix = { version: 0, api: row.number, flags: 0, correlation }
+    return {
+      name: `${api} ${kind}`,
+      api,
+      field,
+      header,
+      body,
+      bytes: Buffer.concat(encodeFrame(prefix, encodeHeader(field, header), [body])),
+    }
+  })
+}
+
+const refusal = new PlayheadError('wrongExpectedVersion', 'carts/customer-17850: expected 3, found 4', {}, [
+  { stream: 'customer-17850', expected: 3, found: 4 },
+])
+const unknownTopic = new PlayheadError(
+  'unknownTopic',
+  'topic: found no "cart", wanted one that exists; create it with playhead topic create cart',
+  { topic: 'cart' },
+)
+
+function errorFrame(): ExampleFrame {
+  const header = failureOf(unknownTopic)
+  const prefix = { version: 0, api: apis.describeTopic.number, flags: FLAG_ERROR, correlation: 4 }
+  const bytes = Buffer.concat(encodeFrame(prefix, encodeHeader(failure, header), []))
+  return {
+    name: 'describeTopic error',
+    api: 'describeTopic',
+    field: failure,
+    header,
+    body: Buffer.alloc(0),
+    bytes,
+  }
+}
+
+export const exampleFrames: readonly ExampleFrame[] = [
+  ...frames(
+    'hello',
+    { client: 'playhead-cli/0.1.0', minVersion: 0, maxVersion: 0, credentials: undefined },
+    {
+      version: 0,
+      clusterId: '0190b7f2-5c1e-7000-8000-000000000001',
+      brokerId: 0,
+      frameBytesMax: 71_303_168,
+      inFlightRequestsMax: 1024,
+      inFlightBytesMax: 67_108_864,
+      dedupeBatches: 1024,
+      apis: [
+        { api: 0, minVersion: 0, maxVersion: 0 },
+        { api: 10, minVersion: 0, maxVersion: 0 },
+      ],
+    },
+  ),
+  ...frames(
+    'createTopic',
+    {
+      topic: 'carts',
+      partitions: 1,
+      replicationFactor: 1,
+      settings: [{ name: 'max.message.bytes', value: '2097152' }],
+    },
+    { topicId, partitions: 1 },
+  ),
+  ...frames(
+    'listTopics',
+    { internal: false },
+    { topics: [{ topic: 'carts', topicId, partitions: 1, internal: false }] },
+  ),
+  ...frames(
+    'describeTopic',
+    { topic: 'carts' },
+    {
+      topic: 'carts',
+      topicId,
+      internal: false,
+      settings: [{ name: 'max.message.bytes', value: '2097152', source: 'topic' }],
+      partitions: [
+        {
+          partition: 0,
+          leaderEpoch: 3,
+          logStartOffset: 0,
+          highWatermark: 8,
+          logEndOffset: 8,
+          durableOffset: 8,
+          sizeBytes: 1128,
+          segments: 1,
+          damage: [],
+        },
+      ],
+    },
+  ),
+  ...frames('alterTopic', { topic: 'carts', settings: [{ name: 'max.message.bytes', value: undefined }] }, {}),
+  ...frames('deleteTopic', { topic: 'carts' }, {}),
+  ...frames(
+    'append',
+    {
+      topic: 'carts',
+      partition: 0,
+      acks: 'all',
+      groups: [
+        { batchBytes: exampleBatch.length, expected: [{ stream: 'customer-17850', version: 3 }], wantVersions: true },
+        { batchBytes: exampleBatch.length, expected: [], wantVersions: false },
+      ],
+    },
+    {
+      topicId,
+      endOffset: 8,
+      groups: [
+        { failure: failureOf(refusal), baseOffset: 0, appendTimeMs: 0, duplicate: false, versions: [] },
+        { failure: undefined, baseOffset: 7, appendTimeMs: 1_306_886_400_250, duplicate: false, versions: [] },
+      ],
+    },
+    { request: Buffer.concat([exampleBatch, exampleBatch]) },
+  ),
+  ...frames(
+    'producerState',
+    { topic: 'carts', partition: 0, producerId: 8_114_222_333_444 },
+    { known: true, producerEpoch: 0, lastSequence: 41, lastOffset: 7 },
+  ),
+  ...frames(
+    'fetch',
+    { topic: 'carts', partition: 0, offset: 7, minBytes: 1, maxBytes: 1_048_576, waitMsMax: 500, after },
+    { topicId, logStartOffset: 0, highWatermark: 8, nextOffset: 8 },
+    { reply: storedBatch },
+  ),
+  ...frames(
+    'listOffsets',
+    { topic: 'carts', partition: 0, at: 'time', timestamp: timestampMs, clock: 'event' },
+    { offset: 7, topicId, highWatermark: 8 },
+  ),
+  ...frames(
+    'readStream',
+    {
+      topic: 'carts',
+      stream: 'customer-17850',
+      from: 4,
+      limit: 100,
+      backwards: false,
+      asOf: undefined,
+      knownAt: undefined,
+      maxBytes: 1_048_576,
+      after: undefined,
+    },
+    { topicId, partition: 0, highWatermark: 8, lastVersion: 4, versions: [4], nextVersion: undefined },
+    { reply: sparseBatch },
+  ),
+  ...frames(
+    'streamInfo',
+    { topic: 'carts', stream: 'customer-17850', after: undefined },
+    { topicId, partition: 0, highWatermark: 8, lastVersion: 4, firstVersion: 0, lastOffset: 7 },
+  ),
+  ...frames(
+    'listStreams',
+    { topic: 'carts', prefix: 'customer-', afterStream: undefined, limit: 1 },
+    { streams: [{ stream: 'customer-17850', partition: 0, lastVersion: 4 }], more: true },
+  ),
+  ...frames(
+    'commitPlayhead',
+    { topic: 'carts', name: 'billing', positions: [{ partition: 0, offset: 8 }], expectedVersion: 0 },
+    { version: 1 },
+  ),
+  ...frames(
+    'readPlayhead',
+    { topic: 'carts', name: 'billing' },
+    { known: true, version: 1, positions: [{ partition: 0, offset: 8 }], committedAtMs: 1_306_886_400_300 },
+  ),
+  ...frames(
+    'listPlayheads',
+    { topic: 'carts' },
+    { playheads: [{ name: 'billing', positions: [{ partition: 0, offset: 8 }], committedAtMs: 1_306_886_400_300 }] },
+  ),
+  ...frames(
+    'status',
+    {},
+    {
+      release: '0.1.0',
+      clusterId: '0190b7f2-5c1e-7000-8000-000000000001',
+      brokerId: 0,
+      dataDirectory: '/var/lib/playhead',
+      uptimeMs: 60_000,
+      cpuMs: 850,
+      rssBytes: 90_000_000,
+      connections: 1,
+      topics: 1,
+      partitions: 1,
+      logBytes: 1128,
+      problems: [],
+    },
+  ),
+  errorFrame(),
+]
