@@ -1,0 +1,268 @@
+/**
+ * Appender: the only writer of one log's segments. Collects the batches handed over in one turn of the event loop and writes them with
+ * one write and one sync; what arrives meanwhile joins the next group. When the log has been idle for a while, it writes a frame that
+ * says what is durable (segment-format.ts), so that recovery can prove it.
+ * Invariants: bytes reach the file in offset order; at most one write or sync is in flight; `durableOffset` moves only after a sync that
+ * covered everything below it; a failed write or sync is never retried and ends the log for good.
+ * Called by Log, writes to the file of the Segment it was given last.
+ */
+import assert from 'node:assert/strict'
+import { PlayheadError } from '../protocol/errors.ts'
+import { KiB } from '../protocol/limits.ts'
+import type { Clock, Timer } from '../platform/clock.ts'
+import type { BatchFacts, Segment } from './segment.ts'
+import { FRAME_BYTES, FRAME_SCRATCH_BYTES, writeFrame } from './segment-format.ts'
+
+/** Batches up to this size are copied beside their frames, so that a group of small ones is one piece to the kernel. */
+const copiedBatchBytesMax = 16 * KiB
+
+export interface AppendEntry extends BatchFacts {
+  /** Of the frame in the segment. */
+  readonly position: number
+  readonly batch: Buffer
+  readonly appendTimeMs: number
+}
+
+interface Waiter {
+  /** Released when everything below this is durable. */
+  readonly offset: number
+  resolve(): void
+  reject(error: Error): void
+}
+
+export interface AppenderOptions {
+  readonly salt: Buffer
+  readonly clock: Clock
+  readonly durableOffset: number
+  /** Of the last frame on disk. */
+  readonly writtenFloor: number
+  readonly groupBytesMax: number
+  readonly idleFloorMs: number
+  /** A group is durable; its batches may be in other memory now than when they were added. */
+  readonly onDurable: (entries: readonly AppendEntry[]) => void
+  /** A write or sync failed: nothing is known about the file any more. Called once. */
+  readonly onFailure: (error: Error) => void
+}
+
+export class Appender {
+  readonly stats = { groups: 0, syncs: 0, writtenBytes: 0, floorFrames: 0 }
+  readonly #options: AppenderOptions
+  #segment: Segment | undefined
+  #pending: AppendEntry[] = []
+  #running: Promise<void> | undefined
+  #durableOffset: number
+  /** The highest floor in any frame written. */
+  #writtenFloor: number
+  /** In order of their offsets. */
+  readonly #waiters: Waiter[] = []
+  #idleTimer: Timer | undefined
+  #lastGroupMs = 0
+  #failure: Error | undefined
+  #stopped = false
+
+  constructor(options: AppenderOptions) {
+    this.#options = options
+    this.#durableOffset = options.durableOffset
+    this.#writtenFloor = options.writtenFloor
+  }
+
+  get durableOffset(): number {
+    return this.#durableOffset
+  }
+
+  /** Set for good by the first failed write or sync. */
+  get failure(): Error | undefined {
+    return this.#failure
+  }
+
+  get idle(): boolean {
+    return this.#running === undefined && this.#pending.length === 0
+  }
+
+  /** From now on writes go to this segment. Everything before must be durable. */
+  use(segment: Segment): void {
+    assert(this.idle && segment.file !== undefined)
+    this.#segment = segment
+    this.#lastGroupMs = this.#options.clock.monotonicMs()
+    this.#watchIdle()
+  }
+
+  /** Takes the next batch over; it is written and synced without being asked again. */
+  add(entry: AppendEntry): void {
+    assert(this.#failure === undefined)
+    this.#pending.push(entry)
+    this.#running ??= this.#run()
+  }
+
+  /** Resolves when everything below `offset` is durable; rejects when that will never be known. */
+  durable(offset: number): Promise<void> {
+    if (offset <= this.#durableOffset) return Promise.resolve()
+    if (this.#failure !== undefined) return Promise.reject(this.#failure)
+    return new Promise((resolve, reject) => {
+      let at = this.#waiters.length
+      while (at > 0 && (this.#waiters[at - 1]?.offset ?? 0) > offset) at--
+      const waiter = { offset, resolve, reject }
+      if (at === this.#waiters.length) this.#waiters.push(waiter)
+      else this.#waiters.splice(at, 0, waiter)
+    })
+  }
+
+  /** Resolves when nothing is being written or waits to be; rejects after a failure. */
+  async drained(): Promise<void> {
+    while (this.#running !== undefined) await this.#running
+    if (this.#failure !== undefined) throw this.#failure
+  }
+
+  /** Writes and syncs a last frame that says everything is durable, and stops. Nothing is added afterwards. */
+  async close(): Promise<void> {
+    await this.stop()
+    if (this.#failure !== undefined || this.#segment === undefined) return
+    await this.#writeFloor()
+    await this.#segment.file?.sync()
+  }
+
+  /** Stops after what is under way, without a last frame. */
+  async stop(): Promise<void> {
+    this.#stopped = true
+    this.#idleTimer?.cancel()
+    this.#idleTimer = undefined
+    while (this.#running !== undefined) await this.#running
+  }
+
+  async #run(): Promise<void> {
+    try {
+      await Promise.resolve() // the rest of this turn's batches join
+      while (this.#pending.length > 0) await this.#writeGroup(this.#takeGroup())
+    } catch (error) {
+      this.#fail(error instanceof Error ? error : new Error(String(error)))
+    } finally {
+      this.#running = undefined
+    }
+    this.#lastGroupMs = this.#options.clock.monotonicMs()
+    this.#watchIdle()
+  }
+
+  #takeGroup(): AppendEntry[] {
+    let bytes = 0
+    let count = 0
+    for (const entry of this.#pending) {
+      bytes += FRAME_BYTES + entry.batch.length
+      if (count > 0 && bytes > this.#options.groupBytesMax) break
+      count++
+    }
+    if (count === this.#pending.length) {
+      const group = this.#pending
+      this.#pending = []
+      return group
+    }
+    return this.#pending.splice(0, count)
+  }
+
+  async #writeGroup(group: AppendEntry[]): Promise<void> {
+    const first = group[0]
+    const last = group.at(-1)
+    const file = this.#segment?.file
+    assert(first !== undefined && last !== undefined && file !== undefined)
+    assert(first.baseOffset >= this.#durableOffset)
+    const floor = this.#durableOffset
+    const { parts, bytes } = encodeGroup(group, this.#options.salt, floor)
+    await file.write(parts, first.position)
+    await file.sync()
+    this.#writtenFloor = floor
+    this.#durableOffset = last.nextOffset
+    this.stats.groups++
+    this.stats.syncs++
+    this.stats.writtenBytes += bytes
+    this.#options.onDurable(group)
+    this.#release()
+  }
+
+  #release(): void {
+    let count = 0
+    while ((this.#waiters[count]?.offset ?? Infinity) <= this.#durableOffset) count++
+    for (const waiter of this.#waiters.splice(0, count)) waiter.resolve()
+  }
+
+  #fail(error: Error): void {
+    this.#failure = new PlayheadError(
+      'storageFailed',
+      `${this.#segment?.path ?? 'log'}: found ${error.message} while writing, wanted the bytes on disk; the broker stops, start it again`,
+    )
+    this.#pending = []
+    for (const waiter of this.#waiters.splice(0)) waiter.reject(this.#failure)
+    this.#options.onFailure(error)
+  }
+
+  /** One timer per idle log at most: it looks again later instead of being moved with every group. */
+  #watchIdle(): void {
+    if (this.#idleTimer !== undefined || this.#stopped || this.#failure !== undefined) return
+    if (this.#writtenFloor >= this.#durableOffset) return
+    const { clock, idleFloorMs } = this.#options
+    const waitMs = Math.max(1, this.#lastGroupMs + idleFloorMs - clock.monotonicMs())
+    this.#idleTimer = clock.after(waitMs, () => {
+      this.#idleTimer = undefined
+      if (!this.idle) return // the end of that work looks again
+      if (clock.monotonicMs() < this.#lastGroupMs + idleFloorMs) return this.#watchIdle()
+      this.#running = this.#runFloor()
+    })
+  }
+
+  async #runFloor(): Promise<void> {
+    try {
+      await this.#writeFloor()
+    } catch (error) {
+      this.#fail(error instanceof Error ? error : new Error(String(error)))
+    } finally {
+      this.#running = undefined
+    }
+    if (this.#pending.length > 0) this.#running ??= this.#run()
+  }
+
+  /** Not synced: it is true whether or not it reaches the disk. */
+  async #writeFloor(): Promise<void> {
+    const segment = this.#segment
+    if (segment?.file === undefined || this.#writtenFloor >= this.#durableOffset) return
+    if (segment.endPosition + FRAME_BYTES > segment.allocatedEnd) return
+    const floor = this.#durableOffset
+    const frame = Buffer.alloc(FRAME_BYTES)
+    writeFrame(frame, 0, this.#options.salt, 0, segment.lastAppendTimeMs, floor)
+    await segment.file.write([frame], segment.takeFloorFrame())
+    this.#writtenFloor = floor
+    this.stats.floorFrames++
+  }
+}
+
+/** The pieces of one write: frames and small batches copied together, large batches as they are. Copied batches are replaced by their copies in `group`. */
+function encodeGroup(group: AppendEntry[], salt: Buffer, floor: number): { parts: Buffer[]; bytes: number } {
+  let copiedBytes = 0
+  for (const { batch } of group) copiedBytes += copiedBytesOf(batch)
+  const copies = Buffer.allocUnsafeSlow(copiedBytes)
+  const parts: Buffer[] = []
+  const scratch = Buffer.allocUnsafe(FRAME_SCRATCH_BYTES)
+  let partStart = 0
+  let at = 0
+  let position = group[0]?.position ?? 0
+  for (const [index, entry] of group.entries()) {
+    const { batch } = entry
+    assert(entry.position === position, 'a group is contiguous')
+    batch.copy(scratch, FRAME_BYTES, 0, FRAME_SCRATCH_BYTES - FRAME_BYTES)
+    writeFrame(scratch, 0, salt, batch.length, entry.appendTimeMs, floor)
+    scratch.copy(copies, at, 0, FRAME_BYTES)
+    at += FRAME_BYTES
+    if (batch.length <= copiedBatchBytesMax) {
+      batch.copy(copies, at)
+      group[index] = { ...entry, batch: copies.subarray(at, at + batch.length) }
+      at += batch.length
+    } else {
+      parts.push(copies.subarray(partStart, at), batch)
+      partStart = at
+    }
+    position += FRAME_BYTES + batch.length
+  }
+  if (at > partStart) parts.push(copies.subarray(partStart, at))
+  return { parts, bytes: position - (group[0]?.position ?? 0) }
+}
+
+function copiedBytesOf(batch: Buffer): number {
+  return FRAME_BYTES + (batch.length <= copiedBatchBytesMax ? batch.length : 0)
+}

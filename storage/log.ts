@@ -1,0 +1,467 @@
+/**
+ * Log: one partition's records on this broker. Both paths pass here: append decides in one synchronous step (duplicate? conditions?
+ * then offset, time, versions) and hands the bytes to the Appender; reads plan synchronously and then fetch bytes.
+ * Invariants: logStartOffset <= durableOffset <= logEndOffset; what an append was decided on is everything appended before it, durable or not;
+ * nobody is answered, yes or no, before what the answer rests on is durable.
+ * Neighbours: Partition (replication) calls it; it asks Admission, SegmentChain, Appender, StreamIndex, ProducerState, SegmentReader,
+ * StreamReader, Checkpointer.
+ */
+import { PlayheadError } from '../protocol/errors.ts'
+import type { VersionConflict } from '../protocol/errors.ts'
+import { baseSequence, codec, maxTimestamp, producerEpoch, producerId, stampBatch } from '../protocol/record-batch.ts'
+import { Admission } from './admission.ts'
+import { Appender } from './appender.ts'
+import type { AppendEntry } from './appender.ts'
+import { Checkpointer } from './checkpointer.ts'
+import { describeRange } from './damage.ts'
+import { IncomingAppend } from './incoming-append.ts'
+import type { AppendGroup, Appended } from './incoming-append.ts'
+import type { DuplicateBatch, ProducerBatch, ProducerProgress } from './producer-state.ts'
+import { recoverLog } from './recovery.ts'
+import type { RecoveredLog } from './recovery.ts'
+import { Sealing } from './sealing.ts'
+import { SegmentChain } from './segment-chain.ts'
+import { SegmentReader } from './segment-reader.ts'
+import type { LogIdentity, StorageContext } from './storage-context.ts'
+import { StreamReader } from './stream-reader.ts'
+import type { ReadStream, StreamPage } from './stream-reader.ts'
+import { TailCache } from './tail-cache.ts'
+import { findOffsetForTime } from './time-search.ts'
+import type { TopicSettings } from './topic-settings.ts'
+
+export type { AppendGroup, Appended } from './incoming-append.ts'
+export type { ReadStream, StreamPage } from './stream-reader.ts'
+
+export interface LogOptions {
+  readonly context: StorageContext
+  readonly identity: LogIdentity
+  /** As of now; they may change while the log is open. */
+  readonly settings: () => TopicSettings
+}
+
+export interface ReadRange {
+  readonly offset: number
+  /** Whole batches up to this many bytes, at least one. */
+  readonly maxBytes: number
+  /** Records at and after this offset are not there for this reader. */
+  readonly limitOffset: number
+}
+
+export interface StreamFacts {
+  /** -1 = no event. */
+  readonly lastVersion: number
+  /** The first version still there; -1 = none. */
+  readonly firstVersion: number
+  readonly lastOffset: number
+}
+
+export class Log {
+  /** Set by the owner: an append took effect. */
+  onEndMoved: () => void = () => undefined
+  /** Set by the owner: more is durable. */
+  onDurableMoved: () => void = () => undefined
+  readonly #counts = {
+    appendedBatches: 0,
+    appendedRecords: 0,
+    appendedBytes: 0,
+    duplicates: 0,
+    refusals: 0,
+    readBatches: 0,
+    readBytes: 0,
+  }
+  readonly #context: StorageContext
+  readonly #identity: LogIdentity
+  readonly #settings: () => TopicSettings
+  readonly #recovered: RecoveredLog
+  readonly #tail: TailCache
+  readonly #appender: Appender
+  readonly #chain: SegmentChain
+  readonly #admission: Admission
+  readonly #reader: SegmentReader
+  readonly #streams: StreamReader
+  readonly #sealing: Sealing
+  readonly #checkpointer: Checkpointer
+  #logEndOffset: number
+  #lastAppendTimeMs: number
+  /** Why nothing is answered any more. */
+  #closed: PlayheadError | undefined
+
+  private constructor(options: LogOptions, recovered: RecoveredLog) {
+    const { context, identity, settings } = options
+    this.#context = context
+    this.#identity = identity
+    this.#settings = settings
+    this.#recovered = recovered
+    this.#logEndOffset = recovered.nextOffset
+    this.#lastAppendTimeMs = recovered.lastAppendTimeMs
+    this.#tail = new TailCache(context.tailBudget, context.settings.tailCacheBytesPerLog)
+    this.#appender = new Appender({
+      salt: recovered.salt,
+      clock: context.clock,
+      durableOffset: recovered.nextOffset,
+      writtenFloor: recovered.writtenFloor,
+      groupBytesMax: context.settings.groupBytesMax,
+      idleFloorMs: context.settings.idleFloorMs,
+      onDurable: (entries) => this.#groupDurable(entries),
+      onFailure: (error) => context.onFatal(error),
+    })
+    const { index, producers, salt, damage } = recovered
+    this.#sealing = new Sealing({ context, identity, salt, index })
+    this.#chain = new SegmentChain(
+      {
+        context,
+        identity,
+        salt,
+        settings,
+        appender: this.#appender,
+        onFull: (segment) => this.#sealing.add(segment, producers.snapshot()),
+      },
+      recovered.segments,
+    )
+    for (const { segment, producers: snapshot } of recovered.unsealed) {
+      context.pool.keep(segment)
+      this.#sealing.add(segment, snapshot)
+    }
+    this.#reader = new SegmentReader({
+      pool: context.pool,
+      salt,
+      damage,
+      loadIndexes: (segment, file) => this.#sealing.loadIndexes(segment, file),
+      onDamage: (range) => context.report('warn', `${this.name}: ${describeRange(range)}`),
+    })
+    this.#streams = new StreamReader({ index, reader: this.#reader, tail: this.#tail, settings: context.settings })
+    this.#admission = new Admission({
+      waitingMax: context.settings.waitingAppendsMax,
+      waitingBytesMax: context.settings.waitingAppendBytesMax,
+      blocker: (append) => this.#blocker(append),
+      apply: (append) => this.#apply(append),
+    })
+    this.#checkpointer = new Checkpointer({
+      context,
+      identity,
+      salt,
+      index,
+      producers,
+      chain: this.#chain,
+      appender: this.#appender,
+    })
+  }
+
+  /** Recovers the log from its directory; an empty one becomes a log at its first append. */
+  static async open(options: LogOptions): Promise<Log> {
+    return new Log(options, await recoverLog(options.context, options.identity))
+  }
+
+  /** topic/partition */
+  get name(): string {
+    return `${this.#identity.topic}/${this.#identity.partition}`
+  }
+
+  get partition(): number {
+    return this.#identity.partition
+  }
+
+  get logStartOffset(): number {
+    return this.#chain.segments[0]?.baseOffset ?? 0
+  }
+
+  get logEndOffset(): number {
+    return this.#logEndOffset
+  }
+
+  get durableOffset(): number {
+    return this.#appender.durableOffset
+  }
+
+  get sizeBytes(): number {
+    return this.#chain.sizeBytes
+  }
+
+  get segmentCount(): number {
+    return this.#chain.segments.length
+  }
+
+  /** What is damaged, in words; empty when all is well. */
+  get damage(): string[] {
+    return this.#recovered.damage.describe()
+  }
+
+  get stats() {
+    const { groups, syncs, writtenBytes, floorFrames } = this.#appender.stats
+    const waitingAppends = this.#admission.waitingCount
+    const indexMemoryBytes = this.#recovered.index.memoryBytes
+    const producers = this.#recovered.producers.count
+    return { ...this.#counts, groups, syncs, writtenBytes, floorFrames, waitingAppends, indexMemoryBytes, producers }
+  }
+
+  /** For LogStore's schedule: whether derived state should be saved, and the saving. */
+  get checkpointer(): Checkpointer {
+    return this.#checkpointer
+  }
+
+  /**
+   * Appends one batch, all or nothing. Resolves when it is durable (`acks` none: when it has taken effect). Rejects with wrongExpectedVersion and every
+   * failing condition, once what it names is durable; invalidBatch, batchTooLarge, unsupportedCompression, invalidStream, wrongPartition,
+   * invalidExpectedVersion, invalidProducerEpoch, outOfOrderSequence, overloaded, diskFull, stopping.
+   */
+  // oxlint-disable-next-line require-await -- whatever is thrown before the first wait is a rejection too
+  async append(group: AppendGroup): Promise<Appended> {
+    if (this.#closed !== undefined) throw this.#closed
+    const { batchBytesMax, partitionBy } = this.#settings()
+    const { partition, partitions } = this.#identity
+    const { decompressedBytesMax } = this.#context.settings
+    const append = new IncomingAppend(group, {
+      partition,
+      partitions,
+      partitionBy,
+      batchBytesMax,
+      decompressedBytesMax,
+    })
+    return this.#admission.enter(append, this.#preparation(append))
+  }
+
+  /** Whole batches; none when nothing lies between `offset` and the limit. Throws offsetOutOfRange, corruptBatch. */
+  async read({ offset, maxBytes, limitOffset }: ReadRange): Promise<{ batches: Buffer[]; nextOffset: number }> {
+    if (this.#closed !== undefined) throw this.#closed
+    this.#checkRange(offset)
+    const limit = Math.min(limitOffset, this.durableOffset)
+    if (offset >= limit) return { batches: [], nextOffset: offset }
+    const cached = this.#tail.read(offset, limit, maxBytes)
+    const batches = cached ?? (await this.#reader.read(this.#chain.segments.slice(), offset, limit, maxBytes))
+    const last = batches.at(-1)
+    if (last !== undefined) this.#counts.readBatches += batches.length
+    for (const { bytes } of batches) this.#counts.readBytes += bytes.length
+    return { batches: batches.map(({ bytes }) => bytes), nextOffset: last?.nextOffset ?? offset }
+  }
+
+  /** Events of one stream. Throws invalidStream, corruptBatch. */
+  async readStream(request: ReadStream): Promise<StreamPage> {
+    if (this.#closed !== undefined) throw this.#closed
+    let limitOffset = Math.min(request.limitOffset, this.durableOffset)
+    if (request.knownAt !== undefined)
+      limitOffset = await this.offsetForTime(request.knownAt + 1, 'append', limitOffset)
+    return this.#streams.read({ ...request, limitOffset }, this.#chain.segments.slice())
+  }
+
+  /** Where the stream stands below `limitOffset`. */
+  streamInfo(stream: string, limitOffset: number): StreamFacts {
+    const { lastVersion, firstVersion, lastOffset } = this.#recovered.index.lastBelow(stream, limitOffset)
+    return { lastVersion, firstVersion: lastVersion < 0 ? -1 : firstVersion, lastOffset }
+  }
+
+  /** Streams with an event below `limitOffset`, in UTF-8 byte order. */
+  listStreams(request: {
+    prefix: string
+    afterStream?: string | undefined
+    limit: number
+    limitOffset: number
+  }): { stream: string; lastVersion: number }[] {
+    return this.#recovered.index.list(request)
+  }
+
+  /** The first offset whose event time, or whose append time, is at or after `timestampMs`; `limitOffset` when there is none below it. */
+  async offsetForTime(timestampMs: number, clock: 'event' | 'append', limitOffset: number): Promise<number> {
+    if (this.#closed !== undefined) throw this.#closed
+    const limit = Math.min(limitOffset, this.durableOffset)
+    return findOffsetForTime(this.#reader, this.#chain.segments.slice(), { timestampMs, clock, limitOffset: limit })
+  }
+
+  /** How far a producer got here; undefined when it is not known. */
+  producerState(id: number): ProducerProgress | undefined {
+    return this.#recovered.producers.progress(id)
+  }
+
+  /** Resolves when everything below `offset` is durable. */
+  durable(offset: number): Promise<void> {
+    return this.#appender.durable(offset)
+  }
+
+  /**
+   * Finishes what is under way, says on disk that all of it is durable, saves derived state and closes the files. Idempotent. Rejects with
+   * storageFailed, when all is closed, if a write or sync has failed.
+   */
+  async close(): Promise<void> {
+    if (this.#closed !== undefined) return
+    await this.#stop(
+      new PlayheadError('stopping', `${this.name}: found the broker stopping, wanted it running; send again later`),
+    )
+    await this.#appender.close()
+    await this.#checkpointer.close()
+    const { active } = this.#chain
+    const { failure } = this.#appender
+    if (active?.file !== undefined && failure === undefined) {
+      await active.file.truncate(active.endPosition)
+      await active.file.sync()
+    }
+    await this.#closeFiles()
+    if (failure !== undefined) throw failure
+  }
+
+  /** Stops for good because the topic goes: nothing more is written, nothing is saved. */
+  async closeForDeletion(): Promise<void> {
+    if (this.#closed !== undefined) return
+    await this.#stop(
+      new PlayheadError('unknownTopic', `${this.#identity.topic}: found it deleted, wanted an existing topic`),
+    )
+    await this.#checkpointer.stop()
+    await this.#closeFiles()
+  }
+
+  async #stop(reason: PlayheadError): Promise<void> {
+    this.#closed = reason
+    await this.#admission.drained()
+    await this.#chain.settled()
+    await this.#appender.stop()
+    await this.#sealing.stop()
+  }
+
+  async #closeFiles(): Promise<void> {
+    this.#tail.clear()
+    for (const segment of this.#chain.segments) await this.#context.pool.close(segment)
+  }
+
+  /** Decompression, and a look at streams whose versions are asked for and not in memory; undefined when there is nothing to wait for. */
+  #preparation(append: IncomingAppend): Promise<void> | undefined {
+    const { batch, expected, wantVersions } = append.group
+    const { index } = this.#recovered
+    const compressed = codec(batch) !== 'none'
+    const cold = expected.some(({ stream }) => index.isCold(stream))
+    const coldVersions =
+      wantVersions && (append.streams ?? []).some((stream) => stream !== null && index.isCold(stream))
+    if (!compressed && !cold && !coldVersions) return undefined
+    return this.#prepare(append)
+  }
+
+  async #prepare(append: IncomingAppend): Promise<void> {
+    await append.prepare()
+    const { expected, wantVersions } = append.group
+    const streams = new Set(expected.map(({ stream }) => stream))
+    if (wantVersions) for (const stream of append.streams ?? []) if (stream !== null) streams.add(stream)
+    await this.#recovered.index.prefetch([...streams])
+  }
+
+  #blocker(append: IncomingAppend): Promise<void> | undefined {
+    if (this.#closed !== undefined) throw this.#closed
+    if (this.#appender.failure !== undefined) throw this.#appender.failure
+    return (
+      this.#checkpointer.pressure() ??
+      this.#chain.blocker(append.group.batch.length, this.#logEndOffset, this.#context.clock.now())
+    )
+  }
+
+  /** The synchronous step. Between here and the end of #write nothing else runs. */
+  #apply(append: IncomingAppend): Promise<Appended> {
+    const { batch, expected } = append.group
+    const { producers } = this.#recovered
+    const producer: ProducerBatch = {
+      producerId: producerId(batch),
+      producerEpoch: producerEpoch(batch),
+      baseSequence: baseSequence(batch),
+      recordCount: append.recordCount,
+    }
+    const seen = producers.check(producer)
+    if (seen !== 'new') return this.#answerDuplicate(append, seen)
+    const conflicts = this.#conflicts(expected)
+    if (conflicts.length === 0) return this.#write(append, producer)
+    producers.refused(producer, this.#appendTime())
+    return this.#refuse(conflicts)
+  }
+
+  #write(append: IncomingAppend, producer: ProducerBatch): Promise<Appended> {
+    const { batch, acks } = append.group
+    const { recordCount } = append
+    const baseOffset = this.#logEndOffset
+    const endOffset = baseOffset + recordCount
+    const appendTimeMs = this.#appendTime()
+    this.#lastAppendTimeMs = appendTimeMs
+    stampBatch(batch, 0, baseOffset, this.#context.leaderEpoch)
+    const { leaderEpoch } = this.#context
+    const facts = { baseOffset, nextOffset: endOffset, recordCount, leaderEpoch, maxTimestamp: maxTimestamp(batch) }
+    const position = this.#chain.take(facts, batch.length, appendTimeMs)
+    const versions = this.#index(append, baseOffset)
+    this.#recovered.producers.record(producer, baseOffset, appendTimeMs)
+    this.#logEndOffset = endOffset
+    this.#appender.add({ ...facts, position, batch, appendTimeMs })
+    this.#checkpointer.appended(batch.length)
+    this.#counts.appendedBatches++
+    this.#counts.appendedRecords += recordCount
+    this.#counts.appendedBytes += batch.length
+    this.onEndMoved()
+    const result: Appended = { baseOffset, endOffset, appendTimeMs, duplicate: false, versions }
+    if (acks === 'none') return Promise.resolve(result)
+    return this.#appender.durable(endOffset).then(() => result)
+  }
+
+  /** Adds the records to their streams. Answers the versions they got, if they were asked for. */
+  #index(append: IncomingAppend, baseOffset: number): number[] {
+    const { index } = this.#recovered
+    const { wantVersions } = append.group
+    const streams = append.streams ?? []
+    const versions: number[] = []
+    for (let delta = 0; delta < streams.length; delta++) {
+      const stream = streams[delta] ?? null
+      if (stream !== null) index.add(stream, baseOffset + delta)
+      if (wantVersions) versions.push(stream === null ? -1 : index.lastVersion(stream))
+    }
+    return versions
+  }
+
+  /** The answer of the first time, once that is durable. */
+  async #answerDuplicate(append: IncomingAppend, seen: DuplicateBatch): Promise<Appended> {
+    this.#counts.duplicates++
+    const { baseOffset, lastOffset, appendTimeMs } = seen
+    const { wantVersions, acks } = append.group
+    const { index } = this.#recovered
+    const streams = wantVersions ? (append.streams ?? []) : []
+    const versions = streams.map((stream, delta) =>
+      stream === null ? -1 : index.versionAt(stream, baseOffset + delta),
+    )
+    if (acks !== 'none') await this.#appender.durable(lastOffset + 1)
+    return { baseOffset, endOffset: lastOffset + 1, appendTimeMs, duplicate: true, versions }
+  }
+
+  #conflicts(expected: AppendGroup['expected']): VersionConflict[] {
+    const conflicts: VersionConflict[] = []
+    for (const { stream, version } of expected) {
+      const found = this.#recovered.index.lastVersion(stream)
+      if (found !== version) conflicts.push({ stream, expected: version, found })
+    }
+    return conflicts
+  }
+
+  /** Held back until the events that the versions found rest on are durable: a refusal must not name what could still vanish. */
+  async #refuse(conflicts: readonly VersionConflict[]): Promise<never> {
+    this.#counts.refusals++
+    let lastOffset = -1
+    for (const { stream } of conflicts) {
+      lastOffset = Math.max(lastOffset, this.#recovered.index.lastBelow(stream, this.#logEndOffset).lastOffset)
+    }
+    const { topic } = this.#identity
+    const name = (version: number) => (version < 0 ? 'none' : String(version))
+    const texts = conflicts.map(
+      (each) => `${topic}/${each.stream}: expected ${name(each.expected)}, found ${name(each.found)}`,
+    )
+    await this.#appender.durable(lastOffset + 1)
+    throw new PlayheadError('wrongExpectedVersion', texts.join('; '), {}, conflicts)
+  }
+
+  #groupDurable(entries: readonly AppendEntry[]): void {
+    for (const entry of entries) this.#tail.add(entry, entry.batch)
+    this.onDurableMoved()
+  }
+
+  /** Never goes back, whatever the clock does. */
+  #appendTime(): number {
+    return Math.max(this.#lastAppendTimeMs, Math.floor(this.#context.clock.now()))
+  }
+
+  #checkRange(offset: number): void {
+    const { logStartOffset, logEndOffset } = this
+    if (Number.isSafeInteger(offset) && offset >= logStartOffset && offset <= logEndOffset) return
+    throw new PlayheadError(
+      'offsetOutOfRange',
+      `${this.name}: found offset ${offset}, wanted one from ${logStartOffset} to ${logEndOffset}`,
+      { offset, logStartOffset, logEndOffset },
+    )
+  }
+}

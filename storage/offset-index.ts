@@ -1,0 +1,102 @@
+/**
+ * OffsetIndex: the sparse index of one segment, offset -> position. An entry stands for the frame of the batch that begins at its offset;
+ * there is one for the first batch and one for each batch that begins at least `indexIntervalBytes` after the last entry's.
+ * Derived: rebuilt from the segment. TimeIndex has one entry for each entry here, under the same number.
+ *
+ * Encoded: u32 count, then count x (u64 offset, u64 position), little-endian.
+ */
+import assert from 'node:assert/strict'
+import { readU64LE, writeU64LE } from '../protocol/bytes.ts'
+
+const ENTRY_BYTES = 16
+
+export class OffsetIndex {
+  #offsets = new Float64Array(16)
+  #positions = new Float64Array(16)
+  #count = 0
+
+  get count(): number {
+    return this.#count
+  }
+
+  get memoryBytes(): number {
+    return this.#offsets.byteLength + this.#positions.byteLength
+  }
+
+  add(offset: number, position: number): void {
+    if (this.#count > 0) assert(offset > this.offset(this.#count - 1) && position > this.position(this.#count - 1))
+    if (this.#count === this.#offsets.length) {
+      this.#offsets = grown(this.#offsets)
+      this.#positions = grown(this.#positions)
+    }
+    this.#offsets[this.#count] = offset
+    this.#positions[this.#count] = position
+    this.#count++
+  }
+
+  offset(entry: number): number {
+    assert(entry >= 0 && entry < this.#count)
+    return this.#offsets[entry] ?? 0
+  }
+
+  position(entry: number): number {
+    assert(entry >= 0 && entry < this.#count)
+    return this.#positions[entry] ?? 0
+  }
+
+  /** The last entry at or before `offset`; -1 when there is none. */
+  floorOffset(offset: number): number {
+    return floorEntry(this.#offsets, this.#count, offset)
+  }
+
+  /** The last entry at or before `position`; -1 when there is none. */
+  floorPosition(position: number): number {
+    return floorEntry(this.#positions, this.#count, position)
+  }
+
+  encode(): Buffer {
+    const bytes = Buffer.allocUnsafe(4 + this.#count * ENTRY_BYTES)
+    bytes.writeUInt32LE(this.#count, 0)
+    for (let entry = 0, at = 4; entry < this.#count; entry++, at += ENTRY_BYTES) {
+      writeU64LE(bytes, at, this.offset(entry))
+      writeU64LE(bytes, at + 8, this.position(entry))
+    }
+    return bytes
+  }
+
+  /** Undefined when the bytes are not an index. */
+  static decode(bytes: Buffer): OffsetIndex | undefined {
+    if (bytes.length < 4 || bytes.length !== 4 + bytes.readUInt32LE(0) * ENTRY_BYTES) return undefined
+    const index = new OffsetIndex()
+    let offsetBefore = -1
+    let positionBefore = -1
+    for (let at = 4; at < bytes.length; at += ENTRY_BYTES) {
+      const offset = readU64LE(bytes, at)
+      const position = readU64LE(bytes, at + 8)
+      if (!(offset > offsetBefore && position > positionBefore)) return undefined
+      if (!Number.isSafeInteger(offset) || !Number.isSafeInteger(position)) return undefined
+      index.add(offset, position)
+      offsetBefore = offset
+      positionBefore = position
+    }
+    return index
+  }
+}
+
+/** The last of the first `count` values that is ≤ `target`; -1 when there is none. Values ascend. */
+export function floorEntry(values: Float64Array, count: number, target: number): number {
+  let low = 0
+  let high = count
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if ((values[middle] ?? 0) <= target) low = middle + 1
+    else high = middle
+  }
+  return low - 1
+}
+
+export function grown(values: Float64Array<ArrayBuffer>): Float64Array<ArrayBuffer> {
+  const larger = new Float64Array(values.length * 2)
+  larger.set(values)
+  return larger
+}

@@ -1,0 +1,104 @@
+/**
+ * Packed postings: the offsets of one stream's events, ascending, as LEB128 varints. The first is the offset itself, each further one the
+ * distance from the one before, so it is never 0. Versions are not written: they are places.
+ * Invariant: offsets are safe integers and strictly ascending; decoding is total: it throws `damagedData`, and never reads past `end`.
+ * Neighbours: StreamIndex keeps chunks of these in the checkpoint store, sidecar.ts keeps them in the postings section.
+ */
+import { PlayheadError } from '../protocol/errors.ts'
+
+/** A varint of a safe integer is at most 8 bytes. */
+export const varintBytesMax = 8
+
+/** Writes `value` (a safe integer, not negative) at `at`, answers the position after it. */
+export function writeVarint(bytes: Buffer, at: number, value: number): number {
+  let rest = value
+  while (rest > 0x7fff_ffff) {
+    bytes[at++] = (rest % 128) | 128
+    rest = Math.floor(rest / 128)
+  }
+  while (rest > 127) {
+    bytes[at++] = (rest & 127) | 128
+    rest >>>= 7
+  }
+  bytes[at++] = rest
+  return at
+}
+
+/** Reads varints one after the other from `at` to `end` of `bytes`. */
+export class VarintReader {
+  readonly #bytes: Buffer
+  readonly #end: number
+  at: number
+
+  constructor(bytes: Buffer, at = 0, end = bytes.length) {
+    this.#bytes = bytes
+    this.#end = end
+    this.at = at
+  }
+
+  next(): number {
+    let value = 0
+    let scale = 1
+    for (let count = 0; count < varintBytesMax; count++) {
+      if (this.at >= this.#end) throw damaged('found its end inside a number')
+      const byte = this.#bytes[this.at++]!
+      value += (byte & 127) * scale
+      if (byte < 128) {
+        if (!Number.isSafeInteger(value)) throw damaged(`found ${value}`)
+        return value
+      }
+      scale *= 128
+    }
+    throw damaged(`found a number longer than ${varintBytesMax} bytes`)
+  }
+}
+
+/**
+ * Packs offsets[from … to) behind `previous` (-1: nothing before, the first is written whole) into `bytes` at `at`; answers the position
+ * after them. `bytes` must have room for `varintBytesMax` each.
+ */
+export function packOffsets(
+  offsets: readonly number[],
+  from: number,
+  to: number,
+  previous: number,
+  bytes: Buffer,
+  at: number,
+): number {
+  let last = previous < 0 ? 0 : previous
+  for (let place = from; place < to; place++) {
+    const offset = offsets[place]!
+    at = writeVarint(bytes, at, offset - last)
+    last = offset
+  }
+  return at
+}
+
+/** Appends `count` offsets packed at `at` … `end` to `into`; the first one is whole. Throws when they do not fill the range exactly. */
+export function unpackOffsets(bytes: Buffer, at: number, end: number, count: number, into: number[]): void {
+  const reader = new VarintReader(bytes, at, end)
+  let last = -1
+  for (let place = 0; place < count; place++) {
+    const value = reader.next()
+    const offset = last < 0 ? value : last + value
+    if (offset <= last || !Number.isSafeInteger(offset)) throw damaged(`found offset ${offset} after ${last}`)
+    into.push(offset)
+    last = offset
+  }
+  if (reader.at !== end) throw damaged(`found ${end - reader.at} bytes after ${count} offsets`)
+}
+
+/** Number of offsets in ascending `offsets` that are below `limit`. */
+export function countBelow(offsets: readonly number[], limit: number): number {
+  let [low, high] = [0, offsets.length]
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (offsets[middle]! < limit) low = middle + 1
+    else high = middle
+  }
+  return low
+}
+
+function damaged(found: string): PlayheadError {
+  return new PlayheadError('damagedData', `packed postings: ${found}, wanted ascending offsets; wipe what is derived`)
+}

@@ -1,0 +1,52 @@
+/**
+ * Read plan: which segment holds an offset and which bytes of it to read, from the sparse index alone. Synchronous: what it answers is taken
+ * before the first await of a read (H5). A block is what lies between two index entries: it begins with a batch's frame and holds whole
+ * batches only, so a read never has to come back for the rest of one.
+ */
+import type { OffsetIndex } from './offset-index.ts'
+import type { Segment } from './segment.ts'
+import { SEGMENT_HEADER_BYTES } from './segment-format.ts'
+import { indexIntervalBytes } from './storage-settings.ts'
+
+/** Bytes of a segment file. */
+export interface ByteRange {
+  readonly position: number
+  readonly endPosition: number
+}
+
+/** The place in `segments` (in order of offsets) of the one that holds `offset`, or would; -1 when it lies before the first. */
+export function segmentPlace(segments: readonly Segment[], offset: number): number {
+  let low = 0
+  let high = segments.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if ((segments[middle]?.baseOffset ?? 0) <= offset) low = middle + 1
+    else high = middle
+  }
+  return low - 1
+}
+
+/**
+ * The block that holds the batch of `offset`. What lies before the first entry is a block too: there is nothing in it but frames without a batch,
+ * unless the first batches are damaged.
+ */
+export function blockOf(index: OffsetIndex, offset: number, endPosition: number): ByteRange {
+  const entry = index.floorOffset(offset)
+  return {
+    position: entry < 0 ? SEGMENT_HEADER_BYTES : index.position(entry),
+    endPosition: blockEnd(index, entry, endPosition),
+  }
+}
+
+/** Whole blocks from the one that holds `offset` on, with at least `maxBytes` behind it as far as the segment has them. */
+export function rangeFrom(index: OffsetIndex, offset: number, maxBytes: number, endPosition: number): ByteRange {
+  const first = blockOf(index, offset, endPosition)
+  const wanted = first.position + indexIntervalBytes + maxBytes
+  if (wanted >= endPosition) return { position: first.position, endPosition }
+  const last = index.floorPosition(wanted)
+  return { position: first.position, endPosition: Math.max(first.endPosition, last < 0 ? 0 : index.position(last)) }
+}
+
+function blockEnd(index: OffsetIndex, entry: number, endPosition: number): number {
+  return entry + 1 < index.count ? index.position(entry + 1) : endPosition
+}

@@ -1,0 +1,52 @@
+/**
+ * Record cutter: single records out of a batch, without decoding the others. What is cut out is a copy, so that a few small records do not
+ * hold a large batch in memory.
+ */
+import {
+  BATCH_HEADER_BYTES,
+  baseOffset,
+  baseTimestamp,
+  codec,
+  isAppendTime,
+  maxTimestamp,
+  recordCount,
+} from '../protocol/record-batch.ts'
+import { decompressRecords } from '../protocol/compression.ts'
+import { PlayheadError } from '../protocol/errors.ts'
+import { readRecord } from '../protocol/record.ts'
+import type { LogRecord } from '../protocol/record.ts'
+import { VarintReader } from '../protocol/varint.ts'
+
+/** The records of `batch` at `offsets` (ascending, all within it), in order. Throws invalidBatch when the batch does not hold them. */
+export async function cutRecords(
+  batch: Buffer,
+  offsets: readonly number[],
+  decompressedBytesMax: number,
+): Promise<LogRecord[]> {
+  const records =
+    codec(batch) === 'none'
+      ? batch.subarray(BATCH_HEADER_BYTES)
+      : await decompressRecords(batch, 0, decompressedBytesMax)
+  const cut: LogRecord[] = []
+  const base = baseOffset(batch)
+  const reader = new VarintReader(records, 0, records.length)
+  for (let left = recordCount(batch); left > 0 && cut.length < offsets.length; left--) {
+    const start = reader.at
+    const bodyBytes = reader.length(1)
+    const end = reader.at + bodyBytes
+    reader.at++ // attributes
+    reader.next() // timestamp delta
+    if (base + reader.next() === offsets[cut.length]) {
+      const copy = Buffer.from(records.subarray(start, end))
+      const record = readRecord(new VarintReader(copy, 0, copy.length), base, baseTimestamp(batch))
+      if (isAppendTime(batch)) record.timestamp = maxTimestamp(batch)
+      cut.push(record)
+    }
+    reader.at = end
+  }
+  if (cut.length === offsets.length) return cut
+  throw new PlayheadError(
+    'invalidBatch',
+    `record batch at offset ${base}: found ${cut.length} of the records at offsets ${offsets.join(', ')}, wanted all of them`,
+  )
+}

@@ -1,0 +1,304 @@
+/**
+ * Recovery: opens the segments of one log after any kind of end, decides what may be served, and brings everything derived up to the log.
+ *
+ * Verdicts, at the first frame that is not valid (segment-format.ts says what is):
+ * 1. Was it durable? Yes, if a later sound frame has a floor beyond it, if a checkpoint says so, or if a later segment begins beyond it.
+ *    Then it is corruption: the bytes stay as they are, the range is damaged and named, and the log goes on behind it. A last segment with
+ *    damage takes no more appends: the next append begins a new one, so that nothing is ever written over evidence.
+ * 2. If not, it is the torn tail of a write that nobody was told of: it is cut off.
+ * Before anything is served, what stands past the proven floor is written again in place and synced: after a failed sync the page
+ * cache may show bytes that are not on disk. Then a frame says that all of it is durable.
+ * Invariants: running it again at any point gives the same result; nothing proven durable is changed or removed.
+ * Neighbours: Log.open calls it; segment-recovery.ts reads one segment; tail-repair.ts writes.
+ */
+import { PlayheadError } from '../protocol/errors.ts'
+import { Damage, describeRange } from './damage.ts'
+import { logPrefix } from './index-keys.ts'
+import { batchFactsAt, producerBatchAt } from './batch-facts.ts'
+import { eachStream } from './batch-streams.ts'
+import { ProducerState } from './producer-state.ts'
+import { readCheckpoint } from './recovery-checkpoint.ts'
+import type { RecoveryCheckpoint } from './recovery-checkpoint.ts'
+import type { Segment } from './segment.ts'
+import { SALT_BYTES } from './segment-format.ts'
+import { findSegmentFiles } from './segment-files.ts'
+import type { SegmentFile, SegmentFiles } from './segment-files.ts'
+import { SegmentRecovery } from './segment-recovery.ts'
+import type { ScannedFrame } from './segment-scan.ts'
+import { Sidecar } from './sidecar.ts'
+import { SectionKind } from './sidecar-format.ts'
+import { sidecarPath } from './sealing.ts'
+import type { LogIdentity, StorageContext } from './storage-context.ts'
+import { StreamIndex } from './stream-index.ts'
+
+export interface RecoveredLog {
+  /** In order. The last one is active, with its file open, unless it is sealed. */
+  readonly segments: Segment[]
+  /** Whole segments without a sidecar, in order, with their files open. */
+  readonly unsealed: readonly { readonly segment: Segment; readonly producers: Buffer }[]
+  readonly salt: Buffer
+  readonly nextOffset: number
+  readonly lastAppendTimeMs: number
+  /** The highest floor that a frame on disk has. */
+  readonly writtenFloor: number
+  readonly damage: Damage
+  readonly index: StreamIndex
+  readonly producers: ProducerState
+}
+
+/** Throws damagedData when the files cannot be one log, unsupportedFormat when a newer release wrote them. */
+export async function recoverLog(context: StorageContext, identity: LogIdentity): Promise<RecoveredLog> {
+  const files = await findSegmentFiles(context, identity)
+  const recovery = new LogRecovery(context, identity, files)
+  return recovery.run()
+}
+
+class LogRecovery {
+  readonly #context: StorageContext
+  readonly #identity: LogIdentity
+  readonly #files: SegmentFiles
+  readonly #damage = new Damage()
+  readonly #index: StreamIndex
+  readonly #producers: ProducerState
+  readonly #segments: Segment[] = []
+  readonly #unsealed: { segment: Segment; producers: Buffer }[] = []
+  /** Undefined when there is none, or none that belongs to these files. */
+  #checkpoint: RecoveryCheckpoint | undefined
+  /** The producer state covers everything below this. */
+  #producersTo = 0
+  #nextOffset = 0
+  #leaderEpoch = -1
+  #lastAppendTimeMs = 0
+  #writtenFloor = 0
+
+  constructor(context: StorageContext, identity: LogIdentity, files: SegmentFiles) {
+    this.#context = context
+    this.#identity = identity
+    this.#files = files
+    const prefix = logPrefix(identity.topicId, identity.partition)
+    this.#index = StreamIndex.open({ store: context.checkpointStore, prefix, clock: context.clock })
+    this.#producers = new ProducerState(context.settings.producersMax)
+    const checkpoint = readCheckpoint(context.checkpointStore, prefix)
+    if (checkpoint !== undefined && checkpoint.facts.salt === files.salt?.toString('hex')) this.#checkpoint = checkpoint
+  }
+
+  async run(): Promise<RecoveredLog> {
+    for (const note of this.#files.damage) this.#note(note)
+    this.#nextOffset = this.#files.entries[0]?.baseOffset ?? 0
+    await this.#restoreProducers()
+    for (const place of this.#files.entries.keys()) await this.#openSegment(place)
+    if (this.#index.reachesTo > this.#nextOffset) await this.#indexAgain()
+    for (const range of this.#damage.ranges) this.#context.report('warn', `${this.#name}: ${describeRange(range)}`)
+    return {
+      segments: this.#segments,
+      unsealed: this.#unsealed,
+      salt: this.#files.salt ?? this.#context.random.bytes(SALT_BYTES),
+      nextOffset: this.#nextOffset,
+      lastAppendTimeMs: this.#lastAppendTimeMs,
+      writtenFloor: this.#writtenFloor,
+      damage: this.#damage,
+      index: this.#index,
+      producers: this.#producers,
+    }
+  }
+
+  get #name(): string {
+    return `${this.#identity.topic}/${this.#identity.partition}`
+  }
+
+  async #openSegment(place: number): Promise<void> {
+    const entry = this.#files.entries[place]
+    if (entry === undefined) return
+    this.#checkOrder(entry.baseOffset, entry.path)
+    const nextBase = this.#files.entries[place + 1]?.baseOffset
+    if (entry.foreign !== undefined) return this.#skipForeign(entry, nextBase)
+    const recovery = new SegmentRecovery({
+      context: this.#context,
+      identity: this.#identity,
+      salt: this.#files.salt ?? Buffer.alloc(SALT_BYTES),
+      entry,
+      nextBase,
+      leaderEpoch: this.#leaderEpoch,
+      checkpoint: this.#checkpoint,
+      indexedTo: this.#index.indexedTo,
+      damage: this.#damage,
+    })
+    const trusted = nextBase === undefined ? undefined : recovery.fromFooter()
+    const segment = trusted ?? (await recovery.scan((frame) => this.#replay(frame)))
+    if (trusted !== undefined) await this.#replayTrusted(trusted, recovery)
+    this.#segments.push(segment)
+    this.#nextOffset = segment.nextOffset
+    this.#leaderEpoch = Math.max(this.#leaderEpoch, segment.leaderEpoch)
+    this.#lastAppendTimeMs = Math.max(this.#lastAppendTimeMs, segment.lastAppendTimeMs)
+    this.#writtenFloor = Math.max(this.#writtenFloor, recovery.floor)
+    if (trusted === undefined && nextBase !== undefined && !segment.damaged) {
+      // A state restored from beyond the segment is not the one of its end: then its sidecar goes without.
+      const producers = this.#producersTo <= segment.nextOffset ? this.#producers.snapshot() : Buffer.alloc(0)
+      this.#unsealed.push({ segment, producers })
+    }
+  }
+
+  /** Puts what a batch says into index and producers, where they do not have it yet. */
+  #replay({ bytes, batchStart, batchEnd, appendTimeMs }: ScannedFrame): Promise<void> | undefined {
+    if (batchEnd === batchStart) return undefined
+    const producer = producerBatchAt(bytes, batchStart)
+    const { baseOffset, nextOffset } = batchFactsAt(bytes, batchStart)
+    if (baseOffset >= this.#producersTo) this.#producers.record(producer, baseOffset, appendTimeMs)
+    const { indexedTo } = this.#index
+    if (nextOffset <= indexedTo) return undefined
+    return eachStream(bytes, batchStart, this.#context.settings.decompressedBytesMax, (stream, offset) => {
+      if (offset >= indexedTo) this.#index.add(stream, offset)
+    })
+  }
+
+  /** A sealed segment whose footer holds is not read, unless something derived lacks what is in it. */
+  async #replayTrusted(segment: Segment, recovery: SegmentRecovery): Promise<void> {
+    const { nextOffset } = segment
+    if (this.#producersTo < nextOffset) await recovery.replay(segment, (frame) => this.#replay(frame))
+    else if (this.#index.indexedTo < nextOffset) await this.#indexFromSidecar(segment, recovery)
+    await this.#saveLargeIndex(nextOffset)
+  }
+
+  async #indexFromSidecar(segment: Segment, recovery: SegmentRecovery): Promise<void> {
+    const { indexedTo } = this.#index
+    if (indexedTo <= segment.baseOffset) {
+      try {
+        await using sidecar = await Sidecar.open(this.#context.fileSystem, sidecarPath(this.#identity, segment))
+        this.#index.beginSegment(segment.baseOffset)
+        await sidecar.checkBody() // before the first of it is taken in: half of it could not be taken back
+        this.#index.beginSegment(segment.baseOffset)
+        for await (const { stream, firstVersion, offsets } of sidecar.postings())
+          this.#index.addPostings(stream, firstVersion, offsets)
+        return
+      } catch (error) {
+        if (!(error instanceof PlayheadError)) throw error
+        this.#context.report(
+          'warn',
+          `${segment.path}: its sidecar cannot be used (${error.message}); the segment is read instead`,
+        )
+      }
+    }
+    await recovery.replay(segment, (frame) => this.#replay(frame))
+  }
+
+  /** An index made anew from a long history must not wait in memory for the end of it. */
+  async #saveLargeIndex(nextOffset: number): Promise<void> {
+    if (this.#index.dirtyBytes < this.#context.settings.indexMemoryBytes / 4) return
+    try {
+      await this.#index.capture(nextOffset).write([])
+    } catch (error) {
+      this.#context.report('warn', `${this.#name}: the stream index was not saved: ${String(error)}`)
+    }
+  }
+
+  /** The newest state of the producers that some sidecar or the checkpoint has. */
+  async #restoreProducers(): Promise<void> {
+    const { facts, producers } = this.#checkpoint ?? {}
+    const sealed = this.#files.entries.filter(({ footer }) => footer !== undefined)
+    if (facts !== undefined && producers !== undefined && facts.nextOffset >= (sealed.at(-1)?.footer?.nextOffset ?? 0)) {
+      if (this.#restore(producers, facts.nextOffset)) return
+    }
+    for (const entry of sealed.toReversed()) {
+      const snapshot = await this.#producersOf(entry)
+      if (snapshot !== undefined && this.#restore(snapshot, entry.footer?.nextOffset ?? 0)) return
+    }
+  }
+
+  async #producersOf(entry: SegmentFile): Promise<Buffer | undefined> {
+    try {
+      await using sidecar = await Sidecar.open(this.#context.fileSystem, sidecarPath(this.#identity, entry))
+      return await sidecar.section(SectionKind.producers)
+    } catch (error) {
+      if (!(error instanceof PlayheadError)) throw error
+      return undefined
+    }
+  }
+
+  /** False when the snapshot is none. */
+  #restore(snapshot: Buffer, nextOffset: number): boolean {
+    if (snapshot.length === 0) return false
+    try {
+      this.#producers.restore(snapshot)
+      this.#producersTo = nextOffset
+      return true
+    } catch (error) {
+      if (!(error instanceof PlayheadError)) throw error
+      return false
+    }
+  }
+
+  /** What the index has is not this log's: it is made anew from all segments. */
+  async #indexAgain(): Promise<void> {
+    this.#context.report('warn', `${this.#name}: the stream index is not this log's; it is made again`)
+    await this.#index.wipe()
+    for (const [place, segment] of this.#segments.entries()) {
+      const entry = this.#files.entries.find(({ baseOffset }) => baseOffset === segment.baseOffset)
+      if (entry === undefined) continue
+      const recovery = new SegmentRecovery({
+        context: this.#context,
+        identity: this.#identity,
+        salt: this.#files.salt ?? Buffer.alloc(SALT_BYTES),
+        entry,
+        nextBase: this.#segments[place + 1]?.baseOffset,
+        leaderEpoch: -1,
+        checkpoint: undefined,
+        indexedTo: 0,
+        damage: new Damage(),
+      })
+      await recovery.replay(segment, (frame) => this.#replay(frame))
+      await this.#saveLargeIndex(segment.nextOffset)
+    }
+  }
+
+  /** Throws damagedData for a segment that begins before the one before it ends; names what is missing between two. */
+  #checkOrder(baseOffset: number, path: string): void {
+    if (baseOffset < this.#nextOffset) {
+      throw new PlayheadError(
+        'damagedData',
+        `${path}: found a segment that begins at offset ${baseOffset}, wanted ${this.#nextOffset}, where the one before it ends; restore the directory from a copy`,
+        { file: path, offset: baseOffset },
+      )
+    }
+    if (baseOffset === this.#nextOffset) return
+    this.#damage.add({
+      file: this.#segments.at(-1)?.path ?? path,
+      position: this.#segments.at(-1)?.endPosition ?? 0,
+      endPosition: this.#segments.at(-1)?.endPosition ?? 0,
+      offset: this.#nextOffset,
+      nextOffset: baseOffset,
+      reason: 'records that were durable are missing: there is no file that holds them',
+    })
+    this.#nextOffset = baseOffset
+  }
+
+  /** A file of another log, or of another place in this one: nothing of it is served. */
+  #skipForeign(
+    entry: { path: string; baseOffset: number; foreign?: string | undefined },
+    nextBase: number | undefined,
+  ): void {
+    if (nextBase === undefined) {
+      throw new PlayheadError(
+        'damagedData',
+        `${entry.path}: found ${entry.foreign}, wanted the newest segment of ${this.#name}; restore it from a copy`,
+        {
+          file: entry.path,
+        },
+      )
+    }
+    const reason = `the file holds ${entry.foreign}`
+    this.#damage.add({
+      file: entry.path,
+      position: 0,
+      endPosition: 0,
+      offset: entry.baseOffset,
+      nextOffset: nextBase,
+      reason,
+    })
+    this.#nextOffset = nextBase
+  }
+
+  #note(text: string): void {
+    this.#damage.note(text)
+    this.#context.report('warn', `${this.#name}: ${text}`)
+  }
+}

@@ -1,0 +1,187 @@
+/**
+ * Sealing: what happens to a segment of one log after its last batch: cut to its size, read once more from beginning to end, and given its
+ * sidecar. In the background, one after the other, in small slices; a crash in between costs nothing, recovery does it again.
+ * Also the way back: the sparse indexes of a sealed segment, from its sidecar or, failing that, from the segment itself.
+ * Neighbours: SegmentChain hands full segments over, recovery.ts those whose sidecar is missing; sidecar-writer.ts makes the bytes.
+ */
+import { crc32c } from '../protocol/crc32c.ts'
+import { KiB } from '../protocol/limits.ts'
+import type { File } from '../platform/file-system.ts'
+import { batchFactsAt } from './batch-facts.ts'
+import { eachStream } from './batch-streams.ts'
+import { OffsetIndex } from './offset-index.ts'
+import { RecentPostings } from './recent-postings.ts'
+import { Segment } from './segment.ts'
+import type { SegmentIndexes } from './segment.ts'
+import { FRAME_BYTES, SEGMENT_HEADER_BYTES, sidecarFileName } from './segment-format.ts'
+import { scanSegment } from './segment-scan.ts'
+import { readFooter, Sidecar } from './sidecar.ts'
+import { SectionKind } from './sidecar-format.ts'
+import { writeSidecar } from './sidecar-writer.ts'
+import { replaceFile } from './small-file.ts'
+import type { LogIdentity, StorageContext } from './storage-context.ts'
+import type { StreamIndex } from './stream-index.ts'
+import { TimeIndex } from './time-index.ts'
+
+/** Read and walked between two yields, while appends go on. */
+const sliceBytes = 256 * KiB
+
+interface FullSegment {
+  readonly segment: Segment
+  /** ProducerState.snapshot() as of the segment's end. */
+  readonly producers: Buffer
+}
+
+export interface SealingOptions {
+  readonly context: StorageContext
+  readonly identity: LogIdentity
+  readonly salt: Buffer
+  readonly index: StreamIndex
+}
+
+/** Ends a scan that is no longer wanted. */
+const stopped = Symbol('stopped')
+
+export class Sealing {
+  readonly #options: SealingOptions
+  readonly #waiting: FullSegment[] = []
+  #running: Promise<void> | undefined
+  #stopped = false
+
+  constructor(options: SealingOptions) {
+    this.#options = options
+  }
+
+  /** The segment has its file open and all its bytes are durable. */
+  add(segment: Segment, producers: Buffer): void {
+    segment.sealed = true
+    this.#waiting.push({ segment, producers })
+    this.#running ??= this.#run().finally(() => (this.#running = undefined))
+  }
+
+  /** Ends what is under way; it is done again at the next start. */
+  async stop(): Promise<void> {
+    this.#stopped = true
+    await this.#running
+  }
+
+  /** The sparse indexes of a sealed segment. */
+  async loadIndexes(segment: Segment, file: File): Promise<SegmentIndexes> {
+    const { context, identity } = this.#options
+    try {
+      await using sidecar = await Sidecar.open(context.fileSystem, sidecarPath(identity, segment))
+      const offsets = OffsetIndex.decode((await sidecar.section(SectionKind.offsets)) ?? nothing)
+      const times = TimeIndex.decode((await sidecar.section(SectionKind.times)) ?? nothing)
+      if (offsets !== undefined && times?.count === offsets.count) return { offsets, times }
+    } catch {
+      // whatever is wrong with it: the segment has it all
+    }
+    context.report('warn', `${segment.path}: its sidecar cannot be read; its index is made again from the segment`)
+    const copy = new Segment(segment.path, segment.baseOffset)
+    await this.#scan(file, segment, ({ position, bytes, batchStart, batchEnd, appendTimeMs }) => {
+      if (batchEnd > batchStart)
+        copy.takeBatchAt(position, batchFactsAt(bytes, batchStart), batchEnd - batchStart, appendTimeMs)
+    })
+    return copy.indexes ?? { offsets: new OffsetIndex(), times: new TimeIndex() }
+  }
+
+  async #run(): Promise<void> {
+    for (let next = this.#waiting.shift(); next !== undefined && !this.#stopped; next = this.#waiting.shift()) {
+      try {
+        await this.#seal(next)
+        this.#options.context.pool.letGo(next.segment)
+      } catch (error) {
+        if (error !== stopped)
+          this.#options.context.report(
+            'warn',
+            `${next.segment.path}: not sealed, the next start does it: ${String(error)}`,
+          )
+      }
+    }
+  }
+
+  async #seal({ segment, producers }: FullSegment): Promise<void> {
+    const { context, identity, index } = this.#options
+    const { file, indexes } = segment
+    if (file === undefined || indexes === undefined) throw new Error('it is not open')
+    await cutToSize(context, segment, file)
+    const header = Buffer.alloc(SEGMENT_HEADER_BYTES)
+    await file.read(header, 0)
+    let checksum = crc32c(header)
+    const postings = new RecentPostings()
+    const add = (stream: string, offset: number) => postings.add(stream, offset)
+    const end = await this.#scan(file, segment, ({ bytes, batchStart, batchEnd }) => {
+      checksum = crc32c(bytes.subarray(batchStart - FRAME_BYTES, batchEnd), checksum)
+      return batchEnd > batchStart
+        ? eachStream(bytes, batchStart, context.settings.decompressedBytesMax, add)
+        : undefined
+    })
+    if (end.position !== segment.endPosition || end.nextOffset !== segment.nextOffset)
+      throw new Error(`damage at byte ${end.position}: ${end.problem}`)
+    const parts = await writeSidecar({
+      summary: {
+        topicId: identity.topicId,
+        partition: identity.partition,
+        baseOffset: segment.baseOffset,
+        nextOffset: segment.nextOffset,
+        leaderEpoch: segment.leaderEpoch,
+        batches: segment.batchCount,
+        records: segment.recordCount,
+        maxTimestamp: segment.maxTimestamp,
+        firstAppendTimeMs: segment.firstAppendTimeMs,
+        lastAppendTimeMs: segment.lastAppendTimeMs,
+        segmentBytes: segment.endPosition,
+        segmentChecksum: checksum,
+        previousChecksum: await this.#previousChecksum(segment),
+      },
+      offsets: indexes.offsets.encode(),
+      times: indexes.times.encode(),
+      producers,
+      postings,
+      versionAt: (stream, offset) => index.versionAt(stream, offset),
+      clock: context.clock,
+    })
+    if (this.#stopped) throw stopped
+    await replaceFile(context.fileSystem, sidecarPath(identity, segment), parts)
+  }
+
+  #scan(file: File, segment: Segment, visit: Parameters<typeof scanSegment>[1]) {
+    const from = { position: SEGMENT_HEADER_BYTES, nextOffset: segment.baseOffset, leaderEpoch: -1 }
+    const { salt, context } = this.#options
+    return scanSegment(
+      { file, salt, from, endPosition: segment.endPosition, sliceBytes, clock: context.clock },
+      (frame) => {
+        if (this.#stopped) throw stopped
+        return visit(frame)
+      },
+    )
+  }
+
+  /** Of the segment before it; 0 when that is the first one or has no sidecar because it is damaged. */
+  async #previousChecksum(segment: Segment): Promise<number> {
+    const { context, identity } = this.#options
+    const names = await context.fileSystem.list(identity.directory)
+    const previous = names.filter((name) => name.endsWith('.idx') && name < sidecarFileName(segment.baseOffset)).at(-1)
+    const footer =
+      previous === undefined ? undefined : await readFooter(context.fileSystem, `${identity.directory}/${previous}`)
+    return footer?.nextOffset === segment.baseOffset ? footer.checksum : 0
+  }
+}
+
+const nothing = Buffer.alloc(0)
+
+/** A failed sync of a log file ends the process, here as anywhere. */
+async function cutToSize(context: StorageContext, segment: Segment, file: File): Promise<void> {
+  if ((await file.sizeBytes()) === segment.endPosition) return
+  await file.truncate(segment.endPosition)
+  try {
+    await file.sync()
+  } catch (error) {
+    context.onFatal(error instanceof Error ? error : new Error(String(error)))
+    throw error
+  }
+}
+
+export function sidecarPath(identity: LogIdentity, segment: { readonly baseOffset: number }): string {
+  return `${identity.directory}/${sidecarFileName(segment.baseOffset)}`
+}

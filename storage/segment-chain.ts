@@ -1,0 +1,171 @@
+/**
+ * SegmentChain: the segments of one log in order, the last of them active. Gives appends their place, keeps zeroed space ahead of them,
+ * and begins a new segment when the active one is full or old.
+ * Invariants: a place is given only in space that is there, so a full disk refuses before anything is half done; everything in a segment is
+ * durable before the next one exists; there is always room left for one frame without a batch.
+ * Neighbours: Log asks `blocker` and then `take` in one step; Appender writes to the active segment; sealing.ts finishes the others.
+ */
+import assert from 'node:assert/strict'
+import type { File } from '../platform/file-system.ts'
+import type { Appender } from './appender.ts'
+import { diskFullOr } from './disk-space.ts'
+import { Segment } from './segment.ts'
+import type { BatchFacts } from './segment.ts'
+import { encodeSegmentHeader, FRAME_BYTES, SEGMENT_HEADER_BYTES, segmentFileName } from './segment-format.ts'
+import type { LogIdentity, StorageContext } from './storage-context.ts'
+import type { TopicSettings } from './topic-settings.ts'
+
+export interface SegmentChainOptions {
+  readonly context: StorageContext
+  readonly identity: LogIdentity
+  readonly salt: Buffer
+  readonly settings: () => TopicSettings
+  readonly appender: Appender
+  /** A segment has got its last batch, which is durable. Called in the step that makes the next one active. */
+  readonly onFull: (segment: Segment) => void
+}
+
+export class SegmentChain {
+  readonly #options: SegmentChainOptions
+  readonly #segments: Segment[]
+  /** A new segment is being made; no append takes place meanwhile. */
+  #rolling: Promise<void> | undefined
+  #allocating: Promise<void> | undefined
+  #stepBytes: number
+
+  /** `segments`: what recovery found. The last one is active unless it is sealed; an active one has its file open. */
+  constructor(options: SegmentChainOptions, segments: Segment[]) {
+    this.#options = options
+    this.#segments = segments
+    this.#stepBytes = options.context.settings.allocationBytesMin
+    const { active } = this
+    if (active === undefined) return
+    options.context.pool.keep(active)
+    options.appender.use(active)
+  }
+
+  get segments(): readonly Segment[] {
+    return this.#segments
+  }
+
+  get active(): Segment | undefined {
+    const last = this.#segments.at(-1)
+    return last === undefined || last.sealed ? undefined : last
+  }
+
+  get sizeBytes(): number {
+    let bytes = 0
+    for (const segment of this.#segments) bytes += segment.endPosition
+    return bytes
+  }
+
+  /** What an append of a batch of this size must wait for; undefined = nothing, `take` may be called at once. */
+  blocker(batchBytes: number, baseOffset: number, nowMs: number): Promise<void> | undefined {
+    if (this.#rolling !== undefined) return this.#rolling
+    const { active } = this
+    const { segmentBytes, segmentMs } = this.#options.settings()
+    const neededEnd = (active?.endPosition ?? SEGMENT_HEADER_BYTES) + 2 * FRAME_BYTES + batchBytes
+    if (active === undefined) return this.#roll(baseOffset)
+    if (active.batchCount > 0 && (neededEnd > segmentBytes || nowMs - active.firstAppendTimeMs >= segmentMs))
+      return this.#roll(baseOffset)
+    if (neededEnd > active.allocatedEnd) return this.#allocateFor(active, neededEnd)
+    if (active.allocatedEnd - neededEnd < this.#stepBytes / 2) this.#allocateAhead(active)
+    return undefined
+  }
+
+  /** Gives the batch the next place. */
+  take(facts: BatchFacts, batchBytes: number, appendTimeMs: number): number {
+    assert(this.#rolling === undefined && this.active !== undefined)
+    return this.active.takeBatch(facts, batchBytes, appendTimeMs)
+  }
+
+  /** Resolves when nothing is under way. */
+  async settled(): Promise<void> {
+    await this.#rolling?.catch(() => undefined)
+    await this.#allocating?.catch(() => undefined)
+  }
+
+  #roll(baseOffset: number): Promise<void> {
+    const rolling = this.#rollNow(baseOffset).finally(() => (this.#rolling = undefined))
+    rolling.catch(() => undefined) // whoever waits for it hears; it may be that nobody does yet
+    this.#rolling = rolling
+    return rolling
+  }
+
+  async #rollNow(baseOffset: number): Promise<void> {
+    const { appender, context, onFull } = this.#options
+    await appender.drained()
+    await this.#allocating?.catch(() => undefined)
+    const next = await this.#create(baseOffset)
+    await appender.drained() // a frame without a batch may have been written meanwhile
+    const full = this.active
+    this.#segments.push(next)
+    context.pool.keep(next)
+    appender.use(next)
+    this.#stepBytes = context.settings.allocationBytesMin
+    if (full !== undefined) onFull(full)
+  }
+
+  /** The file is complete and durable, name and all, before anything is written into it. Throws diskFull. */
+  async #create(baseOffset: number): Promise<Segment> {
+    const { context, identity, salt } = this.#options
+    const { fileSystem } = context
+    const path = `${identity.directory}/${segmentFileName(baseOffset)}`
+    let file: File | undefined
+    try {
+      await fileSystem.makeDirectory(identity.directory)
+      // What an earlier attempt left: it never became part of the log.
+      if (await fileSystem.exists(path)) await fileSystem.remove(path)
+      file = await fileSystem.open(path, 'create')
+      const { topicId, partition } = identity
+      await file.write(
+        [encodeSegmentHeader({ topicId, partition, baseOffset, salt, leaderEpoch: context.leaderEpoch })],
+        0,
+      )
+      const segment = new Segment(path, baseOffset)
+      segment.file = file
+      segment.allocatedEnd = Math.max(context.settings.allocationBytesMin, 2 * SEGMENT_HEADER_BYTES)
+      await file.allocate(SEGMENT_HEADER_BYTES, segment.allocatedEnd)
+      await file.sync()
+      await fileSystem.syncDirectory(identity.directory)
+      return segment
+    } catch (error) {
+      await file?.close().catch(() => undefined)
+      if (file !== undefined) await fileSystem.remove(path).catch(() => undefined)
+      throw diskFullOr(error, path)
+    }
+  }
+
+  #allocateFor(active: Segment, neededEnd: number): Promise<void> {
+    return this.#allocating ?? this.#allocate(active, neededEnd)
+  }
+
+  /** In the background. When it fails, the append that finds no room left asks again, and hears why. */
+  #allocateAhead(active: Segment): void {
+    const { segmentBytes } = this.#options.settings()
+    if (this.#allocating !== undefined || active.allocatedEnd >= segmentBytes) return
+    void this.#allocate(active, active.allocatedEnd + 1)
+  }
+
+  #allocate(active: Segment, neededEnd: number): Promise<void> {
+    const allocating = this.#allocateNow(active, neededEnd).finally(() => (this.#allocating = undefined))
+    allocating.catch(() => undefined)
+    this.#allocating = allocating
+    return allocating
+  }
+
+  /** The next step of zeroed space, doubling while the log keeps asking; a batch larger than a step or the segment gets what it needs. */
+  async #allocateNow(active: Segment, neededEnd: number): Promise<void> {
+    const { segmentBytes } = this.#options.settings()
+    const from = active.allocatedEnd
+    const to = Math.max(neededEnd, Math.min(from + this.#stepBytes, segmentBytes))
+    try {
+      assert(active.file !== undefined)
+      await active.file.allocate(from, to)
+    } catch (error) {
+      throw diskFullOr(error, active.path)
+    }
+    active.allocatedEnd = to
+    this.#stepBytes = Math.min(this.#stepBytes * 2, this.#options.context.settings.allocationBytesMax)
+  }
+}

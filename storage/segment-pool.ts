@@ -1,0 +1,125 @@
+/**
+ * SegmentPool: which segments are open, over all logs of a broker. A reader holds its segment open by a pin; the sealed one unused for the
+ * longest is closed, with its indexes, when more are open than the limit. Active segments are kept open until their log lets them go.
+ * Invariant: a pinned segment has its file and its indexes, and no file is closed under a reader.
+ * Neighbours: SegmentReader takes pins, SegmentChain keeps the active segment.
+ */
+import assert from 'node:assert/strict'
+import type { File, FileSystem } from '../platform/file-system.ts'
+import type { Segment, SegmentIndexes } from './segment.ts'
+
+interface OpenSegment {
+  pins: number
+  /** Resolves when file and indexes are there. */
+  readonly opened: Promise<void>
+  /** Called when the last pin goes, once somebody waits to close. */
+  unpinned: (() => void) | undefined
+}
+
+export interface PinnedSegment {
+  readonly file: File
+  readonly indexes: SegmentIndexes
+  /** To be called once. */
+  release(): void
+}
+
+export type LoadIndexes = (segment: Segment, file: File) => Promise<SegmentIndexes>
+
+export class SegmentPool {
+  readonly #fileSystem: FileSystem
+  readonly #openMax: number
+  readonly #kept = new Map<Segment, OpenSegment>()
+  /** Least recently pinned first. */
+  readonly #open = new Map<Segment, OpenSegment>()
+
+  constructor(fileSystem: FileSystem, openMax: number) {
+    this.#fileSystem = fileSystem
+    this.#openMax = openMax
+  }
+
+  get openCount(): number {
+    return this.#open.size + this.#kept.size
+  }
+
+  /** From now on the segment, which has its file open, is not closed but by `close`. */
+  keep(segment: Segment): void {
+    assert(segment.file !== undefined && segment.indexes !== undefined)
+    this.#kept.set(segment, { pins: 0, opened: Promise.resolve(), unpinned: undefined })
+  }
+
+  /** From now on the segment is one of those that may be closed when others are wanted. */
+  letGo(segment: Segment): void {
+    const open = this.#kept.get(segment)
+    if (open === undefined) return
+    this.#kept.delete(segment)
+    this.#open.set(segment, open)
+    this.#closeUnused()
+  }
+
+  /** The segment with its file and indexes, until released. `load` is called when its indexes are not in memory. */
+  async pin(segment: Segment, load: LoadIndexes): Promise<PinnedSegment> {
+    let open = this.#kept.get(segment)
+    if (open === undefined) {
+      open = this.#open.get(segment) ?? { pins: 0, opened: this.#openSegment(segment, load), unpinned: undefined }
+      this.#open.delete(segment)
+      this.#open.set(segment, open)
+    }
+    open.pins++
+    try {
+      await open.opened
+      const { file, indexes } = segment
+      assert(file !== undefined && indexes !== undefined, `${segment.path} is not open`)
+      return { file, indexes, release: () => this.#release(open) }
+    } catch (error) {
+      open.pins--
+      if (this.#open.get(segment) === open) this.#open.delete(segment)
+      throw error
+    }
+  }
+
+  /** Closes the segment when its last reader is done. Nobody may pin it any more. */
+  async close(segment: Segment): Promise<void> {
+    const open = this.#kept.get(segment) ?? this.#open.get(segment)
+    if (open === undefined) return
+    await open.opened.catch(() => undefined)
+    if (open.pins > 0) await new Promise<void>((resolve) => (open.unpinned = resolve))
+    this.#kept.delete(segment)
+    await this.#closeSegment(segment)
+  }
+
+  #release(open: OpenSegment): void {
+    assert(open.pins > 0)
+    open.pins--
+    if (open.pins > 0) return
+    open.unpinned?.()
+    this.#closeUnused()
+  }
+
+  #closeUnused(): void {
+    if (this.#open.size <= this.#openMax) return
+    for (const [oldest, { pins }] of this.#open) {
+      if (pins > 0) continue
+      this.#closeSegment(oldest).catch(() => undefined) // all its bytes were synced: nothing can be lost
+      return
+    }
+  }
+
+  async #openSegment(segment: Segment, load: LoadIndexes): Promise<void> {
+    const file = await this.#fileSystem.open(segment.path, 'read')
+    try {
+      segment.indexes ??= await load(segment, file)
+      segment.file = file
+    } catch (error) {
+      await file.close()
+      throw error
+    }
+  }
+
+  async #closeSegment(segment: Segment): Promise<void> {
+    const file = segment.file
+    this.#open.delete(segment)
+    segment.file = undefined
+    if (!segment.damaged) segment.indexes = undefined // a damaged one has no sidecar to read them from again
+    await file?.close()
+  }
+}

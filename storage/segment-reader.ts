@@ -1,0 +1,311 @@
+/**
+ * SegmentReader: batches of one log out of its segment files, each checked before it is given out: frame and batch checksums, salt, and
+ * that it stands where the log says. Invariant: nothing that fails a check is ever given out; the damage is remembered and named, and reads
+ * before and after it go on.
+ * Neighbours: Log and StreamReader ask, read-plan.ts chooses the bytes, SegmentPool keeps files open.
+ */
+import assert from 'node:assert/strict'
+import { baseOffset, nextOffset } from '../protocol/record-batch.ts'
+import { isPlayheadError } from '../protocol/errors.ts'
+import type { File } from '../platform/file-system.ts'
+import { corruptBatch } from './damage.ts'
+import type { Damage, DamagedRange } from './damage.ts'
+import { nextBatchFrame } from './frame-search.ts'
+import type { OffsetIndex } from './offset-index.ts'
+import { blockOf, rangeFrom, segmentPlace } from './read-plan.ts'
+import type { ByteRange } from './read-plan.ts'
+import type { Segment } from './segment.ts'
+import { FRAME_BYTES, frameAppendTime, frameBatchBytes, frameProblem } from './segment-format.ts'
+import type { LoadIndexes, PinnedSegment, SegmentPool } from './segment-pool.ts'
+import { ownFault } from './segment-scan.ts'
+
+/** A batch in its place. `bytes` is the batch alone. */
+export interface FoundBatch {
+  readonly bytes: Buffer
+  readonly baseOffset: number
+  readonly nextOffset: number
+  readonly appendTimeMs: number
+}
+
+/** Bytes read at once when a whole range of a segment is looked through. */
+const lookThroughBytes = 1024 * 1024
+
+/** Blocks read side by side for one stream. */
+const sideBySideMax = 16
+const sideBySideBytesMax = 4 * 1024 * 1024
+
+export interface SegmentReaderOptions {
+  readonly pool: SegmentPool
+  readonly salt: Buffer
+  readonly damage: Damage
+  readonly loadIndexes: LoadIndexes
+  /** Damage that was not known before. */
+  readonly onDamage: (range: DamagedRange) => void
+}
+
+export class SegmentReader {
+  readonly #options: SegmentReaderOptions
+
+  constructor(options: SegmentReaderOptions) {
+    this.#options = options
+  }
+
+  /**
+   * Whole batches from the one that holds `offset` on, below `limitOffset`, up to `maxBytes` but at least one. `segments` is the log's list as
+   * of now. Throws corruptBatch when the batch of `offset` itself cannot be served.
+   */
+  async read(
+    segments: readonly Segment[],
+    offset: number,
+    limitOffset: number,
+    maxBytes: number,
+  ): Promise<FoundBatch[]> {
+    const damaged = this.#options.damage.at(offset)
+    if (damaged !== undefined) throw corruptBatch(damaged)
+    const place = segmentPlace(segments, offset)
+    const segment = segments[place]
+    assert(segment !== undefined, 'the caller checked the offset against the log')
+    const { endPosition } = segment
+    const segmentLimit = Math.min(limitOffset, segments[place + 1]?.baseOffset ?? Infinity)
+    const pin = await this.#options.pool.pin(segment, this.#options.loadIndexes)
+    try {
+      const range = rangeFrom(pin.indexes.offsets, offset, maxBytes, endPosition)
+      const found = await this.#cut(pin, segment, range, { offset, endOffset: segmentLimit, limitOffset: segmentLimit })
+      return withinBytes(found, maxBytes)
+    } finally {
+      pin.release()
+    }
+  }
+
+  /**
+   * Visits the batches that hold `offsets` (ascending, all of one segment, all below `limitOffset`), in order. Blocks are read side by side, a
+   * bounded number of bytes at a time. Throws corruptBatch.
+   */
+  async eachBatchOf(
+    segments: readonly Segment[],
+    offsets: readonly number[],
+    limitOffset: number,
+    visit: (batch: Buffer) => Promise<void>,
+  ): Promise<void> {
+    const place = segmentPlace(segments, offsets[0] ?? 0)
+    const segment = segments[place]
+    assert(segment !== undefined)
+    const { endPosition } = segment
+    const segmentLimit = Math.min(limitOffset, segments[place + 1]?.baseOffset ?? Infinity)
+    const pin = await this.#options.pool.pin(segment, this.#options.loadIndexes)
+    try {
+      let reads: Promise<FoundBatch[]>[] = []
+      let bytes = 0
+      for (const block of blocksOf(pin.indexes.offsets, offsets, endPosition)) {
+        reads.push(this.#holding(pin, segment, block, segmentLimit))
+        bytes += block.range.endPosition - block.range.position
+        if (bytes < sideBySideBytesMax && reads.length < sideBySideMax) continue
+        await visitAll(reads, visit)
+        reads = []
+        bytes = 0
+      }
+      await visitAll(reads, visit)
+    } finally {
+      pin.release()
+    }
+  }
+
+  /** The first batch at `from` or later that `wanted` answers true for, as far as the time index can tell where to look; undefined = none. */
+  async find(
+    segment: Segment,
+    { from, timestampMs, clock, limitOffset }: TimeRange,
+    wanted: (batch: FoundBatch) => boolean,
+  ): Promise<FoundBatch | undefined> {
+    const { endPosition } = segment
+    const pin = await this.#options.pool.pin(segment, this.#options.loadIndexes)
+    try {
+      const { offsets, times } = pin.indexes
+      if (offsets.count === 0) return undefined
+      let offset = Math.max(from, offsets.offset(times.startEntry(timestampMs, clock)))
+      while (offset < limitOffset) {
+        const damaged = this.#options.damage.at(offset)
+        if (damaged !== undefined) {
+          offset = damaged.nextOffset
+          continue
+        }
+        const range = rangeFrom(offsets, offset, lookThroughBytes, endPosition)
+        const batches = await this.#cut(pin, segment, range, { offset, endOffset: limitOffset, limitOffset }).catch(
+          noBatches,
+        )
+        const last = batches.at(-1)
+        if (last === undefined && this.#options.damage.at(offset) === undefined) return undefined
+        for (const batch of batches) if (wanted(batch)) return batch
+        offset = last?.nextOffset ?? offset
+      }
+      return undefined
+    } finally {
+      pin.release()
+    }
+  }
+
+  async #holding(
+    pin: PinnedSegment,
+    segment: Segment,
+    { range, offsets }: Block,
+    limitOffset: number,
+  ): Promise<FoundBatch[]> {
+    for (const offset of offsets) {
+      const damaged = this.#options.damage.at(offset)
+      if (damaged !== undefined) throw corruptBatch(damaged)
+    }
+    const last = offsets.at(-1) ?? 0
+    const batches = await this.#cut(pin, segment, range, { offset: offsets[0] ?? 0, endOffset: last + 1, limitOffset })
+    const end = batches.at(-1)?.nextOffset ?? 0
+    const damaged = last >= end ? this.#options.damage.at(end) : undefined
+    if (damaged !== undefined) throw corruptBatch(damaged)
+    assert(last < end, `${segment.path}: offset ${last} is not in its block`)
+    let at = 0
+    return batches.filter((batch) => {
+      while ((offsets[at] ?? Infinity) < batch.baseOffset) at++
+      return (offsets[at] ?? Infinity) < batch.nextOffset
+    })
+  }
+
+  /** The batches in `range` that hold what is wanted, up to the first damage. Throws corruptBatch when that comes first. */
+  async #cut(pin: PinnedSegment, segment: Segment, range: ByteRange, wanted: OffsetRange): Promise<FoundBatch[]> {
+    const { offset, endOffset, limitOffset } = wanted
+    const bytes = await readRange(pin.file, range)
+    const batches: FoundBatch[] = []
+    const entry = pin.indexes.offsets.floorPosition(range.position)
+    let expected = entry < 0 ? segment.baseOffset : pin.indexes.offsets.offset(entry)
+    let at = 0
+    while (at < bytes.length && expected < Math.min(endOffset, limitOffset)) {
+      const problem = this.#frameFault(bytes, at, expected, offset)
+      if (problem !== undefined) {
+        const place = { bytes, at, offset: expected, range, limitOffset }
+        const lost = this.#options.damage.at(expected) ?? this.#newDamage(pin, segment, place, problem)
+        if (batches.length > 0) break
+        if (lost.nextOffset > offset) throw corruptBatch(lost)
+        at = lost.endPosition - range.position
+        expected = lost.nextOffset
+        continue
+      }
+      const batchBytes = frameBatchBytes(bytes, at)
+      const start = at + FRAME_BYTES
+      at = start + batchBytes
+      if (batchBytes === 0) continue
+      const end = nextOffset(bytes, start)
+      if (end > offset && end <= limitOffset) {
+        const batch = bytes.subarray(start, at)
+        batches.push({
+          bytes: batch,
+          baseOffset: expected,
+          nextOffset: end,
+          appendTimeMs: frameAppendTime(bytes, start - FRAME_BYTES),
+        })
+      }
+      expected = end
+    }
+    return batches
+  }
+
+  /** What is wrong with the frame and batch at `at`, if anything. Batches that are only passed over are checked by their frame alone. */
+  #frameFault(bytes: Buffer, at: number, expected: number, offset: number): string | undefined {
+    const problem = frameProblem(bytes, at, bytes.length, this.#options.salt)
+    if (problem !== undefined) return problem
+    const batchBytes = frameBatchBytes(bytes, at)
+    if (batchBytes === 0) return undefined
+    const start = at + FRAME_BYTES
+    if (start + batchBytes > bytes.length) return 'a batch that is longer than the file'
+    if (baseOffset(bytes, start) !== expected)
+      return `a batch at offset ${baseOffset(bytes, start)} where ${expected} comes next`
+    if (nextOffset(bytes, start) <= offset) return undefined
+    return ownFault(bytes, start, start + batchBytes)
+  }
+
+  /** Names and remembers what cannot be read: from here to the next sound batch in the bytes read, else to the next index entry behind them. */
+  #newDamage(pin: PinnedSegment, segment: Segment, place: DamagedPlace, reason: string): DamagedRange {
+    const { bytes, at, offset, range } = place
+    const { offsets } = pin.indexes
+    const position = range.position + at
+    const frame = nextBatchFrame(bytes, at + 1, this.#options.salt, offset + 1)
+    let end = { nextOffset: 0, endPosition: range.endPosition }
+    if (frame >= 0) end = { nextOffset: baseOffset(bytes, frame + FRAME_BYTES), endPosition: range.position + frame }
+    else {
+      const entry = offsets.floorPosition(range.endPosition - 1) + 1
+      end.nextOffset = entry < offsets.count ? offsets.offset(entry) : Math.min(segment.nextOffset, place.limitOffset)
+    }
+    const lost = { file: segment.path, position, offset, reason, ...end }
+    if (this.#options.damage.add(lost)) this.#options.onDamage(lost)
+    return lost
+  }
+}
+
+export interface TimeRange {
+  readonly from: number
+  readonly timestampMs: number
+  readonly clock: 'event' | 'append'
+  readonly limitOffset: number
+}
+
+/** Batches are wanted from the one that holds `offset` to the one that holds the last before `endOffset`, if they end at or before `limitOffset`. */
+interface OffsetRange {
+  readonly offset: number
+  readonly endOffset: number
+  readonly limitOffset: number
+}
+
+/** Bytes between two index entries, and the offsets wanted from them. */
+interface Block {
+  readonly range: ByteRange
+  readonly offsets: readonly number[]
+}
+
+/** Where in the bytes of `range` the damage was met, and which offset comes next there. */
+interface DamagedPlace {
+  readonly bytes: Buffer
+  readonly at: number
+  readonly offset: number
+  readonly range: ByteRange
+  readonly limitOffset: number
+}
+
+function noBatches(error: unknown): FoundBatch[] {
+  if (isPlayheadError(error, 'corruptBatch')) return []
+  throw error
+}
+
+function blocksOf(index: OffsetIndex, offsets: readonly number[], endPosition: number): Block[] {
+  const blocks: Block[] = []
+  for (let at = 0; at < offsets.length; ) {
+    const range = blockOf(index, offsets[at] ?? 0, endPosition)
+    let end = at + 1
+    while (end < offsets.length && blockOf(index, offsets[end] ?? 0, endPosition)?.position === range.position) end++
+    blocks.push({ range, offsets: offsets.slice(at, end) })
+    at = end
+  }
+  return blocks
+}
+
+async function visitAll(
+  reads: readonly Promise<FoundBatch[]>[],
+  visit: (batch: Buffer) => Promise<void>,
+): Promise<void> {
+  const results = await Promise.allSettled(reads) // all end before the pin is released
+  for (const result of results) {
+    if (result.status === 'rejected') throw result.reason
+    for (const batch of result.value) await visit(batch.bytes)
+  }
+}
+
+async function readRange(file: File, range: ByteRange): Promise<Buffer> {
+  const bytes = Buffer.allocUnsafeSlow(range.endPosition - range.position)
+  const count = await file.read(bytes, range.position)
+  return count === bytes.length ? bytes : bytes.subarray(0, count)
+}
+
+function withinBytes(batches: FoundBatch[], maxBytes: number): FoundBatch[] {
+  let bytes = 0
+  let count = 0
+  for (const batch of batches) {
+    bytes += batch.bytes.length
+    if (count > 0 && bytes > maxBytes) break
+    count++
+  }
+  return count === batches.length ? batches : batches.slice(0, count)
+}

@@ -1,0 +1,253 @@
+/**
+ * SegmentRecovery: one segment file at recovery. Taken from its footer where that holds; else read from its beginning, or from the
+ * checkpoint, with a verdict wherever a frame is not valid (recovery.ts has the rules).
+ * Invariant: what it answers holds valid batches only, and what of a last segment is not proven durable has been made durable.
+ */
+import assert from 'node:assert/strict'
+import { nextOffset } from '../protocol/record-batch.ts'
+import type { File } from '../platform/file-system.ts'
+import { batchFactsAt } from './batch-facts.ts'
+import type { Damage } from './damage.ts'
+import { searchBehindDamage } from './damage-search.ts'
+import type { RecoveryCheckpoint } from './recovery-checkpoint.ts'
+import { Segment } from './segment.ts'
+import { FRAME_BYTES, frameBatchBytes, frameProblem, SEGMENT_HEADER_BYTES } from './segment-format.ts'
+import type { SegmentFile } from './segment-files.ts'
+import { ownFault, scanSegment } from './segment-scan.ts'
+import type { LogPlace, ScanEnd, ScannedFrame } from './segment-scan.ts'
+import type { LogIdentity, StorageContext } from './storage-context.ts'
+import { repairTail } from './tail-repair.ts'
+
+export interface SegmentRecoveryOptions {
+  readonly context: StorageContext
+  readonly identity: LogIdentity
+  readonly salt: Buffer
+  readonly entry: SegmentFile
+  /** Where the next segment begins; undefined for the last one. All before it was durable when that was made. */
+  readonly nextBase: number | undefined
+  /** Of the last batch before the segment. */
+  readonly leaderEpoch: number
+  readonly checkpoint: RecoveryCheckpoint | undefined
+  /** The stream index has everything below this. */
+  readonly indexedTo: number
+  readonly damage: Damage
+}
+
+type Visit = (frame: ScannedFrame) => Promise<void> | undefined
+
+export class SegmentRecovery {
+  /** Everything below this is proven durable, as far as this segment tells. */
+  floor: number
+  readonly #options: SegmentRecoveryOptions
+  readonly #segment: Segment
+  /** Batches past the floor, in order: what may not be on disk yet. */
+  #unproven: { position: number; nextOffset: number }[] = []
+
+  constructor(options: SegmentRecoveryOptions) {
+    this.#options = options
+    this.#segment = new Segment(options.entry.path, options.entry.baseOffset)
+    this.#segment.leaderEpoch = options.leaderEpoch
+    this.floor = options.entry.baseOffset
+  }
+
+  /** The segment as its footer says; undefined when it has none, or one that does not fit the next segment. */
+  fromFooter(): Segment | undefined {
+    const { entry, nextBase } = this.#options
+    const { footer } = entry
+    if (footer === undefined || footer.nextOffset !== nextBase) return undefined
+    const segment = this.#segment
+    segment.nextOffset = footer.nextOffset
+    segment.endPosition = footer.segmentBytes
+    segment.allocatedEnd = footer.segmentBytes
+    segment.batchCount = footer.batches
+    segment.recordCount = footer.records
+    segment.maxTimestamp = footer.maxTimestamp
+    segment.firstAppendTimeMs = footer.firstAppendTimeMs
+    segment.lastAppendTimeMs = footer.lastAppendTimeMs
+    segment.leaderEpoch = footer.leaderEpoch
+    segment.indexes = undefined
+    segment.sealed = true
+    this.floor = footer.nextOffset
+    return segment
+  }
+
+  /** Reads the segment. It comes back with its file open, unless it is damaged. */
+  async scan(visit: Visit): Promise<Segment> {
+    const { context, entry, nextBase } = this.#options
+    const segment = this.#segment
+    const file = await context.fileSystem.open(entry.path, 'write')
+    try {
+      const from = (await this.#fromCheckpoint(file)) ?? this.#start()
+      await this.#readOn(file, from, visit)
+      if (nextBase === undefined) {
+        await repairTail({
+          context,
+          salt: this.#options.salt,
+          segment,
+          file,
+          floor: this.floor,
+          unprovenFrom: this.#unproven[0]?.position,
+        })
+        this.floor = segment.nextOffset
+      }
+    } catch (error) {
+      await file.close()
+      throw error
+    }
+    if (nextBase !== undefined || segment.damaged) segment.sealed = true
+    segment.allocatedEnd = segment.endPosition
+    if (segment.damaged) await file.close()
+    else segment.file = file
+    return segment
+  }
+
+  /** Visits the batches of a segment that was opened already, for what is derived from them. */
+  async replay(segment: Segment, visit: Visit): Promise<void> {
+    const { context, entry, salt } = this.#options
+    const file = await context.fileSystem.open(entry.path, 'read')
+    try {
+      let place = this.#start()
+      while (place.nextOffset < segment.nextOffset) {
+        const end = await scanSegment(
+          {
+            file,
+            salt,
+            from: place,
+            endPosition: segment.endPosition,
+            endOffset: segment.nextOffset,
+            clock: context.clock,
+          },
+          visit,
+        )
+        if (end.nextOffset >= segment.nextOffset) break
+        const next = await this.#searchBehind(file, end, segment.nextOffset)
+        if (next.batch === undefined) break
+        place = { position: next.batch.position, nextOffset: next.batch.baseOffset, leaderEpoch: end.leaderEpoch }
+      }
+    } finally {
+      await file.close()
+    }
+  }
+
+  #start(): LogPlace {
+    return {
+      position: SEGMENT_HEADER_BYTES,
+      nextOffset: this.#options.entry.baseOffset,
+      leaderEpoch: this.#options.leaderEpoch,
+    }
+  }
+
+  async #readOn(file: File, from: LogPlace, visit: Visit): Promise<void> {
+    const { context, entry, salt, nextBase } = this.#options
+    const segment = this.#segment
+    for (let place = from; ; ) {
+      const end = await scanSegment(
+        {
+          file,
+          salt,
+          from: place,
+          endPosition: entry.sizeBytes,
+          endOffset: nextBase ?? Infinity,
+          clock: context.clock,
+        },
+        (frame) => this.#take(frame, visit),
+      )
+      if (end.nextOffset === nextBase) return
+      const behind =
+        end.problem === undefined
+          ? { floor: -1, batch: undefined }
+          : await this.#searchBehind(file, end, nextBase ?? Infinity)
+      const proven = nextBase ?? Math.max(behind.floor, this.#checkpointFloor())
+      if (proven <= end.nextOffset) return
+      const resume = behind.batch !== undefined && behind.batch.baseOffset <= proven ? behind.batch : undefined
+      segment.damaged = true
+      this.#options.damage.add({
+        file: entry.path,
+        position: end.position,
+        endPosition: resume?.position ?? entry.sizeBytes,
+        offset: end.nextOffset,
+        nextOffset: resume?.baseOffset ?? proven,
+        reason: end.problem ?? 'the end of the file, where there was more',
+      })
+      if (resume === undefined) {
+        segment.nextOffset = proven
+        return
+      }
+      place = { position: resume.position, nextOffset: resume.baseOffset, leaderEpoch: end.leaderEpoch }
+    }
+  }
+
+  #searchBehind(file: File, end: ScanEnd, offsetEnd: number) {
+    const { salt, entry } = this.#options
+    return searchBehindDamage({
+      file,
+      salt,
+      position: end.position,
+      endPosition: entry.sizeBytes,
+      offsetMin: end.nextOffset,
+      offsetEnd,
+    })
+  }
+
+  #take(frame: ScannedFrame, visit: Visit): Promise<void> | undefined {
+    const { position, bytes, batchStart, batchEnd, appendTimeMs } = frame
+    this.floor = Math.max(this.floor, frame.floor)
+    if (batchEnd === batchStart) this.#segment.takeFloorFrameAt(position)
+    else {
+      const facts = batchFactsAt(bytes, batchStart)
+      this.#segment.takeBatchAt(position, facts, batchEnd - batchStart, appendTimeMs)
+      this.#unproven.push({ position, nextOffset: facts.nextOffset })
+    }
+    if ((this.#unproven[0]?.nextOffset ?? Infinity) <= this.floor) {
+      this.#unproven = this.#unproven.filter((batch) => batch.nextOffset > this.floor)
+    }
+    return visit(frame)
+  }
+
+  /** What the checkpoint proves: it was written only once everything below its offset was durable. */
+  #checkpointFloor(): number {
+    return this.#options.checkpoint?.facts.nextOffset ?? 0
+  }
+
+  /** The place in this segment from which to read on, if the checkpoint has one and the segment still says the same there. */
+  async #fromCheckpoint(file: File): Promise<LogPlace | undefined> {
+    const { checkpoint, entry, indexedTo } = this.#options
+    const facts = checkpoint?.facts
+    if (checkpoint === undefined || facts?.segmentBaseOffset !== entry.baseOffset || indexedTo < facts.nextOffset)
+      return undefined
+    if (
+      facts.lastBatchPosition < 0 ||
+      !(await this.#endsAt(file, facts.lastBatchPosition, facts.nextOffset, facts.position))
+    )
+      return undefined
+    const segment = this.#segment
+    segment.indexes = checkpoint.indexes
+    segment.nextOffset = facts.nextOffset
+    segment.endPosition = facts.position
+    segment.batchCount = facts.batchCount
+    segment.recordCount = facts.recordCount
+    segment.maxTimestamp = facts.maxTimestamp ?? -Infinity
+    segment.firstAppendTimeMs = facts.firstAppendTimeMs
+    segment.lastAppendTimeMs = facts.lastAppendTimeMs
+    segment.lastBatchPosition = facts.lastBatchPosition
+    segment.batchesEnd = facts.position
+    segment.leaderEpoch = facts.leaderEpoch
+    this.floor = facts.nextOffset
+    return { position: facts.position, nextOffset: facts.nextOffset, leaderEpoch: facts.leaderEpoch }
+  }
+
+  /** Whether a sound batch stands at `position` that ends at `offset`, before `end`. */
+  async #endsAt(file: File, position: number, offset: number, end: number): Promise<boolean> {
+    const { salt, entry } = this.#options
+    if (end > entry.sizeBytes || position + FRAME_BYTES >= end) return false
+    const bytes = Buffer.allocUnsafeSlow(end - position)
+    if ((await file.read(bytes, position)) < bytes.length || frameProblem(bytes, 0, bytes.length, salt) !== undefined)
+      return false
+    const batchBytes = frameBatchBytes(bytes, 0)
+    if (batchBytes === 0 || FRAME_BYTES + batchBytes > bytes.length) return false
+    assert(position >= SEGMENT_HEADER_BYTES)
+    return (
+      ownFault(bytes, FRAME_BYTES, FRAME_BYTES + batchBytes) === undefined && nextOffset(bytes, FRAME_BYTES) === offset
+    )
+  }
+}

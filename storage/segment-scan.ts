@@ -1,0 +1,148 @@
+/**
+ * Segment scan: reads the frames of one segment file in order, a slice at a time, and checks each batch completely (segment-format.ts
+ * says when one is valid). Invariant: it visits valid batches only, in offset order, and says where and why it ended.
+ * Used by recovery, sealing and verify; reads of clients go through read-plan.ts and do not scan.
+ */
+import { baseOffset, batchBytes, checkAnyBatch, leaderEpoch, nextOffset } from '../protocol/record-batch.ts'
+import { isPlayheadError } from '../protocol/errors.ts'
+import { MiB } from '../protocol/limits.ts'
+import type { Clock } from '../platform/clock.ts'
+import type { File } from '../platform/file-system.ts'
+import {
+  FRAME_BYTES,
+  FRAME_SCRATCH_BYTES,
+  frameAppendTime,
+  frameBatchBytes,
+  frameFloor,
+  frameProblem,
+} from './segment-format.ts'
+
+const sliceBytesDefault = 4 * MiB
+
+/** Where a log stands between two frames. */
+export interface LogPlace {
+  /** Of the next frame. */
+  readonly position: number
+  /** Of the next record. */
+  readonly nextOffset: number
+  /** Of the last batch before. */
+  readonly leaderEpoch: number
+}
+
+export interface ScannedFrame {
+  readonly position: number
+  /** The buffer that holds frame and batch; it is used again after the visit. */
+  readonly bytes: Buffer
+  /** The batch in `bytes`, just behind the frame. Both the same for a frame without a batch. */
+  readonly batchStart: number
+  readonly batchEnd: number
+  readonly appendTimeMs: number
+  /** Every record below this offset was durable when the frame was written. */
+  readonly floor: number
+}
+
+export interface ScanEnd extends LogPlace {
+  /** Why there is no further valid frame at `position`; undefined when the bytes ended exactly there. */
+  readonly problem: string | undefined
+}
+
+export interface ScanOptions {
+  readonly file: File
+  readonly salt: Buffer
+  readonly from: LogPlace
+  /** Bytes at and after this position are not looked at. */
+  readonly endPosition: number
+  /** Batches at and after this offset are not looked at. */
+  readonly endOffset?: number
+  /** Read at once, and between two yields to the event loop; a larger batch gets a larger buffer for itself. */
+  readonly sliceBytes?: number
+  readonly clock: Clock
+}
+
+/** Visits each valid frame from `from` on, until the first that is not. */
+export async function scanSegment(
+  options: ScanOptions,
+  visit: (frame: ScannedFrame) => Promise<void> | void,
+): Promise<ScanEnd> {
+  const { file, salt, endPosition, clock, endOffset = Infinity, sliceBytes = sliceBytesDefault } = options
+  let { position, nextOffset: offset, leaderEpoch: epoch } = options.from
+  let slice = Buffer.allocUnsafeSlow(Math.max(FRAME_SCRATCH_BYTES, Math.min(sliceBytes, endPosition - position)))
+  let start = position
+  let end = position
+  const stopAt = (problem: string | undefined): ScanEnd => ({
+    position,
+    nextOffset: offset,
+    leaderEpoch: epoch,
+    problem,
+  })
+
+  /** Brings at least `neededBytes` at `position` into the slice; false when the file has not so many. */
+  const fill = async (neededBytes: number): Promise<boolean> => {
+    if (position + neededBytes <= end) return true
+    if (position + neededBytes > endPosition) return false
+    await clock.yield()
+    if (neededBytes > slice.length) slice = Buffer.allocUnsafeSlow(neededBytes)
+    start = position
+    end = start + (await file.read(slice.subarray(0, Math.min(slice.length, endPosition - start)), start))
+    return position + neededBytes <= end
+  }
+
+  for (;;) {
+    if (position >= endPosition || offset >= endOffset) return stopAt(undefined)
+    // A frame without a batch may be the last thing in the file, with nothing behind it.
+    if (!(await fill(FRAME_SCRATCH_BYTES)) && !(await fill(FRAME_BYTES))) return stopAt('fewer bytes than a frame has')
+    const at = position - start
+    const problem = frameProblem(slice, at, end - start, salt)
+    if (problem !== undefined) return stopAt(problem)
+    const bodyBytes = frameBatchBytes(slice, at)
+    if (!(await fill(FRAME_BYTES + bodyBytes))) return stopAt('a batch that is longer than the file')
+    const frameAt = position - start
+    const batchStart = frameAt + FRAME_BYTES
+    const batchEnd = batchStart + bodyBytes
+    if (bodyBytes > 0) {
+      const fault = batchFault(slice, batchStart, batchEnd, offset, epoch)
+      if (fault !== undefined) return stopAt(fault)
+    }
+    const visiting = visit({
+      position,
+      bytes: slice,
+      batchStart,
+      batchEnd,
+      appendTimeMs: frameAppendTime(slice, frameAt),
+      floor: frameFloor(slice, frameAt),
+    })
+    if (visiting !== undefined) await visiting
+    if (bodyBytes > 0) {
+      offset = nextOffset(slice, batchStart)
+      epoch = leaderEpoch(slice, batchStart)
+    }
+    position += FRAME_BYTES + bodyBytes
+  }
+}
+
+/** What is wrong with a batch whose frame is sound, in words; undefined when it continues the log at `offset`. */
+export function batchFault(
+  bytes: Buffer,
+  start: number,
+  end: number,
+  offset: number,
+  epoch: number,
+): string | undefined {
+  const own = ownFault(bytes, start, end)
+  if (own !== undefined) return own
+  if (baseOffset(bytes, start) !== offset)
+    return `a batch at offset ${baseOffset(bytes, start)} where ${offset} comes next`
+  if (leaderEpoch(bytes, start) < epoch) return `leader epoch ${leaderEpoch(bytes, start)} after ${epoch}`
+  return undefined
+}
+
+/** What is wrong with a batch by itself, wherever it stands. */
+export function ownFault(bytes: Buffer, start: number, end: number): string | undefined {
+  try {
+    checkAnyBatch(bytes, start, end)
+  } catch (error) {
+    if (isPlayheadError(error)) return error.message
+    throw error
+  }
+  return batchBytes(bytes, start) === end - start ? undefined : 'a batch of another length than its frame says'
+}

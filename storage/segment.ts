@@ -1,0 +1,111 @@
+/**
+ * Segment: one file of a partition and what is known of it: its range of offsets, its end, its sparse indexes. The active one grows, the
+ * sealed ones never change; a sealed one may be closed and opened again (segment-pool.ts).
+ * Invariant: `endPosition` is where the next frame goes and never passes `allocatedEnd`; indexes cover exactly the batches taken in.
+ * Neighbours: Log assigns places in it, Appender writes to its file, ReadPlan looks up positions.
+ */
+import assert from 'node:assert/strict'
+import type { File } from '../platform/file-system.ts'
+import { OffsetIndex } from './offset-index.ts'
+import { FRAME_BYTES, SEGMENT_HEADER_BYTES } from './segment-format.ts'
+import { indexIntervalBytes } from './storage-settings.ts'
+import { TimeIndex } from './time-index.ts'
+
+export interface SegmentIndexes {
+  readonly offsets: OffsetIndex
+  readonly times: TimeIndex
+}
+
+/** The facts of a batch that a segment keeps. */
+export interface BatchFacts {
+  readonly baseOffset: number
+  readonly nextOffset: number
+  readonly recordCount: number
+  readonly leaderEpoch: number
+  /** Largest event time in the batch, as its header says. */
+  readonly maxTimestamp: number
+}
+
+export class Segment {
+  readonly baseOffset: number
+  readonly path: string
+  nextOffset: number
+  /** Of the next frame; of the end of the file once sealed. */
+  endPosition = SEGMENT_HEADER_BYTES
+  /** Bytes below this are there, as zeros or frames. */
+  allocatedEnd = SEGMENT_HEADER_BYTES
+  batchCount = 0
+  /** Of the frame of the last batch; -1 while there is none. */
+  lastBatchPosition = -1
+  /** Behind the last batch: frames without a batch may follow, and those may be lost. */
+  batchesEnd = SEGMENT_HEADER_BYTES
+  /** Of the last batch; of the one before the segment while there is none. */
+  leaderEpoch = -1
+  recordCount = 0
+  /** Largest event time so far; -Infinity while there is no batch. */
+  maxTimestamp = -Infinity
+  firstAppendTimeMs = 0
+  lastAppendTimeMs = 0
+  /** Takes no more batches. */
+  sealed = false
+  /** Something in it cannot be read: it is kept byte for byte, and gets no sidecar. */
+  damaged = false
+  /** Open for the active one; for a sealed one only while the pool keeps it open. */
+  file: File | undefined
+  indexes: SegmentIndexes | undefined = { offsets: new OffsetIndex(), times: new TimeIndex() }
+
+  constructor(path: string, baseOffset: number) {
+    this.path = path
+    this.baseOffset = baseOffset
+    this.nextOffset = baseOffset
+  }
+
+  /** Makes room for a frame without a batch. Answers its position. */
+  takeFloorFrame(): number {
+    const position = this.endPosition
+    this.endPosition += FRAME_BYTES
+    assert(this.endPosition <= this.allocatedEnd)
+    return position
+  }
+
+  /** The same for one found in the file. */
+  takeFloorFrameAt(position: number): void {
+    assert(position >= this.endPosition)
+    this.endPosition = position + FRAME_BYTES
+  }
+
+  /** Takes in the batch that comes next. Answers the position of its frame. */
+  takeBatch(facts: BatchFacts, batchBytes: number, appendTimeMs: number): number {
+    const position = this.endPosition
+    this.takeBatchAt(position, facts, batchBytes, appendTimeMs)
+    assert(this.endPosition <= this.allocatedEnd)
+    return position
+  }
+
+  /** The same for a batch found in the file, at or after the present end. */
+  takeBatchAt(position: number, facts: BatchFacts, batchBytes: number, appendTimeMs: number): void {
+    assert(!this.sealed && position >= this.endPosition && facts.baseOffset >= this.nextOffset)
+    const { offsets, times } = this.#openIndexes()
+    // Behind damage too: a block between two entries must not begin before it and end after it.
+    const gap = facts.baseOffset > this.nextOffset
+    if (offsets.count === 0 || gap || position >= offsets.position(offsets.count - 1) + indexIntervalBytes) {
+      offsets.add(facts.baseOffset, position)
+      times.add(appendTimeMs, this.maxTimestamp)
+    }
+    if (this.batchCount === 0) this.firstAppendTimeMs = appendTimeMs
+    this.lastAppendTimeMs = appendTimeMs
+    this.batchCount++
+    this.lastBatchPosition = position
+    this.leaderEpoch = facts.leaderEpoch
+    this.recordCount += facts.recordCount
+    this.maxTimestamp = Math.max(this.maxTimestamp, facts.maxTimestamp)
+    this.nextOffset = facts.nextOffset
+    this.endPosition = position + FRAME_BYTES + batchBytes
+    this.batchesEnd = this.endPosition
+  }
+
+  #openIndexes(): SegmentIndexes {
+    assert(this.indexes !== undefined, `${this.path} has no indexes`)
+    return this.indexes
+  }
+}

@@ -1,0 +1,36 @@
+/** StorageContext: what all logs of one broker share. Made by LogStore, handed to each Log. */
+import type { Clock } from '../platform/clock.ts'
+import type { FileSystem } from '../platform/file-system.ts'
+import type { Random } from '../platform/random.ts'
+import type { CheckpointStore } from './checkpoint-store.ts'
+import type { SegmentPool } from './segment-pool.ts'
+import type { StorageSettings } from './storage-settings.ts'
+import type { TailCacheBudget } from './tail-cache.ts'
+
+export type Report = (level: 'info' | 'warn', message: string) => void
+
+export interface StorageContext {
+  readonly fileSystem: FileSystem
+  readonly clock: Clock
+  readonly random: Random
+  readonly settings: StorageSettings
+  readonly checkpointStore: CheckpointStore
+  readonly pool: SegmentPool
+  readonly tailBudget: TailCacheBudget
+  /** Of this run of the broker; stamped into every batch. */
+  readonly leaderEpoch: number
+  readonly report: Report
+  /** A write or sync failed: the process must end. */
+  readonly onFatal: (error: Error) => void
+}
+
+/** Which log, for file names, keys and messages. */
+export interface LogIdentity {
+  readonly topic: string
+  /** 16 bytes. */
+  readonly topicId: Buffer
+  readonly partition: number
+  /** Of the topic. */
+  readonly partitions: number
+  readonly directory: string
+}

@@ -1,0 +1,53 @@
+/** Limits and schedules of the storage of one broker. broker/config.ts offers those that an operator should turn. */
+import { KiB, MiB } from '../protocol/limits.ts'
+
+export interface StorageSettings {
+  /** Memory of stream indexes before they are flushed to the cache, over all logs. */
+  readonly indexMemoryBytes: number
+  /** Newest batches kept in memory for tail readers, over all logs. */
+  readonly tailCacheBytes: number
+  /** The same for one log. */
+  readonly tailCacheBytesPerLog: number
+  /** Appends of one log that wait for room, decompression or a cold stream; more are refused as overloaded. */
+  readonly waitingAppendsMax: number
+  readonly waitingAppendBytesMax: number
+  /** Most bytes in one write and sync of a log. */
+  readonly groupBytesMax: number
+  /** Largest size that a compressed batch may have once decompressed. */
+  readonly decompressedBytesMax: number
+  /** Zeros written ahead of the write position: first step and largest step. */
+  readonly allocationBytesMin: number
+  readonly allocationBytesMax: number
+  /** A log that has had no append for this long writes down what it knows to be durable. */
+  readonly idleFloorMs: number
+  /** Derived state of a log is saved after this time, or this many bytes appended, whichever is first. */
+  readonly checkpointIntervalMs: number
+  readonly checkpointBytes: number
+  /** Sealed segments kept open for reading, over all logs. */
+  readonly openSegmentsMax: number
+  /** Producers remembered per log, the least recent forgotten first; named ones are never forgotten. */
+  readonly producersMax: number
+  /** Events of a stream looked at in one call that filters them by time. */
+  readonly examinedEventsMax: number
+}
+
+export const defaultStorageSettings: StorageSettings = {
+  indexMemoryBytes: 128 * MiB,
+  tailCacheBytes: 64 * MiB,
+  tailCacheBytesPerLog: 16 * MiB,
+  waitingAppendsMax: 10_000,
+  waitingAppendBytesMax: 128 * MiB,
+  groupBytesMax: 8 * MiB,
+  decompressedBytesMax: 256 * MiB,
+  allocationBytesMin: 1 * MiB,
+  allocationBytesMax: 64 * MiB,
+  idleFloorMs: 100,
+  checkpointIntervalMs: 5000,
+  checkpointBytes: 64 * MiB,
+  openSegmentsMax: 256,
+  producersMax: 10_000,
+  examinedEventsMax: 10_000,
+}
+
+/** A sparse index gets an entry when this much has been written since the last one: what a read looks through at most. */
+export const indexIntervalBytes = 16 * KiB

@@ -1,0 +1,111 @@
+/**
+ * StoredPostings: the part of a log's stream index that is in the checkpoint store, read one stream at a time. All synchronous.
+ * Invariant: it answers what was written or throws `damagedData`; a head that cannot be read is never taken for a stream that does not exist.
+ * Neighbours: StreamIndex asks it, IndexCapture writes what it reads, index-keys.ts has the layout.
+ */
+import { PlayheadError } from '../protocol/errors.ts'
+import type { CheckpointEntry, CheckpointStore } from './checkpoint-store.ts'
+import { chunkKey, decodeHead, headKey, type StoredHead, tailOffsets, versionOfChunkKey } from './index-keys.ts'
+import { countBelow, unpackOffsets, VarintReader } from './postings.ts'
+
+/** Chunks fetched at a time. */
+const chunksPerRange = 16
+
+interface Chunk {
+  readonly firstVersion: number
+  readonly offsets: number[]
+}
+
+export class StoredPostings {
+  readonly #store: CheckpointStore
+  readonly #prefix: Buffer
+
+  constructor(store: CheckpointStore, prefix: Buffer) {
+    this.#store = store
+    this.#prefix = prefix
+  }
+
+  head(stream: string): StoredHead | undefined {
+    const badValues = this.#store.stats.badValues
+    const value = this.#store.get(headKey(this.#prefix, stream))
+    if (value !== undefined) return decodeHead(value)
+    if (this.#store.stats.badValues !== badValues) throw damagedIndex(`'${stream}'`, 'found a head with a bad checksum')
+    return undefined
+  }
+
+  /** Appends the offsets of versions [from, to) of a stream to `into`; they must lie within firstVersion … lastVersion of `head`. */
+  read(stream: string, head: StoredHead, from: number, to: number, into: number[]): void {
+    const tailFirst = head.lastVersion + 1 - head.tailCount
+    if (from < tailFirst) this.#readChunks(stream, from, Math.min(to, tailFirst), into)
+    if (to > tailFirst) {
+      const tail = tailOffsets(head)
+      for (let version = Math.max(from, tailFirst); version < to; version++) into.push(tail[version - tailFirst]!)
+    }
+  }
+
+  /** The first version of a stream whose offset is not below `limit`; lastVersion + 1 when there is none. */
+  floorVersion(stream: string, head: StoredHead, limit: number): number {
+    if (limit > head.lastOffset) return head.lastVersion + 1
+    const tailFirst = head.lastVersion + 1 - head.tailCount
+    const inTail = countBelow(tailOffsets(head), limit)
+    if (inTail > 0) return tailFirst + inTail
+    let [low, high] = [head.firstVersion, tailFirst]
+    while (low < high) {
+      const { firstVersion, offsets } = this.#chunkWith(stream, (low + high) >>> 1)
+      if (offsets[0]! >= limit) high = firstVersion
+      else if (offsets.at(-1)! < limit) low = firstVersion + offsets.length
+      else return firstVersion + countBelow(offsets, limit)
+    }
+    return Math.max(low, head.firstVersion)
+  }
+
+  #readChunks(stream: string, from: number, to: number, into: number[]): void {
+    let version = from
+    let chunk = this.#chunkWith(stream, from)
+    const end = chunkKey(this.#prefix, stream, to)
+    for (;;) {
+      const last = Math.min(to, chunk.firstVersion + chunk.offsets.length)
+      for (; version < last; version++) into.push(chunk.offsets[version - chunk.firstVersion]!)
+      if (version >= to) return
+      const entries = this.#store.range(chunkKey(this.#prefix, stream, version), end, { limit: chunksPerRange })
+      if (entries.length === 0) throw damagedIndex(`'${stream}'`, `found no chunk with version ${version}`)
+      for (const entry of entries) {
+        chunk = decodeChunk(stream, entry)
+        if (chunk.firstVersion !== version)
+          throw damagedIndex(`'${stream}'`, `found version ${chunk.firstVersion} after ${version - 1}`)
+        if (entry === entries.at(-1)) break
+        for (const offset of chunk.offsets) into.push(offset)
+        version += chunk.offsets.length
+      }
+    }
+  }
+
+  #chunkWith(stream: string, version: number): Chunk {
+    const from = chunkKey(this.#prefix, stream, 0)
+    const to = chunkKey(this.#prefix, stream, version + 1)
+    const [entry] = this.#store.range(from, to, { limit: 1, direction: 'backwards' })
+    const chunk = entry === undefined ? undefined : decodeChunk(stream, entry)
+    if (chunk === undefined || chunk.firstVersion + chunk.offsets.length <= version) {
+      throw damagedIndex(`'${stream}'`, `found no chunk with version ${version}`)
+    }
+    return chunk
+  }
+}
+
+/** The value of a chunk: a varint count, then packed offsets. */
+function decodeChunk(stream: string, { key, value }: CheckpointEntry): Chunk {
+  const reader = new VarintReader(value)
+  const count = reader.next()
+  const offsets: number[] = []
+  unpackOffsets(value, reader.at, value.length, count, offsets)
+  if (count === 0) throw damagedIndex(`'${stream}'`, 'found an empty chunk')
+  return { firstVersion: versionOfChunkKey(key), offsets }
+}
+
+/** Thrown by everything that finds the stored index to be wrong: the owner wipes it and has it rebuilt. */
+export function damagedIndex(what: string, found: string): PlayheadError {
+  return new PlayheadError(
+    'damagedData',
+    `stream index of ${what}: ${found}; the cache must be wiped, it is rebuilt from the log`,
+  )
+}

@@ -1,0 +1,370 @@
+/**
+ * StreamIndex: stream -> versions -> offsets, of one log. Newest events are in memory (one growing table, frozen ones while they are being
+ * written), all others in the checkpoint store behind it.
+ * Invariant: a stream's events are those its stored head covers, then those in the tables with an offset past head.lastOffset, in order; so a
+ * head may be read before, during or after the write of a table that it belongs to, and the answer is the same. Adding never reads the store.
+ * What is added is at once visible here, so whoever must not show uncommitted events passes a `limitOffset`.
+ * If the store cannot be written, frozen tables pile up: the owner watches `memoryBytes` and stops appending to streams when it is far
+ * beyond what it allows.
+ * Neighbours: Log adds, asks and captures; IndexCapture writes; StoredPostings reads what was written.
+ */
+import assert from 'node:assert/strict'
+import type { Clock } from '../platform/clock.ts'
+import { type CheckpointStore, afterPrefix } from './checkpoint-store.ts'
+import { HeadCache } from './head-cache.ts'
+import { IndexCapture } from './index-capture.ts'
+import {
+  decodeState,
+  headKey,
+  indexRange,
+  type IndexState,
+  type StoredHead,
+  type StreamHead,
+  stateKey,
+  streamOfHeadKey,
+} from './index-keys.ts'
+import { RecentPostings } from './recent-postings.ts'
+import { damagedIndex, StoredPostings } from './stored-postings.ts'
+import { compareNames, firstNames } from './stream-names.ts'
+
+export interface StreamIndexOptions {
+  readonly store: CheckpointStore
+  /** Before all keys of this log in the store: logPrefix(topicId, partition). */
+  readonly prefix: Buffer
+  readonly clock: Clock
+  /** For the heads kept in memory; the tables are the owner's to bound, by capturing in time. */
+  readonly headCacheBytesMax?: number
+}
+
+/** What a stream is, of its events below some offset. */
+export interface StreamExtent {
+  /** -1: no event. */
+  readonly lastVersion: number
+  /** The first version that is still in the log; lastVersion + 1 when there is none. */
+  readonly firstVersion: number
+  /** Of lastVersion; -1: no event. */
+  readonly lastOffset: number
+}
+
+export interface Lookup {
+  readonly stream: string
+  readonly fromVersion: number
+  readonly count: number
+  /** Events at or past this offset are not there. */
+  readonly limitOffset: number
+  /** `backwards`: the `count` versions that end with fromVersion (or the last one, if that is less). */
+  readonly direction: 'forwards' | 'backwards'
+}
+
+/** Offsets ascend, whatever the direction; offsets[i] is that of version firstVersion + i. */
+export interface FoundVersions {
+  readonly firstVersion: number
+  readonly offsets: number[]
+}
+
+export interface ListStreams {
+  readonly prefix: string
+  /** Only streams after this one. */
+  readonly afterStream?: string | undefined
+  readonly limit: number
+  readonly limitOffset: number
+}
+
+const noHead: StreamHead = { lastVersion: -1, firstVersion: 0, lastOffset: -1 }
+const headsPerRange = 1024
+const headCacheBytesDefault = 8 * 1024 * 1024
+
+/** The events of a stream in one table: those from place `from` on, the first of them has version `firstVersion`. */
+interface TablePart {
+  readonly table: RecentPostings
+  readonly slot: number
+  readonly from: number
+  readonly firstVersion: number
+}
+
+/** A stream, whole: the stored part and the parts in tables, one after the other without gap. */
+interface StreamParts {
+  readonly stream: string
+  readonly head: StoredHead | undefined
+  readonly firstVersion: number
+  readonly lastVersion: number
+  readonly tables: readonly TablePart[]
+}
+
+export class StreamIndex {
+  readonly #options: StreamIndexOptions
+  readonly #stored: StoredPostings
+  readonly #heads: HeadCache
+  #state: IndexState
+  #active = new RecentPostings()
+  readonly #frozen: RecentPostings[] = []
+  #capturing = false
+
+  private constructor(options: StreamIndexOptions, state: IndexState) {
+    this.#options = options
+    this.#stored = new StoredPostings(options.store, options.prefix)
+    this.#heads = new HeadCache(options.headCacheBytesMax ?? headCacheBytesDefault)
+    this.#state = state
+  }
+
+  static open(options: StreamIndexOptions): StreamIndex {
+    const badValues = options.store.stats.badValues
+    const value = options.store.get(stateKey(options.prefix))
+    if (value !== undefined) return new StreamIndex(options, decodeState(value))
+    // A state that cannot be read: there may be anything behind it, so the owner finds reachesTo past every log end, and wipes.
+    const reachesTo = options.store.stats.badValues === badValues ? 0 : Number.MAX_SAFE_INTEGER
+    return new StreamIndex(options, { indexedTo: 0, reachesTo })
+  }
+
+  /** Events below this offset are in the store. After a restart the owner adds those from here on (adding earlier ones again does no harm). */
+  get indexedTo(): number {
+    return this.#state.indexedTo
+  }
+
+  /** The store may know events up to here. If the log ends before it, the store is not this log's: wipe(), and index from the start. */
+  get reachesTo(): number {
+    return this.#state.reachesTo
+  }
+
+  /** Of tables and heads; an estimate. */
+  get memoryBytes(): number {
+    return this.dirtyBytes + this.#heads.memoryBytes
+  }
+
+  /** Of what a capture would write, and of what is being written. */
+  get dirtyBytes(): number {
+    let sum = this.#active.memoryBytes
+    for (const table of this.#frozen) sum += table.memoryBytes
+    return sum
+  }
+
+  get capturing(): boolean {
+    return this.#capturing
+  }
+
+  /** One event of `stream` at `offset`. Offsets ascend over all calls. */
+  add(stream: string, offset: number): void {
+    if (!this.#active.fits(offset)) this.#freeze()
+    this.#active.add(stream, offset)
+  }
+
+  /** What follows are the postings of the segment that begins at `baseOffset`; segments come in order. */
+  beginSegment(baseOffset: number): void {
+    if (this.#active.events > 0) this.#frozen.push(this.#active)
+    this.#active = new RecentPostings(baseOffset)
+  }
+
+  /** Events of a stream in one segment, from its sidecar, in any order of streams; after beginSegment. `firstVersion`: of offsets[0]. */
+  addPostings(stream: string, firstVersion: number, offsets: readonly number[]): void {
+    for (const offset of offsets) this.add(stream, offset)
+    const slot = this.#active.slotOf(stream)
+    if (slot >= 0 && this.#active.count(slot) === offsets.length) this.#active.declareFirstVersion(slot, firstVersion)
+  }
+
+  /** The version of the newest event, committed or not; -1: none. Reads the store if the stream is cold. */
+  lastVersion(stream: string): number {
+    const head = this.#head(stream)
+    let last = head.lastVersion
+    for (const table of this.#frozen) last = lastAfter(table, stream, head.lastOffset, last)
+    return lastAfter(this.#active, stream, head.lastOffset, last)
+  }
+
+  /** Whether lastVersion() would have to read the store, and so might wait for a disk. */
+  isCold(stream: string): boolean {
+    return this.#state.reachesTo > 0 && !this.#heads.has(stream)
+  }
+
+  /** Makes streams warm, off the event loop as far as the store can. A hint: no result depends on it. */
+  async prefetch(streams: readonly string[]): Promise<void> {
+    const cold = streams.filter((stream) => this.isCold(stream))
+    if (cold.length === 0) return
+    await this.#options.store.prefetch(cold.map((stream) => headKey(this.#options.prefix, stream)))
+    for (const stream of cold) this.#head(stream)
+  }
+
+  /** What the stream is, of its events below `limitOffset`. */
+  lastBelow(stream: string, limitOffset: number): StreamExtent {
+    const parts = this.#parts(stream)
+    const lastVersion = this.#floorVersion(parts, limitOffset) - 1
+    if (lastVersion < parts.firstVersion) return { lastVersion: -1, firstVersion: 0, lastOffset: -1 }
+    return {
+      lastVersion,
+      firstVersion: parts.firstVersion,
+      lastOffset: this.#offsets(parts, lastVersion, lastVersion + 1)[0]!,
+    }
+  }
+
+  /** Where the asked-for versions are; fewer than `count` at either end of the stream. */
+  lookup({ stream, fromVersion, count, limitOffset, direction }: Lookup): FoundVersions {
+    const parts = this.#parts(stream)
+    const end = this.#floorVersion(parts, limitOffset)
+    let first = Math.max(fromVersion, parts.firstVersion)
+    let to = Math.min(end, first + count)
+    if (direction === 'backwards') {
+      to = Math.min(fromVersion + 1, end)
+      first = Math.max(parts.firstVersion, to - count)
+    }
+    return { firstVersion: first, offsets: first < to ? this.#offsets(parts, first, to) : [] }
+  }
+
+  /** The version of the event of `stream` at exactly `offset`; -1 when that offset is not one of its events. */
+  versionAt(stream: string, offset: number): number {
+    const parts = this.#parts(stream)
+    const version = this.#floorVersion(parts, offset)
+    if (version > parts.lastVersion) return -1
+    return this.#offsets(parts, version, version + 1)[0] === offset ? version : -1
+  }
+
+  /** Streams with events below limitOffset, in the order of their UTF-8 bytes. */
+  list({ prefix, afterStream, limit, limitOffset }: ListStreams): { stream: string; lastVersion: number }[] {
+    const found: { stream: string; lastVersion: number }[] = []
+    let after = afterStream
+    while (found.length < limit) {
+      const recent: string[] = []
+      for (const table of [...this.#frozen, this.#active])
+        recent.push(...firstNames(table.names(), prefix, after, limit))
+      const stored = this.#storedNames(prefix, after, Math.min(headsPerRange, limit))
+      const names = [...new Set([...recent, ...stored])].toSorted(compareNames)
+      // Past the end of a full answer of either source there may be names that we have not seen.
+      const page = names.slice(0, Math.min(headsPerRange, limit))
+      for (const stream of page) {
+        const { lastVersion } = this.lastBelow(stream, limitOffset)
+        if (lastVersion >= 0 && found.length < limit) found.push({ stream, lastVersion })
+      }
+      if (page.length < Math.min(headsPerRange, limit)) break
+      after = page.at(-1)
+    }
+    return found
+  }
+
+  /**
+   * Takes everything added so far out for writing, as one step; it stays readable until it is written. `nextOffset`: the end of the log now. One
+   * capture at a time, until its write() or abandon() is over.
+   */
+  capture(nextOffset: number): IndexCapture {
+    assert(!this.#capturing, 'one capture at a time')
+    assert(
+      nextOffset >= this.#state.indexedTo && nextOffset > this.#active.lastOffset,
+      'a capture covers all that was added',
+    )
+    if (this.#active.events > 0) this.#freeze()
+    const tables = [...this.#frozen]
+    const { store, prefix, clock } = this.#options
+    this.#capturing = true
+    const before = this.#state.indexedTo
+    if (tables.length > 0) this.#state = { indexedTo: before, reachesTo: Math.max(nextOffset, this.#state.reachesTo) }
+    const onHeads = (heads: readonly [string, StreamHead][]) => {
+      for (const [stream, head] of heads) this.#heads.update(stream, head)
+    }
+    const onEnd = (outcome: 'committed' | 'failed') => {
+      this.#capturing = false
+      if (outcome === 'failed') return this.#heads.clear() // it is not known which of them the store took
+      this.#frozen.splice(0, tables.length)
+      this.#state = { indexedTo: nextOffset, reachesTo: Math.max(nextOffset, this.#state.reachesTo) }
+    }
+    return new IndexCapture({ store, prefix, clock, stored: this.#stored, onHeads, onEnd }, tables, before, nextOffset)
+  }
+
+  /** Forgets events at or past `offset`, which must not be in the store (>= reachesTo): undoes what was added and never became durable. */
+  truncateTo(offset: number): void {
+    assert(!this.#capturing && offset >= this.#state.reachesTo, 'what may be in the store is not truncated: wipe()')
+    this.#active = this.#active.below(offset)
+    for (const [place, table] of this.#frozen.entries()) this.#frozen[place] = table.below(offset)
+  }
+
+  /** Forgets everything, here and in the store. */
+  async wipe(): Promise<void> {
+    assert(!this.#capturing, 'not while a capture is being written')
+    const { from, to } = indexRange(this.#options.prefix)
+    await this.#options.store.removeRange(from, to)
+    this.#heads.clear()
+    this.#frozen.length = 0
+    this.#active = new RecentPostings()
+    this.#state = { indexedTo: 0, reachesTo: 0 }
+  }
+
+  #freeze(): void {
+    this.#frozen.push(this.#active)
+    this.#active = new RecentPostings()
+  }
+
+  #head(stream: string): StreamHead {
+    if (this.#state.reachesTo === 0) return noHead
+    const known = this.#heads.get(stream)
+    if (known !== undefined) return known
+    const stored = this.#stored.head(stream)
+    const { lastVersion, firstVersion, lastOffset } = stored ?? noHead
+    const head = { lastVersion, firstVersion, lastOffset }
+    this.#heads.set(stream, head)
+    return head
+  }
+
+  /** The stored head is read first: what it covers is in the store whatever else happens. */
+  #parts(stream: string): StreamParts {
+    const head = this.#state.reachesTo === 0 ? undefined : this.#stored.head(stream)
+    const tables: TablePart[] = []
+    let firstVersion = head?.firstVersion ?? -1
+    let lastVersion = head?.lastVersion ?? -1
+    for (const table of [...this.#frozen, this.#active]) {
+      const slot = table.slotOf(stream)
+      if (slot < 0) continue
+      const from = covered(table, slot, head?.lastOffset ?? -1)
+      const events = table.count(slot) - from
+      if (events === 0) continue
+      if (lastVersion < 0) lastVersion = Math.max(0, table.firstVersion(slot)) - 1
+      if (firstVersion < 0) firstVersion = lastVersion + 1
+      tables.push({ table, slot, from, firstVersion: lastVersion + 1 })
+      lastVersion += events
+    }
+    return { stream, head, firstVersion: Math.max(0, firstVersion), lastVersion, tables }
+  }
+
+  /** The first version whose offset is not below `limit`; lastVersion + 1 when there is none. */
+  #floorVersion({ stream, head, firstVersion, tables }: StreamParts, limit: number): number {
+    for (const { table, slot, from, firstVersion: version } of tables.toReversed()) {
+      const below = table.countBelow(slot, limit)
+      if (below > from) return version + below - from
+    }
+    return head === undefined ? firstVersion : this.#stored.floorVersion(stream, head, limit)
+  }
+
+  /** Offsets of versions [from, to), which must exist. */
+  #offsets({ stream, head, tables }: StreamParts, from: number, to: number): number[] {
+    const offsets: number[] = []
+    const storedEnd = head === undefined ? 0 : head.lastVersion + 1
+    if (head !== undefined && from < storedEnd) this.#stored.read(stream, head, from, Math.min(to, storedEnd), offsets)
+    for (const part of tables) {
+      const shift = part.from - part.firstVersion
+      const end = Math.min(part.table.count(part.slot), to + shift)
+      const first = Math.max(part.from, from + shift)
+      if (first < end) part.table.read(part.slot, first, end, offsets)
+    }
+    return offsets
+  }
+
+  #storedNames(prefix: string, after: string | undefined, limit: number): string[] {
+    if (this.#state.reachesTo === 0) return []
+    const first = headKey(this.#options.prefix, prefix)
+    const past = after === undefined ? first : Buffer.concat([headKey(this.#options.prefix, after), Buffer.alloc(1)])
+    const from = Buffer.compare(past, first) > 0 ? past : first
+    const badValues = this.#options.store.stats.badValues
+    const entries = this.#options.store.range(from, afterPrefix(first), { limit })
+    if (this.#options.store.stats.badValues !== badValues)
+      throw damagedIndex(`streams '${prefix}…'`, 'found a head with a bad checksum')
+    return entries.map(({ key }) => streamOfHeadKey(this.#options.prefix, key))
+  }
+}
+
+/** Number of a stream's events in `table` that a stored head with `lastOffset` covers already. */
+function covered(table: RecentPostings, slot: number, lastOffset: number): number {
+  return table.firstOffset(slot) > lastOffset ? 0 : table.countBelow(slot, lastOffset + 1)
+}
+
+/** The last version after the events in `table`, if it was `last` before them. */
+function lastAfter(table: RecentPostings, stream: string, lastOffset: number, last: number): number {
+  const slot = table.slotOf(stream)
+  if (slot < 0) return last
+  const events = table.count(slot) - covered(table, slot, lastOffset)
+  if (events === 0) return last
+  return (last < 0 ? Math.max(0, table.firstVersion(slot)) - 1 : last) + events
+}

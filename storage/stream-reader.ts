@@ -1,0 +1,225 @@
+/**
+ * StreamReader: one page of one stream's events: the index says where the versions are, the records are cut out of their batches.
+ * Invariant: versions are those of the index, in the order of offsets whichever way is read; what a page costs is bounded by its limit,
+ * its bytes and the number of events it may look at.
+ * Neighbours: Log calls it with the segments as of now; it asks StreamIndex, TailCache and SegmentReader.
+ */
+import { PlayheadError, isPlayheadError } from '../protocol/errors.ts'
+import { checkStream } from '../protocol/names.ts'
+import type { LogRecord } from '../protocol/record.ts'
+import { baseOffset, nextOffset } from '../protocol/record-batch.ts'
+import { cutRecords } from './record-cutter.ts'
+import { segmentPlace } from './read-plan.ts'
+import type { Segment } from './segment.ts'
+import type { SegmentReader } from './segment-reader.ts'
+import type { StorageSettings } from './storage-settings.ts'
+import type { StreamIndex } from './stream-index.ts'
+import type { TailCache } from './tail-cache.ts'
+
+export interface ReadStream {
+  readonly stream: string
+  /** First version wanted; absent = the first, or the last when reading backwards. */
+  readonly from?: number | undefined
+  readonly limit: number
+  readonly backwards: boolean
+  /** Only events whose own time is at most this, ms since the epoch. */
+  readonly asOf?: number | undefined
+  /** Only the prefix that was appended by this time, ms since the epoch. */
+  readonly knownAt?: number | undefined
+  /** Of the records answered; at least one is. */
+  readonly maxBytes: number
+  readonly limitOffset: number
+}
+
+export interface StreamPage {
+  /** In offset order. */
+  readonly records: LogRecord[]
+  /** Of the records. */
+  readonly versions: number[]
+  /** Where to go on in the same direction; absent = that was all. */
+  readonly nextVersion?: number | undefined
+  /** Of the stream as this reader sees it; -1 = no event. */
+  readonly lastVersion: number
+}
+
+/** Versions fetched in one go: a page is made of such steps, so that its limits are looked at in between. */
+const stepEvents = 64
+
+interface Step {
+  readonly firstVersion: number
+  readonly records: readonly LogRecord[]
+}
+
+export interface StreamReaderOptions {
+  readonly index: StreamIndex
+  readonly reader: SegmentReader
+  readonly tail: TailCache
+  readonly settings: StorageSettings
+}
+
+export class StreamReader {
+  readonly #options: StreamReaderOptions
+
+  constructor(options: StreamReaderOptions) {
+    this.#options = options
+  }
+
+  /** Throws invalidStream; corruptBatch when the first event wanted cannot be read (those before a damaged one are answered first). */
+  async read(request: ReadStream, segments: readonly Segment[]): Promise<StreamPage> {
+    const { index, settings } = this.#options
+    const { stream, limitOffset, backwards } = request
+    checkStream(stream)
+    if (index.isCold(stream)) await index.prefetch([stream])
+    const { firstVersion, lastVersion } = index.lastBelow(stream, limitOffset)
+    if (lastVersion < 0) return { records: [], versions: [], lastVersion }
+    const within = (version: number) => version >= firstVersion && version <= lastVersion
+    let version = backwards
+      ? Math.min(request.from ?? lastVersion, lastVersion)
+      : Math.max(request.from ?? firstVersion, firstVersion)
+    const page = new PageBuilder(request)
+    let examined = 0
+    while (within(version) && !page.full && examined < settings.examinedEventsMax) {
+      const count = Math.min(stepEvents, request.asOf === undefined ? page.missing : stepEvents)
+      const direction = backwards ? 'backwards' : 'forwards'
+      const found = index.lookup({ stream, fromVersion: version, count, limitOffset, direction })
+      const step = await this.#fetch(request, segments, found, !page.empty)
+      if (step.records.length === 0) break // damage comes next: what stands before it is answered first
+      version = page.take(step)
+      examined += step.records.length
+    }
+    return { ...page.sorted(), lastVersion, nextVersion: within(version) ? version : undefined }
+  }
+
+  /** The events found; those before damage when it lies among them, none when it comes first and `tolerant`. Throws corruptBatch. */
+  async #fetch(
+    request: ReadStream,
+    segments: readonly Segment[],
+    found: { firstVersion: number; offsets: readonly number[] },
+    tolerant: boolean,
+  ): Promise<Step> {
+    try {
+      return {
+        firstVersion: found.firstVersion,
+        records: await this.#records(segments, found.offsets, request.limitOffset),
+      }
+    } catch (error) {
+      if (!isPlayheadError(error, 'corruptBatch')) throw error
+      const rest = beside(error, found, request.backwards)
+      if (rest.offsets.length === 0 && !tolerant) throw withVersions(error, found)
+      return rest.offsets.length === 0
+        ? { firstVersion: 0, records: [] }
+        : this.#fetch(request, segments, rest, tolerant)
+    }
+  }
+
+  async #records(segments: readonly Segment[], offsets: readonly number[], limitOffset: number): Promise<LogRecord[]> {
+    const { tail, settings } = this.#options
+    const records: LogRecord[] = []
+    for (let at = 0; at < offsets.length; ) {
+      const cached = tail.batchAt(offsets[at] ?? 0)
+      let end = at
+      if (cached !== undefined) {
+        while (end < offsets.length && (offsets[end] ?? 0) < nextOffset(cached)) end++
+        records.push(...(await cutRecords(cached, offsets.slice(at, end), settings.decompressedBytesMax)))
+      } else {
+        const place = segmentPlace(segments, offsets[at] ?? 0)
+        const segmentEnd = Math.min(segments[place + 1]?.baseOffset ?? Infinity, tail.firstOffset)
+        while (end < offsets.length && (offsets[end] ?? 0) < segmentEnd) end++
+        end = Math.max(end, at + 1)
+        records.push(...(await this.#fromFile(segments, offsets.slice(at, end), limitOffset)))
+      }
+      at = end
+    }
+    return records
+  }
+
+  async #fromFile(segments: readonly Segment[], offsets: readonly number[], limitOffset: number): Promise<LogRecord[]> {
+    const records: LogRecord[] = []
+    let at = 0
+    await this.#options.reader.eachBatchOf(segments, offsets, limitOffset, async (batch) => {
+      const from = at
+      while ((offsets[at] ?? Infinity) < nextOffset(batch)) at++
+      if ((offsets[from] ?? Infinity) < baseOffset(batch)) throw new Error(`offset ${offsets[from]} was not found`)
+      records.push(...(await cutRecords(batch, offsets.slice(from, at), this.#options.settings.decompressedBytesMax)))
+    })
+    return records
+  }
+}
+
+/** Gathers events in reading order until the page is full. */
+class PageBuilder {
+  readonly #request: ReadStream
+  readonly #records: LogRecord[] = []
+  readonly #versions: number[] = []
+  #bytes = 0
+  full = false
+
+  constructor(request: ReadStream) {
+    this.#request = request
+  }
+
+  get missing(): number {
+    return this.#request.limit - this.#records.length
+  }
+
+  get empty(): boolean {
+    return this.#records.length === 0
+  }
+
+  /** Takes events until the page is full. Answers the first version not looked at, in reading order. */
+  take({ firstVersion, records }: Step): number {
+    const { backwards, asOf, maxBytes } = this.#request
+    for (let count = 0; count < records.length; count++) {
+      const place = backwards ? records.length - 1 - count : count
+      const record = records[place]
+      if (record === undefined) break
+      if (asOf !== undefined && record.timestamp > asOf) continue
+      const bytes = recordBytes(record)
+      this.full = this.missing === 0 || (!this.empty && this.#bytes + bytes > maxBytes)
+      if (this.full) return firstVersion + place
+      this.#records.push(record)
+      this.#versions.push(firstVersion + place)
+      this.#bytes += bytes
+    }
+    this.full = this.missing === 0
+    return backwards ? firstVersion - 1 : firstVersion + records.length
+  }
+
+  sorted(): { records: LogRecord[]; versions: number[] } {
+    if (!this.#request.backwards) return { records: this.#records, versions: this.#versions }
+    return { records: this.#records.toReversed(), versions: this.#versions.toReversed() }
+  }
+}
+
+/** What a record is counted as against maxBytes. */
+function recordBytes({ key, value, headers }: LogRecord): number {
+  let bytes = 16 + (key?.length ?? 0) + (value?.length ?? 0)
+  for (const header of headers) bytes += header.key.length + (header.value?.length ?? 0)
+  return bytes
+}
+
+/** Of the versions found, those on this side of the damage, in reading order. */
+function beside(
+  error: PlayheadError,
+  { firstVersion, offsets }: { firstVersion: number; offsets: readonly number[] },
+  backwards: boolean,
+): { firstVersion: number; offsets: readonly number[] } {
+  const damagedFrom = Number(error.details.offset)
+  const damagedTo = Number(error.details.nextOffset)
+  if (!backwards) return { firstVersion, offsets: offsets.filter((offset) => offset < damagedFrom) }
+  const rest = offsets.filter((offset) => offset >= damagedTo)
+  return { firstVersion: firstVersion + offsets.length - rest.length, offsets: rest }
+}
+
+/** Tells the reader of a stream which versions it cannot have, so that it can go on behind them. */
+function withVersions(
+  error: PlayheadError,
+  found: { firstVersion: number; offsets: readonly number[] },
+): PlayheadError {
+  const damagedFrom = Number(error.details.offset)
+  const damagedTo = Number(error.details.nextOffset)
+  const before = found.offsets.filter((offset) => offset < damagedFrom).length
+  const until = found.offsets.filter((offset) => offset < damagedTo).length
+  const details = { ...error.details, version: found.firstVersion + before, nextVersion: found.firstVersion + until }
+  return new PlayheadError('corruptBatch', error.message, details)
+}

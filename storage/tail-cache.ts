@@ -1,0 +1,126 @@
+/**
+ * TailCache: the newest durable batches of one log, as they arrived, so that tail readers cost no file read. TailCacheBudget bounds all
+ * logs of a broker together: the log that has had no append for the longest gives its bytes back first.
+ * Invariant: the batches are contiguous and end at the log's durable end. Neighbours: Log fills it when a group is durable and reads it.
+ */
+import assert from 'node:assert/strict'
+import type { BatchFacts } from './segment.ts'
+
+export interface CachedBatch extends BatchFacts {
+  readonly bytes: Buffer
+}
+
+/** Removed entries are dropped from the array when this many have gathered. */
+const removedMax = 1024
+
+export class TailCacheBudget {
+  readonly #bytesMax: number
+  /** In order of their last append. */
+  readonly #caches = new Set<TailCache>()
+  usedBytes = 0
+
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax
+  }
+
+  take(cache: TailCache, bytes: number): void {
+    this.usedBytes += bytes
+    this.#caches.delete(cache)
+    this.#caches.add(cache)
+    for (const oldest of this.#caches) {
+      while (this.usedBytes > this.#bytesMax && oldest.removeOldest());
+      if (this.usedBytes <= this.#bytesMax) break
+      this.#caches.delete(oldest)
+    }
+  }
+
+  give(bytes: number): void {
+    this.usedBytes -= bytes
+  }
+
+  forget(cache: TailCache): void {
+    this.#caches.delete(cache)
+  }
+}
+
+export class TailCache {
+  readonly #budget: TailCacheBudget
+  readonly #bytesMax: number
+  #batches: CachedBatch[] = []
+  #first = 0
+  #bytes = 0
+
+  constructor(budget: TailCacheBudget, bytesMax: number) {
+    this.#budget = budget
+    this.#bytesMax = bytesMax
+  }
+
+  /** Of the first record held; Infinity when nothing is. */
+  get firstOffset(): number {
+    return this.#batches[this.#first]?.baseOffset ?? Infinity
+  }
+
+  add(facts: BatchFacts, bytes: Buffer): void {
+    const last = this.#batches.at(-1)
+    assert(last === undefined || this.#first === this.#batches.length || last.nextOffset === facts.baseOffset)
+    this.#batches.push({ ...facts, bytes })
+    this.#bytes += bytes.length
+    while (this.#bytes > this.#bytesMax && this.removeOldest());
+    this.#budget.take(this, bytes.length)
+  }
+
+  /** False when there is nothing left to remove. */
+  removeOldest(): boolean {
+    const oldest = this.#batches[this.#first]
+    if (oldest === undefined) return false
+    this.#first++
+    this.#bytes -= oldest.bytes.length
+    this.#budget.give(oldest.bytes.length)
+    if (this.#first >= removedMax || this.#first === this.#batches.length) {
+      this.#batches.splice(0, this.#first)
+      this.#first = 0
+    }
+    return true
+  }
+
+  /** Whole batches from the one that holds `offset` on, below `limitOffset`, up to `maxBytes` but at least one; undefined when `offset` is not held. */
+  read(offset: number, limitOffset: number, maxBytes: number): CachedBatch[] | undefined {
+    let at = this.#placeOf(offset)
+    if (at < 0) return undefined
+    const batches: CachedBatch[] = []
+    let bytes = 0
+    for (
+      let batch = this.#batches[at];
+      batch !== undefined && batch.nextOffset <= limitOffset;
+      batch = this.#batches[++at]
+    ) {
+      if (batches.length > 0 && bytes + batch.bytes.length > maxBytes) break
+      batches.push(batch)
+      bytes += batch.bytes.length
+    }
+    return batches
+  }
+
+  /** The batch that holds `offset`; undefined when it is not held. */
+  batchAt(offset: number): Buffer | undefined {
+    const at = this.#placeOf(offset)
+    return at < 0 ? undefined : this.#batches[at]?.bytes
+  }
+
+  clear(): void {
+    while (this.removeOldest());
+    this.#budget.forget(this)
+  }
+
+  #placeOf(offset: number): number {
+    if (offset < this.firstOffset) return -1
+    let low = this.#first
+    let high = this.#batches.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if ((this.#batches[middle]?.nextOffset ?? 0) <= offset) low = middle + 1
+      else high = middle
+    }
+    return low < this.#batches.length ? low : -1
+  }
+}

@@ -1,0 +1,45 @@
+/**
+ * Time search: which offset stands at a time. Append times ascend along the log, so halving finds them; event times are in no order, so the
+ * largest one so far is what is halved, and the answer is the first record at or after the time.
+ * Neighbours: TimeIndex says where in a segment to begin, SegmentReader reads the batches from there.
+ */
+import { RecordBatch, maxTimestamp } from '../protocol/record-batch.ts'
+import type { Segment } from './segment.ts'
+import type { FoundBatch, SegmentReader } from './segment-reader.ts'
+
+export interface TimeSearch {
+  readonly timestampMs: number
+  readonly clock: 'event' | 'append'
+  readonly limitOffset: number
+}
+
+/** The first offset at or after the time, below `limitOffset`; `limitOffset` when there is none. What is damaged is passed over. */
+export async function findOffsetForTime(
+  reader: SegmentReader,
+  segments: readonly Segment[],
+  search: TimeSearch,
+): Promise<number> {
+  const { timestampMs, clock, limitOffset } = search
+  for (const [place, segment] of segments.entries()) {
+    if (segment.baseOffset >= limitOffset) break
+    if ((clock === 'append' ? segment.lastAppendTimeMs : segment.maxTimestamp) < timestampMs) continue
+    const segmentLimit = Math.min(limitOffset, segments[place + 1]?.baseOffset ?? Infinity)
+    const found = await findInSegment(reader, segment, { ...search, limitOffset: segmentLimit })
+    if (found !== undefined) return found
+  }
+  return limitOffset
+}
+
+async function findInSegment(reader: SegmentReader, segment: Segment, search: TimeSearch): Promise<number | undefined> {
+  const { timestampMs, clock, limitOffset } = search
+  const wanted = (batch: FoundBatch) =>
+    (clock === 'append' ? batch.appendTimeMs : maxTimestamp(batch.bytes)) >= timestampMs
+  for (let from = segment.baseOffset; ; ) {
+    const batch = await reader.find(segment, { from, timestampMs, clock, limitOffset }, wanted)
+    if (batch === undefined || clock === 'append') return batch?.baseOffset
+    const view = new RecordBatch(batch.bytes)
+    await view.decompress()
+    for (const record of view) if (record.timestamp >= timestampMs) return record.offset
+    from = batch.nextOffset // its header promised a later event than it has
+  }
+}

@@ -1,0 +1,138 @@
+/**
+ * Topic settings: one row per setting with its default, range and text. Validation, `describe` and the documentation come from the row.
+ * Settings travel and are stored as text under Kafka's names; topicSettings() turns them into what storage uses.
+ * Neighbours: log-store.ts checks with it, docs/configuration.md is generated from it.
+ */
+import { PlayheadError } from '../protocol/errors.ts'
+import { GiB, KiB, MiB } from '../protocol/limits.ts'
+
+interface SettingRow {
+  /** As text, as it would be given. */
+  readonly default: string
+  /** The range in words, for errors and documentation. */
+  readonly range: string
+  readonly doc: string
+  /** Whether `value` is allowed. */
+  accepts(value: string): boolean
+}
+
+function integer(defaultValue: number, min: number, max: number, doc: string): SettingRow {
+  const accepts = (value: string) => /^-?\d{1,16}$/.test(value) && Number(value) >= min && Number(value) <= max
+  return { default: String(defaultValue), range: `an integer from ${min} to ${max}`, doc, accepts }
+}
+
+function only(value: string, why: string, doc: string): SettingRow {
+  return { default: value, range: `${value} (${why})`, doc, accepts: (given) => given === value }
+}
+
+export const recordBatchBytesMax = 64 * MiB
+
+export const topicSettingTable = {
+  'segment.bytes': integer(
+    256 * MiB,
+    1 * MiB,
+    2 * GiB,
+    'Size at which the active segment is sealed and a new one begun. A larger batch gets a segment of its own.',
+  ),
+  'segment.ms': integer(
+    7 * 24 * 3_600_000,
+    100,
+    Number.MAX_SAFE_INTEGER,
+    'Age at which the active segment is sealed: ms from its first batch, checked when the next batch arrives.',
+  ),
+  'max.message.bytes': integer(1 * MiB, 1 * KiB, recordBatchBytesMax, 'Largest record batch accepted, as sent.'),
+  'partition.by': {
+    default: 'key',
+    range: 'key or prefix:<separator>',
+    doc: 'What chooses the partition of a stream: its whole name, or the part before the first separator. Fixed once the topic is created.',
+    accepts: (value) =>
+      value === 'key' || (value.startsWith('prefix:') && value.length > 'prefix:'.length && value.length <= 64),
+  },
+  'retention.ms': only(
+    '-1',
+    'nothing is deleted; deleting by age is not built yet',
+    'Age from which sealed segments may be deleted; -1 = never.',
+  ),
+  'retention.bytes': only(
+    '-1',
+    'nothing is deleted; deleting by size is not built yet',
+    'Size of a partition above which its oldest segments may be deleted; -1 = never.',
+  ),
+  'min.insync.replicas': only(
+    '1',
+    'replication is not built yet',
+    'Replicas that must have a batch durably before it is acknowledged.',
+  ),
+  'cleanup.policy': only(
+    'delete',
+    'compaction is not built yet',
+    'What happens to old segments: delete, as the retention settings say.',
+  ),
+} as const satisfies Record<string, SettingRow>
+
+export type TopicSettingName = keyof typeof topicSettingTable
+/** Only what was set; everything else has its default. */
+export type TopicSettingTexts = Readonly<Record<string, string>>
+
+export interface TopicSettings {
+  readonly segmentBytes: number
+  readonly segmentMs: number
+  readonly batchBytesMax: number
+  readonly partitionBy: string
+}
+
+const rows: Readonly<Record<string, SettingRow>> = topicSettingTable
+
+/** Throws unknownSetting or invalidSetting naming the setting, the value and the range. */
+export function checkTopicSettings(texts: TopicSettingTexts): void {
+  for (const [name, value] of Object.entries(texts)) {
+    if (!Object.hasOwn(rows, name)) {
+      const known = Object.keys(rows).join(', ')
+      throw new PlayheadError(
+        'unknownSetting',
+        `topic setting: found ${JSON.stringify(name)}, wanted one of ${known}`,
+        { setting: name },
+      )
+    }
+    const row = rows[name]
+    if (row !== undefined && !row.accepts(value)) {
+      throw new PlayheadError('invalidSetting', `${name}: found ${JSON.stringify(value)}, wanted ${row.range}`, {
+        setting: name,
+        value,
+      })
+    }
+  }
+}
+
+/** Whether a topic that exists may get this value; null = the default. Throws unknownSetting or invalidSetting. */
+export function checkSettingChange(name: string, value: string | null): void {
+  checkTopicSettings({ [name]: value ?? rows[name]?.default ?? '' })
+  if (name !== 'partition.by') return
+  const message = `${name}: found a change, wanted it to stay as it was when the topic was created: streams would be looked for elsewhere`
+  throw new PlayheadError('invalidSetting', message, { setting: name })
+}
+
+/** The values in use. `texts` were checked. */
+export function topicSettings(texts: TopicSettingTexts): TopicSettings {
+  const text = (name: TopicSettingName) => texts[name] ?? topicSettingTable[name].default
+  return {
+    segmentBytes: Number(text('segment.bytes')),
+    segmentMs: Number(text('segment.ms')),
+    batchBytesMax: Number(text('max.message.bytes')),
+    partitionBy: text('partition.by'),
+  }
+}
+
+export interface DescribedSetting {
+  readonly name: string
+  readonly value: string
+  readonly source: 'default' | 'topic'
+}
+
+/** Every setting of the table with the value in use, in the order of the table. */
+export function describeTopicSettings(texts: TopicSettingTexts): DescribedSetting[] {
+  return Object.entries(rows).map(([name, row]) => {
+    const value = Object.hasOwn(texts, name) ? texts[name] : undefined
+    return { name, value: value ?? row.default, source: value === undefined ? 'default' : 'topic' }
+  })
+}

@@ -1,0 +1,83 @@
+/** FaultyFileSystem: a FileSystem whose calls a test can watch, delay and fail, over real files. */
+import type { File, FileSystem } from '../../platform/file-system.ts'
+import { nodeFileSystem } from '../../platform/node-file-system.ts'
+
+/** Called before the real thing; may wait, and may throw instead of it. */
+export interface Faults {
+  sync?(path: string): Promise<void> | void
+  write?(path: string, bytes: number): Promise<void> | void
+  allocate?(path: string): Promise<void> | void
+  read?(path: string): Promise<void> | void
+}
+
+export class FaultyFileSystem implements FileSystem {
+  faults: Faults
+  readonly #inner: FileSystem
+
+  constructor(faults: Faults = {}, inner: FileSystem = nodeFileSystem) {
+    this.faults = faults
+    this.#inner = inner
+  }
+
+  async open(path: string, mode: 'read' | 'write' | 'create'): Promise<File> {
+    const file = await this.#inner.open(path, mode)
+    const faults = () => this.faults
+    return {
+      path,
+      async read(target, position) {
+        await faults().read?.(path)
+        return file.read(target, position)
+      },
+      async write(parts, position) {
+        await faults().write?.(
+          path,
+          parts.reduce((sum, part) => sum + part.length, 0),
+        )
+        await file.write(parts, position)
+      },
+      async sync() {
+        await faults().sync?.(path)
+        await file.sync()
+      },
+      async allocate(from, to) {
+        await faults().allocate?.(path)
+        await file.allocate(from, to)
+      },
+      truncate: (sizeBytes) => file.truncate(sizeBytes),
+      sizeBytes: () => file.sizeBytes(),
+      close: () => file.close(),
+    }
+  }
+
+  list(directory: string): Promise<string[]> {
+    return this.#inner.list(directory)
+  }
+
+  exists(path: string): Promise<boolean> {
+    return this.#inner.exists(path)
+  }
+
+  makeDirectory(path: string): Promise<void> {
+    return this.#inner.makeDirectory(path)
+  }
+
+  rename(from: string, to: string): Promise<void> {
+    return this.#inner.rename(from, to)
+  }
+
+  remove(path: string): Promise<void> {
+    return this.#inner.remove(path)
+  }
+
+  removeDirectory(path: string): Promise<void> {
+    return this.#inner.removeDirectory(path)
+  }
+
+  syncDirectory(path: string): Promise<void> {
+    return this.#inner.syncDirectory(path)
+  }
+}
+
+export function noSpace(path: string): Error {
+  return Object.assign(new Error(`ENOSPC: no space left on device, ${path}`), { code: 'ENOSPC' })
+}

@@ -1,0 +1,276 @@
+/** Verify: sound directories give no damage and stay as they are; every kind of change is found and named. */
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { cp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { systemClock } from '../../platform/clock.ts'
+import { nodeFileSystem } from '../../platform/node-file-system.ts'
+import { isPlayheadError } from '../../protocol/errors.ts'
+import { parseUuid } from '../../protocol/uuid.ts'
+import { encodeHead, headKey, logPrefix } from '../../storage/index-keys.ts'
+import { LmdbCheckpointStore } from '../../storage/lmdb-checkpoint-store.ts'
+import { verify } from '../../storage/verify.ts'
+import type { VerifyResult } from '../../storage/verify-findings.ts'
+import { TemporaryDirectory } from '../temporary-directory.ts'
+import { SeededRandom } from './seeded-random.ts'
+import { group, StoreUnderTest } from './store-under-test.ts'
+
+const openCache = (directory: string) =>
+  LmdbCheckpointStore.open({ directory: join(directory, 'cache'), fileSystem: nodeFileSystem, report: () => {} })
+
+/** A data directory with several sealed segments, streams that span them, null keys, producers and compressed batches. */
+async function fill(directory: string, rounds = 60): Promise<{ records: number; topicId: string }> {
+  await using opened = await StoreUnderTest.open(directory, { checkpointStore: await openCache(directory) })
+  const log = await opened.createLog('carts', { 'segment.bytes': '1048576' })
+  let records = 0
+  for (let round = 0; round < rounds; round++) {
+    const texts = [`hot=${'x'.repeat(40_000)}`, `s${round % 7}=a`, '=nobody', `s${round}=b`]
+    const producer = { producerId: 5, producerEpoch: 0, baseSequence: round * 4 }
+    const compression = round % 3 === 0 ? ('zstd' as const) : ('none' as const)
+    await log.append(group(texts, { batchOptions: { ...producer, compression } }))
+    records += texts.length
+  }
+  return { records, topicId: opened.store.topic('carts').id }
+}
+
+async function check(directory: string): Promise<VerifyResult> {
+  await using scratch = await TemporaryDirectory.make()
+  return await verify({ directory, fileSystem: nodeFileSystem, clock: systemClock, scratchDirectory: scratch.path })
+}
+
+async function files(directory: string, extension: string): Promise<string[]> {
+  const names = await readdir(directory, { recursive: true })
+  return names
+    .filter((name) => name.endsWith(extension))
+    .toSorted()
+    .map((name) => join(directory, name))
+}
+
+async function fingerprint(directory: string): Promise<string[]> {
+  const names = (await readdir(directory, { recursive: true })).toSorted()
+  const lines: string[] = []
+  for (const name of names) {
+    const path = join(directory, name)
+    const { mtimeMs, size } = await stat(path)
+    const isFile = (await stat(path)).isFile()
+    const digest = isFile
+      ? createHash('sha256')
+          .update(await readFile(path))
+          .digest('hex')
+      : ''
+    lines.push(isFile ? `${name} ${size} ${mtimeMs} ${digest}` : name)
+  }
+  return lines
+}
+
+test('verify: after a clean stop there is no damage, everything is counted, and nothing is changed', async () => {
+  await using directory = await TemporaryDirectory.make()
+  const { records } = await fill(directory.path)
+  const before = await fingerprint(directory.path)
+  const progress: number[] = []
+  await using scratch = await TemporaryDirectory.make()
+  const options = {
+    directory: directory.path,
+    fileSystem: nodeFileSystem,
+    clock: systemClock,
+    scratchDirectory: scratch.path,
+  }
+  const result = await verify({ ...options, onProgress: ({ segments }) => progress.push(segments) })
+  assert.deepEqual(result.damage, [])
+  assert.deepEqual(result.notes, [])
+  assert.equal(result.records, records)
+  assert.equal(result.batches, 60)
+  assert.equal(result.partitions, 1)
+  assert(result.segments >= 2)
+  assert.equal(progress.length, result.segments)
+  assert.deepEqual(await fingerprint(directory.path), before)
+})
+
+test('verify: refuses a directory in use, and one that is none', async () => {
+  await using directory = await TemporaryDirectory.make()
+  {
+    await using opened = await StoreUnderTest.open(directory.path)
+    await opened.createLog()
+    await assert.rejects(check(directory.path), (error) => isPlayheadError(error, 'dataDirectoryInUse'))
+  }
+  await check(directory.path)
+  await using empty = await TemporaryDirectory.make()
+  await assert.rejects(check(empty.path), (error) => isPlayheadError(error, 'invalidArgument'))
+})
+
+test('verify: what kill -9 leaves at any moment is no damage', async () => {
+  await using directory = await TemporaryDirectory.make()
+  const live = join(directory.path, 'live')
+  await using opened = await StoreUnderTest.open(live)
+  const log = await opened.createLog('carts', { 'segment.bytes': '1048576' })
+  const appends: Promise<unknown>[] = []
+  for (let round = 0; round < 40; round++) {
+    appends.push(log.append(group([`hot=${'x'.repeat(60_000)}`, `s${round}=a`])))
+    if (round % 10 !== 5) continue
+    const copy = join(directory.path, `copy${round}`)
+    await cp(live, copy, { recursive: true })
+    await rm(join(copy, 'lock'), { force: true })
+    assert.deepEqual((await check(copy)).damage, [], `round ${round}`)
+  }
+  await Promise.all(appends)
+})
+
+test('verify: a torn tail is a note', async () => {
+  await using directory = await TemporaryDirectory.make()
+  const live = join(directory.path, 'live')
+  await using opened = await StoreUnderTest.open(live, { settings: { idleFloorMs: 1_000_000 } })
+  const log = await opened.createLog()
+  await log.append(group(['a=1', 'b=1']))
+  await log.append(group(['a=2']))
+  const copy = join(directory.path, 'copy')
+  await cp(live, copy, { recursive: true })
+  await rm(join(copy, 'lock'))
+  const [segment] = await files(copy, '.log')
+  const bytes = await readFile(segment!)
+  bytes[bytes.findLastIndex((byte) => byte !== 0)]! ^= 1
+  await writeFile(segment!, bytes)
+  const result = await check(copy)
+  assert.deepEqual(result.damage, [])
+  assert.match(result.notes.join('\n'), /torn write/)
+  assert.equal(result.records, 2)
+})
+
+/** Changes one bit; the same call again takes it back. */
+async function flip(path: string, at: number, bit: number): Promise<void> {
+  const bytes = await readFile(path)
+  bytes[at]! ^= 1 << bit
+  await writeFile(path, bytes)
+}
+
+for (const extension of ['.log', '.idx']) {
+  test(`verify: one bit changed anywhere in a ${extension} file is damage that names the file`, async () => {
+    await using directory = await TemporaryDirectory.make()
+    await fill(directory.path)
+    const random = SeededRandom.fresh()
+    const paths = await files(directory.path, extension)
+    assert(paths.length > 0)
+    for (let round = 0; round < 25; round++) {
+      const path = random.pick(paths)
+      const { size } = await stat(path)
+      const at = random.below(random.pick([64, 200, size]))
+      const bit = random.below(8)
+      await flip(path, at, bit)
+      const { damage } = await check(directory.path)
+      const found = damage.find(({ file }) => file === path)
+      assert(found !== undefined, `seed ${random.seed}: ${path} byte ${at}`)
+      assert(found.position <= at, `seed ${random.seed}: found at ${found.position}, is at ${at}`)
+      await flip(path, at, bit)
+    }
+    assert.deepEqual((await check(directory.path)).damage, [])
+  })
+}
+
+test('verify: goes on after damage, and names each', async () => {
+  await using directory = await TemporaryDirectory.make()
+  const { records } = await fill(directory.path)
+  const [first, second] = await files(directory.path, '.log')
+  await flip(first!, 90_000, 0)
+  await flip(first!, 700_000, 0)
+  await flip(second!, 300_000, 0)
+  const { damage, records: found } = await check(directory.path)
+  assert.deepEqual(
+    damage.map(({ file }) => file),
+    [first, first, second],
+  )
+  assert.equal(found, records - 3 * 4)
+  assert(damage.every(({ offset }) => offset !== undefined))
+})
+
+test('verify: a segment that is gone, one of another place, a sidecar alone', async () => {
+  await using directory = await TemporaryDirectory.make()
+  await fill(directory.path, 120)
+  const [first, second, third] = await files(directory.path, '.log')
+  const moved = await readFile(second!)
+  await rm(second!)
+  const gone = await check(directory.path)
+  assert.deepEqual(new Set(gone.damage.map(({ file }) => file)), new Set([second!.replace('.log', '.idx'), third]))
+  await writeFile(second!, await readFile(first!))
+  assert((await check(directory.path)).damage.some(({ file, reason }) => file === second && /header/.test(reason)))
+  await writeFile(second!, moved)
+  await rm(second!.replace('.log', '.idx'))
+  const result = await check(directory.path)
+  assert.deepEqual(result.damage, [])
+  assert.match(result.notes.join(), /no sidecar/)
+})
+
+test('verify: a log that ends before what the cache says was durable', async () => {
+  await using directory = await TemporaryDirectory.make()
+  await fill(directory.path)
+  const last = (await files(directory.path, '.log')).at(-1)!
+  const bytes = await readFile(last)
+  await writeFile(last, bytes.subarray(0, bytes.length - 50_000))
+  const { damage } = await check(directory.path)
+  assert(damage.some(({ file, offset }) => file === last && offset !== undefined))
+})
+
+test('verify: broker.json and topic.json that are not what was written', async () => {
+  await using directory = await TemporaryDirectory.make()
+  await fill(directory.path, 2)
+  const [broker] = await files(directory.path, 'broker.json')
+  const [topic] = await files(directory.path, 'topic.json')
+  for (const path of [broker!, topic!]) {
+    const bytes = await readFile(path)
+    await writeFile(path, bytes.toString().replace('1', '2'))
+    assert.deepEqual(
+      (await check(directory.path)).damage.map(({ file }) => file),
+      [path],
+    )
+    await writeFile(path, bytes)
+  }
+  await rm(topic!)
+  assert.deepEqual(
+    (await check(directory.path)).damage.map(({ file }) => file),
+    [topic],
+  )
+})
+
+const lies: Record<string, (prefix: Buffer) => { key: Buffer; value: Buffer | null }> = {
+  'another last version': (prefix) => ({
+    key: headKey(prefix, 's3'),
+    value: encodeHead({ lastVersion: 70, firstVersion: 0, lastOffset: 10, tailCount: 0, tail: Buffer.alloc(0) }),
+  }),
+  'a stream that the log does not have': (prefix) => ({
+    key: headKey(prefix, 'nobody'),
+    value: encodeHead({ lastVersion: 0, firstVersion: 0, lastOffset: 1, tailCount: 1, tail: Buffer.from([1]) }),
+  }),
+  'no such stream': (prefix) => ({ key: headKey(prefix, 's4'), value: null }),
+}
+for (const [what, lie] of Object.entries(lies)) {
+  test(`verify: a cache that says ${what} is to be wiped`, async () => {
+    await using directory = await TemporaryDirectory.make()
+    const { topicId } = await fill(directory.path)
+    const cache = await openCache(directory.path)
+    await cache.write([lie(logPrefix(parseUuid(topicId), 0))])
+    await cache.close()
+    const { damage } = await check(directory.path)
+    assert.deepEqual(
+      damage.map(({ file }) => file),
+      [join(directory.path, 'cache', 'data.mdb')],
+    )
+    assert.match(damage[0]!.reason, /wiped/)
+    await rm(join(directory.path, 'cache'), { recursive: true })
+    assert.deepEqual((await check(directory.path)).damage, [])
+  })
+}
+
+test('verify: a cache that lags is fine', async () => {
+  await using directory = await TemporaryDirectory.make()
+  await fill(directory.path)
+  const kept = join(directory.path, 'kept')
+  await cp(join(directory.path, 'cache'), kept, { recursive: true })
+  {
+    await using opened = await StoreUnderTest.open(directory.path, { checkpointStore: await openCache(directory.path) })
+    await opened.store.log('carts', 0).append(group(['hot=1', 'new=1']))
+  }
+  await rm(join(directory.path, 'cache'), { recursive: true })
+  await cp(kept, join(directory.path, 'cache'), { recursive: true })
+  await rm(kept, { recursive: true })
+  const { damage, notes } = await check(directory.path)
+  assert.deepEqual([damage, notes], [[], []])
+})
