@@ -1,0 +1,301 @@
+/**
+ * ClientConnection: one client of the native port. Cuts what arrives into frames, has them answered, and sends the replies in whatever
+ * order they come. Invariants: nothing is read from the socket while its requests or replies are above their limits; hello comes first; a
+ * malformed frame ends this connection and nothing else. Made by Listener, calls Dispatch.
+ */
+import type { Clock, Timer } from '../platform/clock.ts'
+import type { Connection } from '../platform/transport.ts'
+import { apis } from '../protocol/api.ts'
+import { PlayheadError, isPlayheadError } from '../protocol/errors.ts'
+import { FLAG_ERROR, FRAME_PREFIX_BYTES, FrameReader } from '../protocol/frame.ts'
+import type { Frame } from '../protocol/frame.ts'
+import { KiB } from '../protocol/limits.ts'
+import type { Dispatch } from './dispatch.ts'
+import { errorFrame } from './dispatch.ts'
+import { ReplyBudget } from './reply-budget.ts'
+import type { ReplyMemory } from './reply-memory.ts'
+import type { RequestMemory } from './request-memory.ts'
+import type { ReplyRoom, RequestContext, Services } from './request.ts'
+
+/** Whoever has not said hello gets no memory for more than this. */
+const helloFrameBytesMax = 16 * KiB
+/** After the last frame of a connection that is to be closed: how long its peer may take to read it and close. */
+export const lingerMs = 1_000
+
+/**
+ * This much of each request does not count in the memory of all connections: requests that wait for events are smaller, and if they could
+ * fill it, the appends that they wait for would not get in.
+ */
+const smallRequestBytes = 1 * KiB
+
+export interface ConnectionStats {
+  accepted: number
+  refused: number
+  receivedBytes: number
+  sentBytes: number
+  malformedFrames: number
+  /** Times that a connection was not read from because its requests or replies were above their limits. */
+  pauses: number
+  /** Connections closed because they took nothing while others waited for the memory of their replies. */
+  stalled: number
+}
+
+/** Limits that all connections share. */
+export interface ConnectionMemory {
+  readonly requests: RequestMemory
+  readonly replies: ReplyMemory
+}
+
+export interface ClientConnectionOptions {
+  readonly connection: Connection
+  readonly memory: ConnectionMemory
+  readonly services: Services
+  readonly dispatch: Dispatch
+  readonly stats: ConnectionStats
+  readonly onClosed: (connection: ClientConnection) => void
+}
+
+type Stage = 'hello' | 'open' | 'stopping' | 'closing' | 'closed'
+
+export class ClientConnection {
+  readonly #connection: Connection
+  readonly #services: Services
+  readonly #dispatch: Dispatch
+  readonly #stats: ConnectionStats
+  readonly #onClosed: (connection: ClientConnection) => void
+  readonly #clock: Clock
+  readonly #frames = new FrameReader(helloFrameBytesMax)
+  readonly #requests: RequestMemory
+  readonly #replies: ReplyBudget
+  readonly #gone = new AbortController()
+  #stage: Stage = 'hello'
+  #paused = false
+  #inFlightRequests = 0
+  #inFlightBytes = 0
+  #timer: Timer
+
+  constructor(options: ClientConnectionOptions) {
+    this.#connection = options.connection
+    this.#services = options.services
+    this.#dispatch = options.dispatch
+    this.#stats = options.stats
+    this.#onClosed = options.onClosed
+    this.#clock = options.services.clock
+    const { config } = options.services
+    this.#requests = options.memory.requests
+    this.#replies = new ReplyBudget({
+      memory: options.memory.replies,
+      bytesMax: config.replyBytesMax,
+      onStalled: () => this.#stalled(),
+    })
+    this.#timer = this.#clock.after(config.helloWaitMsMax, () => this.#helloOverdue())
+    this.#connection.onData = (bytes) => this.#receive(bytes)
+    this.#connection.onDrain = () => this.#drained()
+    this.#connection.onClose = () => this.#closed()
+  }
+
+  get inFlightRequests(): number {
+    return this.#inFlightRequests
+  }
+
+  /**
+   * The broker stops: no further request is taken, parked ones answer with what they have, and the connection closes when the last reply
+   * has gone.
+   */
+  stop(): void {
+    if (this.#stage === 'closed' || this.#stage === 'closing') return
+    this.#stage = 'stopping'
+    this.#gone.abort()
+    this.#endWhenAnswered()
+  }
+
+  destroy(): void {
+    this.#connection.destroy()
+  }
+
+  #receive(bytes: Buffer): void {
+    this.#stats.receivedBytes += bytes.length
+    // While closing, what still comes is read and dropped: closing with unread bytes would reset the connection under the last reply.
+    if (this.#stage !== 'hello' && this.#stage !== 'open') return
+    this.#frames.push(bytes)
+    this.#takeFrames()
+  }
+
+  #takeFrames(): void {
+    while (this.#stage === 'hello' || this.#stage === 'open') {
+      if (this.#mustWait()) return this.#pause()
+      let frame: Frame | undefined
+      try {
+        frame = this.#frames.next()
+      } catch (error) {
+        if (!isPlayheadError(error)) throw error
+        this.#stats.malformedFrames++
+        return this.#refuse({ version: 0, api: 0, flags: FLAG_ERROR, correlation: 0 }, error)
+      }
+      if (frame === undefined) break
+      this.#take(frame)
+    }
+    if (this.#paused) this.#resume()
+  }
+
+  #mustWait(): boolean {
+    const { inFlightRequestsMax, inFlightBytesMax } = this.#services.config
+    if (this.#requests.full) {
+      this.#requests.wait(this.#goOn)
+      return true
+    }
+    return (
+      this.#inFlightRequests >= inFlightRequestsMax ||
+      this.#inFlightBytes >= inFlightBytesMax ||
+      this.#replies.exceeded ||
+      // Nothing behind hello is looked at before it is answered: what it allows holds from the next frame on.
+      (this.#stage === 'hello' && this.#inFlightRequests > 0)
+    )
+  }
+
+  #take(frame: Frame): void {
+    if (this.#stage === 'hello' && frame.api !== apis.hello.number) {
+      const message = `connection: found a request of api ${frame.api}, wanted hello first; see docs/protocol.md`
+      return this.#refuse(frame, new PlayheadError('helloRequired', message))
+    }
+    void this.#answer(frame, new Room(this.#replies))
+  }
+
+  /** Up to the handler's first await this runs in the turn in which the frame arrived. */
+  async #answer(frame: Frame, reply: Room): Promise<void> {
+    const bytes = frameBytes(frame)
+    this.#inFlightRequests++
+    this.#inFlightBytes += bytes
+    const largeBytes = Math.max(0, bytes - smallRequestBytes)
+    this.#requests.take(largeBytes)
+    const context: RequestContext = {
+      services: this.#services,
+      body: frame.body,
+      signal: this.#gone.signal,
+      reply,
+    }
+    const { parts, failed } = await this.#dispatch.answer(frame, context)
+    this.#inFlightRequests--
+    this.#inFlightBytes -= bytes
+    this.#requests.give(largeBytes)
+    const isHello = frame.api === apis.hello.number
+    if (isHello && !failed) this.#greeted()
+    this.#send(parts, reply.reservedBytes)
+    if (this.#stage === 'stopping') this.#endWhenAnswered()
+    else if (this.#paused || isHello) this.#takeFrames()
+  }
+
+  #greeted(): void {
+    if (this.#stage !== 'hello') return
+    this.#stage = 'open'
+    this.#timer.cancel()
+    this.#frames.frameBytesMax = this.#services.config.frameBytesMax
+  }
+
+  #send(parts: readonly Buffer[], reservedBytes = 0): void {
+    if (this.#stage === 'closed') return
+    let bytes = 0
+    for (const part of parts) bytes += part.length
+    this.#stats.sentBytes += bytes
+    this.#connection.write(parts)
+    this.#replies.sent(bytes, reservedBytes)
+  }
+
+  /** One function for the connection's whole life, so that waiting twice is waiting once. */
+  readonly #goOn = (): void => this.#takeFrames()
+
+  #pause(): void {
+    if (this.#paused) return
+    this.#paused = true
+    this.#stats.pauses++
+    this.#connection.pause()
+  }
+
+  #resume(): void {
+    this.#paused = false
+    this.#connection.resume()
+  }
+
+  #drained(): void {
+    this.#replies.drained()
+    if (this.#paused) this.#takeFrames()
+  }
+
+  #stalled(): void {
+    this.#stats.stalled++
+    this.#connection.destroy()
+  }
+
+  #helloOverdue(): void {
+    const { helloWaitMsMax } = this.#services.config
+    const message = `connection: found no hello after ${helloWaitMsMax} ms, wanted it first; see docs/protocol.md`
+    this.#refuse({ version: 0, api: 0, flags: FLAG_ERROR, correlation: 0 }, new PlayheadError('helloRequired', message))
+  }
+
+  /** The last frame of this connection, then its end. */
+  #refuse(prefix: Parameters<typeof errorFrame>[0], error: PlayheadError): void {
+    this.#send(errorFrame(prefix, error))
+    this.#end()
+  }
+
+  #endWhenAnswered(): void {
+    if (this.#inFlightRequests === 0) this.#end()
+  }
+
+  #end(): void {
+    if (this.#stage === 'closed' || this.#stage === 'closing') return
+    const stopping = this.#stage === 'stopping'
+    this.#stage = 'closing'
+    if (this.#paused) this.#resume()
+    this.#connection.end()
+    this.#linger(stopping)
+  }
+
+  /** A stop gives a slow reader the time it needs for its last replies: Listener.stop bounds that. Nobody else gets more. */
+  #linger(stopping: boolean): void {
+    this.#timer.cancel()
+    this.#timer = this.#clock.after(lingerMs, () => {
+      if (stopping && this.#connection.pendingBytes > 0) this.#linger(stopping)
+      else this.#connection.destroy()
+    })
+  }
+
+  #closed(): void {
+    this.#stage = 'closed'
+    this.#timer.cancel()
+    this.#gone.abort()
+    this.#requests.forget(this.#goOn)
+    this.#replies.close()
+    this.#onClosed(this)
+  }
+}
+
+/** What one request has reserved. */
+class Room implements ReplyRoom {
+  reservedBytes = 0
+  readonly #replies: ReplyBudget
+
+  constructor(replies: ReplyBudget) {
+    this.#replies = replies
+  }
+
+  reserve(bytes: number): Promise<void> | undefined {
+    this.reservedBytes += bytes
+    return this.#replies.reserve(bytes)
+  }
+
+  tryReserve(bytes: number): boolean {
+    const reserved = this.#replies.tryReserve(bytes)
+    if (reserved) this.reservedBytes += bytes
+    return reserved
+  }
+
+  release(bytes: number): void {
+    this.reservedBytes -= bytes
+    this.#replies.release(bytes)
+  }
+}
+
+function frameBytes({ header, body }: Frame): number {
+  return FRAME_PREFIX_BYTES + header.length + body.length
+}

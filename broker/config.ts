@@ -1,0 +1,268 @@
+/**
+ * Settings of a broker: one declaration each, with default, range, unit and text; checked here, listed in docs/configuration.md (which
+ * settings-doc.ts writes from this table). Sources, later ones win: defaults, the JSON file of --config, environment PLAYHEAD_…, flags.
+ * Settings of a topic are storage/topic-settings.ts.
+ */
+import { PlayheadError } from '../protocol/errors.ts'
+import { GiB, KiB, MiB } from '../protocol/limits.ts'
+import { defaultStorageSettings as storage } from '../storage/storage-settings.ts'
+import type { StorageSettings } from '../storage/storage-settings.ts'
+
+export interface TextSetting {
+  readonly kind: 'text'
+  readonly default: string
+  readonly doc: string
+}
+
+export interface IntegerSetting {
+  readonly kind: 'integer'
+  readonly default: number
+  readonly min: number
+  readonly max: number
+  readonly unit: 'bytes' | 'ms' | 'port' | 'count'
+  readonly doc: string
+}
+
+export type BrokerSetting = TextSetting | IntegerSetting
+
+const text = (initial: string, doc: string): TextSetting => ({ kind: 'text', default: initial, doc })
+const integer = (
+  unit: IntegerSetting['unit'],
+  initial: number,
+  [min, max]: readonly [number, number],
+  doc: string,
+): IntegerSetting => ({ kind: 'integer', unit, default: initial, min, max, doc })
+
+export const brokerSettings = {
+  data: text('playhead-data', 'Data directory; created when it is missing. One broker at a time.'),
+  host: text(
+    '127.0.0.1',
+    'Address to listen on, both ports. 0.0.0.0 = every interface: there is no authentication yet.',
+  ),
+  port: integer('port', 7420, [0, 65_535], 'Port of the native protocol; 0 = any free one.'),
+  httpPort: integer('port', 7421, [0, 65_535], 'Port of the HTTP interface; 0 = any free one.'),
+
+  connectionsMax: integer(
+    'count',
+    1_000,
+    [1, 100_000],
+    'Connections to the native port; more are refused (overloaded).',
+  ),
+  frameBytesMax: integer(
+    'bytes',
+    68 * MiB,
+    [64 * KiB, 1 * GiB],
+    'Largest frame of a request, checked before memory is taken for it.',
+  ),
+  helloWaitMsMax: integer('ms', 10_000, [100, 600_000], 'A connection that has not said hello by then is closed.'),
+  inFlightRequestsMax: integer(
+    'count',
+    1_024,
+    [1, 65_536],
+    'Unanswered requests of one connection; beyond, it is not read from.',
+  ),
+  inFlightBytesMax: integer(
+    'bytes',
+    64 * MiB,
+    [64 * KiB, 4 * GiB],
+    'Unanswered request bytes of one connection; beyond, it is not read from.',
+  ),
+  replyBytesMax: integer(
+    'bytes',
+    32 * MiB,
+    [64 * KiB, 4 * GiB],
+    'Reply bytes that wait for one connection; beyond, its reads wait until it has taken some.',
+  ),
+  requestBytesTotalMax: integer(
+    'bytes',
+    512 * MiB,
+    [1 * MiB, 64 * GiB],
+    'Unanswered request bytes of all connections; beyond, none is read from.',
+  ),
+  replyBytesTotalMax: integer(
+    'bytes',
+    512 * MiB,
+    [1 * MiB, 64 * GiB],
+    'Reply bytes that wait for all connections; beyond, reads wait.',
+  ),
+  stallMsMax: integer(
+    'ms',
+    60_000,
+    [100, 3_600_000],
+    'A connection that takes nothing for this long is closed while others wait for the memory of its replies.',
+  ),
+  fetchBytesMax: integer(
+    'bytes',
+    16 * MiB,
+    [64 * KiB, 1 * GiB],
+    'Most that one fetch or stream read answers, whatever it asks for; one whole batch always fits.',
+  ),
+  fetchWaitMsMax: integer(
+    'ms',
+    300_000,
+    [0, 3_600_000],
+    'Longest wait of one fetch for new events, whatever it asks for.',
+  ),
+  tokenWaitMsMax: integer(
+    'ms',
+    10_000,
+    [0, 600_000],
+    'Longest wait of a read for what its token has seen to be committed.',
+  ),
+  waitersPerPartitionMax: integer(
+    'count',
+    10_000,
+    [1, 1_000_000],
+    'Requests that wait for new events of one partition; more are refused (overloaded).',
+  ),
+  httpBodyBytesMax: integer('bytes', 16 * MiB, [1 * KiB, 1 * GiB], 'Largest body of an HTTP request.'),
+
+  indexMemoryBytes: integer(
+    'bytes',
+    storage.indexMemoryBytes,
+    [1 * MiB, 64 * GiB],
+    'Memory for what of the stream indexes is not in the cache yet, over all partitions.',
+  ),
+  tailCacheBytes: integer(
+    'bytes',
+    storage.tailCacheBytes,
+    [0, 64 * GiB],
+    'Memory for the newest batches, over all partitions: readers at the tail need no disk.',
+  ),
+  decompressedBytesMax: integer(
+    'bytes',
+    storage.decompressedBytesMax,
+    [1 * MiB, 1 * GiB],
+    'Largest size of a compressed batch once it is decompressed; larger ones are refused (batchTooLarge).',
+  ),
+  producersMax: integer(
+    'count',
+    storage.producersMax,
+    [16, 1_000_000],
+    'Producers remembered per partition to tell their retries; beyond, the least recent one is forgotten. Imports never are.',
+  ),
+  openSegmentsMax: integer(
+    'count',
+    storage.openSegmentsMax,
+    [16, 100_000],
+    'Sealed segments kept open for reading, over all partitions.',
+  ),
+  checkpointIntervalMs: integer(
+    'ms',
+    storage.checkpointIntervalMs,
+    [100, 3_600_000],
+    'How often indexes are saved while there are appends: what a restart reads again.',
+  ),
+
+  stopWaitMsMax: integer(
+    'ms',
+    5_000,
+    [0, 8_000],
+    'On SIGTERM, how long requests in flight may take before their connections are closed.',
+  ),
+} as const satisfies Record<string, BrokerSetting>
+
+export type BrokerSettingName = keyof typeof brokerSettings
+export type BrokerConfig = {
+  readonly [K in BrokerSettingName]: (typeof brokerSettings)[K] extends IntegerSetting ? number : string
+}
+
+/** What a source says: names as in the table, values as text or as JSON has them. */
+export type RawSettings = Readonly<Record<string, unknown>>
+
+/** Variables beginning with PLAYHEAD_ that are not settings of a broker. */
+const foreignVariables = new Set(['PLAYHEAD_SERVER', 'PLAYHEAD_TEST', 'PLAYHEAD_SEED'])
+/** What Kubernetes sets in every container beside a service called playhead… */
+const kubernetesVariable = /_(SERVICE_HOST|SERVICE_PORT\w*|PORT_\d+_(TCP|UDP)\w*)$/
+
+/** What of the configuration storage uses; the rest of its settings have their defaults. */
+export function storageSettings(config: BrokerConfig): StorageSettings {
+  const {
+    indexMemoryBytes,
+    tailCacheBytes,
+    decompressedBytesMax,
+    producersMax,
+    openSegmentsMax,
+    checkpointIntervalMs,
+  } = config
+  return {
+    ...storage,
+    indexMemoryBytes,
+    tailCacheBytes,
+    decompressedBytesMax,
+    producersMax,
+    openSegmentsMax,
+    checkpointIntervalMs,
+  }
+}
+
+/**
+ * Checks what the sources say and fills in the defaults. Throws invalidConfiguration naming setting, value, range and source for an
+ * unknown setting or a value out of range.
+ */
+export function resolveConfig(sources: {
+  file?: RawSettings
+  environment?: RawSettings
+  flags?: RawSettings
+}): BrokerConfig {
+  const values: Record<string, string | number> = {}
+  for (const [name, setting] of Object.entries(brokerSettings)) values[name] = setting.default
+  for (const [name, value] of Object.entries(sources.file ?? {}))
+    values[name] = checked(name, value, `config file: ${name}`)
+  for (const [variable, value] of Object.entries(sources.environment ?? {})) {
+    const name = settingOfVariable(variable, value)
+    if (name !== undefined) values[name] = checked(name, value, `environment: ${variable}`)
+  }
+  for (const [name, value] of Object.entries(sources.flags ?? {})) {
+    if (value !== undefined) values[name] = checked(name, value, `flag: ${flagOf(name)}`)
+  }
+  return values as BrokerConfig
+}
+
+/** `httpPort` → `--http-port`. */
+export function flagOf(name: string): string {
+  return `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
+}
+
+/** `httpPort` → `PLAYHEAD_HTTP_PORT`. */
+export function variableOf(name: string): string {
+  return `PLAYHEAD_${name.replaceAll(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`
+}
+
+function settingOfVariable(variable: string, value: unknown): string | undefined {
+  if (!variable.startsWith('PLAYHEAD_') || foreignVariables.has(variable) || kubernetesVariable.test(variable))
+    return undefined
+  if (variable === 'PLAYHEAD_PORT' && String(value).startsWith('tcp://')) return undefined
+  const name = Object.keys(brokerSettings).find((candidate) => variableOf(candidate) === variable)
+  if (name === undefined) throw unknownSetting(variable, 'environment', Object.keys(brokerSettings).map(variableOf))
+  return name
+}
+
+function checked(name: string, value: unknown, source: string): string | number {
+  if (!Object.hasOwn(brokerSettings, name)) throw unknownSetting(name, source, Object.keys(brokerSettings))
+  const setting: BrokerSetting = brokerSettings[name as BrokerSettingName]
+  if (setting.kind === 'text') {
+    if (typeof value === 'string' && value !== '' && !value.includes('\0')) return value
+    throw invalid(name, value, 'a text that is not empty', source)
+  }
+  const number = typeof value === 'string' && /^\d{1,15}$/.test(value) ? Number(value) : value
+  if (typeof number === 'number' && Number.isSafeInteger(number) && number >= setting.min && number <= setting.max)
+    return number
+  throw invalid(name, value, `an integer from ${setting.min} to ${setting.max} (${setting.unit})`, source)
+}
+
+function invalid(name: string, value: unknown, wanted: string, source: string): PlayheadError {
+  return new PlayheadError(
+    'invalidConfiguration',
+    `setting ${name}: found ${JSON.stringify(value)}, wanted ${wanted} (${source}); docs/configuration.md lists all settings`,
+    { setting: name, source },
+  )
+}
+
+function unknownSetting(name: string, source: string, known: readonly string[]): PlayheadError {
+  return new PlayheadError(
+    'invalidConfiguration',
+    `setting ${name}: found no setting of that name, wanted one of ${known.join(', ')} (${source})`,
+    { setting: name, source },
+  )
+}

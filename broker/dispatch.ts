@@ -1,0 +1,145 @@
+/**
+ * Dispatch: from a frame to the handler of its api and back to a frame. Invariant: every frame gets exactly one reply and nothing is
+ * thrown through; up to the handler's first await all runs in the caller's turn, so that requests take effect in the order they came.
+ * Called by ClientConnection.
+ */
+import type { Clock } from '../platform/clock.ts'
+import { apiName, apis } from '../protocol/api.ts'
+import type { ApiName } from '../protocol/api.ts'
+import { failure } from '../protocol/append.ts'
+import { PlayheadError, isPlayheadError } from '../protocol/errors.ts'
+import { FLAG_ERROR, encodeFrame } from '../protocol/frame.ts'
+import type { Frame, FramePrefix } from '../protocol/frame.ts'
+import { decodeHeader, encodeHeader, failureOf } from '../protocol/header-codec.ts'
+import type { Field } from '../protocol/header-schema.ts'
+import { append, producerState } from './handlers/append.ts'
+import { fetch, listOffsets } from './handlers/fetch.ts'
+import { hello } from './handlers/hello.ts'
+import { commitPlayhead, listPlayheads, readPlayhead } from './handlers/playhead.ts'
+import { status } from './handlers/status.ts'
+import { listStreams, readStream, streamInfo } from './handlers/stream.ts'
+import { alterTopic, createTopic, deleteTopic, describeTopic, listTopics } from './handlers/topic.ts'
+import type { RequestContext } from './request.ts'
+
+interface Route {
+  answer(header: Buffer, context: RequestContext): Promise<{ header: Buffer; body: readonly Buffer[] }>
+}
+
+function route<Q, R>(
+  row: { request: Field<Q>; reply: Field<R> },
+  handle: (request: Q, context: RequestContext) => Promise<{ header: R; body?: readonly Buffer[] }>,
+): Route {
+  return {
+    async answer(header, context) {
+      const { header: reply, body = [] } = await handle(decodeHeader(row.request, header), context)
+      return { header: encodeHeader(row.reply, reply), body }
+    },
+  }
+}
+
+/** A new row of the api table without a handler here does not compile. */
+const routes: Record<ApiName, Route> = {
+  hello: route(apis.hello, hello),
+  createTopic: route(apis.createTopic, createTopic),
+  listTopics: route(apis.listTopics, listTopics),
+  describeTopic: route(apis.describeTopic, describeTopic),
+  alterTopic: route(apis.alterTopic, alterTopic),
+  deleteTopic: route(apis.deleteTopic, deleteTopic),
+  append: route(apis.append, append),
+  producerState: route(apis.producerState, producerState),
+  fetch: route(apis.fetch, fetch),
+  listOffsets: route(apis.listOffsets, listOffsets),
+  readStream: route(apis.readStream, readStream),
+  streamInfo: route(apis.streamInfo, streamInfo),
+  listStreams: route(apis.listStreams, listStreams),
+  commitPlayhead: route(apis.commitPlayhead, commitPlayhead),
+  readPlayhead: route(apis.readPlayhead, readPlayhead),
+  listPlayheads: route(apis.listPlayheads, listPlayheads),
+  status: route(apis.status, status),
+}
+
+/** Plain counters of one api, published by metrics.ts at a scrape. */
+export interface ApiStats {
+  requests: number
+  failures: number
+  /** Time from the frame's arrival to its reply, waits included; ms. */
+  totalMs: number
+}
+
+export interface Answer {
+  /** The reply frame. */
+  readonly parts: readonly Buffer[]
+  readonly failed: boolean
+}
+
+export interface DispatchOptions {
+  readonly clock: Clock
+  /** Something was thrown that is no expected failure: a bug. `changes` = the request may have left something half-done. */
+  readonly onBug: (error: unknown, api: ApiName, changes: boolean) => void
+}
+
+export class Dispatch {
+  readonly #clock: Clock
+  readonly #onBug: DispatchOptions['onBug']
+  readonly stats: Record<ApiName, ApiStats>
+
+  constructor(options: DispatchOptions) {
+    this.#clock = options.clock
+    this.#onBug = options.onBug
+    const names = Object.keys(apis) as ApiName[]
+    this.stats = Object.fromEntries(names.map((name) => [name, { requests: 0, failures: 0, totalMs: 0 }])) as Record<
+      ApiName,
+      ApiStats
+    >
+  }
+
+  /** Never rejects. */
+  async answer(frame: Frame, context: RequestContext): Promise<Answer> {
+    const name = apiName(frame.api)
+    if (name === undefined) return refusal(frame, unknownApi(frame.api))
+    const stats = this.stats[name]
+    const startedMs = this.#clock.monotonicMs()
+    stats.requests++
+    try {
+      checkVersion(name, frame.version)
+      const { header, body } = await routes[name].answer(frame.header, context)
+      const { version, api, correlation } = frame
+      return { parts: encodeFrame({ version, api, flags: 0, correlation }, header, body), failed: false }
+    } catch (error) {
+      stats.failures++
+      if (isPlayheadError(error)) return refusal(frame, error)
+      const { permission } = apis[name]
+      this.#onBug(error, name, permission !== 'read' && permission !== 'none')
+      return refusal(
+        frame,
+        new PlayheadError('internal', `${name}: found a bug in the broker; its log has the details`),
+      )
+    } finally {
+      stats.totalMs += this.#clock.monotonicMs() - startedMs
+    }
+  }
+}
+
+/** A failure as the reply to the frame with this prefix. */
+export function errorFrame(prefix: FramePrefix, error: PlayheadError): Buffer[] {
+  const { version, api, correlation } = prefix
+  return encodeFrame({ version, api, flags: FLAG_ERROR, correlation }, encodeHeader(failure, failureOf(error)), [])
+}
+
+function refusal(frame: Frame, error: PlayheadError): Answer {
+  return { parts: errorFrame(frame, error), failed: true }
+}
+
+function checkVersion(name: ApiName, version: number): void {
+  const { minVersion, maxVersion } = apis[name]
+  if (version >= minVersion && version <= maxVersion) return
+  throw new PlayheadError(
+    'unsupportedVersion',
+    `${name}: found version ${version}, wanted ${minVersion} to ${maxVersion}; hello tells the versions a broker speaks`,
+    { api: name, version, minVersion, maxVersion },
+  )
+}
+
+function unknownApi(api: number): PlayheadError {
+  return new PlayheadError('unknownApi', `api ${api}: found no such api, wanted one of those that hello tells`, { api })
+}

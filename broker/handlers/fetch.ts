@@ -1,0 +1,42 @@
+/** fetch: raw batches of one partition, waiting for more if asked to; listOffsets: which offset stands at a time. Calls Partition. */
+import { PlayheadError } from '../../protocol/errors.ts'
+import { delayedFetch } from '../delayed-fetch.ts'
+import type { Handler, RequestContext } from '../request.ts'
+import type { Token } from '../../protocol/token.ts'
+
+export const fetch: Handler<'fetch'> = async (request, context) => {
+  const { partitions, config } = context.services
+  const partition = partitions.get(request.topic, request.partition)
+  if (request.after) await reachToken(request.topic, request.after, context)
+  const { batches, nextOffset, highWatermark } = await delayedFetch(
+    partition,
+    {
+      offset: request.offset,
+      minBytes: request.minBytes,
+      maxBytes: Math.min(request.maxBytes, config.fetchBytesMax),
+      waitMs: Math.min(request.waitMsMax, config.fetchWaitMsMax),
+    },
+    context,
+  )
+  const { topicId, log } = partition
+  return { header: { topicId, logStartOffset: log.logStartOffset, highWatermark, nextOffset }, body: batches }
+}
+
+export const listOffsets: Handler<'listOffsets'> = async (request, { services }) => {
+  const partition = services.partitions.get(request.topic, request.partition)
+  const { highWatermark, topicId, log } = partition
+  let offset = request.at === 'start' ? log.logStartOffset : highWatermark
+  if (request.at === 'time') {
+    if (request.timestamp === undefined) {
+      throw new PlayheadError('invalidArgument', 'listOffsets: found no timestamp, wanted one with at = time')
+    }
+    offset = await log.offsetForTime(request.timestamp, request.clock, highWatermark)
+  }
+  return { header: { offset, topicId, highWatermark } }
+}
+
+/** Waits for what a read's token has seen; it may be of another partition of the topic than the one that is read. */
+export async function reachToken(topic: string, token: Token, { services, signal }: RequestContext): Promise<void> {
+  const partition = services.partitions.get(topic, token.partition)
+  await partition.reach(token, services.config.tokenWaitMsMax, signal)
+}

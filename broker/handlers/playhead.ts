@@ -1,0 +1,28 @@
+/** Playhead requests: move, read and list named playheads of a topic. Calls Playheads. */
+import type { Handler } from '../request.ts'
+
+export const commitPlayhead: Handler<'commitPlayhead'> = async (request, { services }) => {
+  const { topic, name, positions, expectedVersion } = request
+  return { header: { version: await services.playheads.commit({ topic, name, positions, expectedVersion }) } }
+}
+
+export const readPlayhead: Handler<'readPlayhead'> = async ({ topic, name }, { services }) => {
+  const playhead = await services.playheads.read(topic, name)
+  return {
+    header: {
+      known: playhead !== undefined,
+      version: playhead?.version ?? -1,
+      positions: playhead?.positions ?? [],
+      committedAtMs: playhead?.committedAtMs ?? 0,
+    },
+  }
+}
+
+export const listPlayheads: Handler<'listPlayheads'> = async ({ topic }, { services }) => {
+  const playheads = await services.playheads.list(topic)
+  return {
+    header: {
+      playheads: playheads.map(({ name, positions, committedAtMs }) => ({ name, positions, committedAtMs })),
+    },
+  }
+}

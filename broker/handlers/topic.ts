@@ -1,0 +1,75 @@
+/** Topic requests: create, list, describe, alter, delete. Calls Partitions. */
+import { checkTopicName } from '../../protocol/names.ts'
+import type { Partition } from '../../replication/partition.ts'
+import type { DescribedPartition } from '../../protocol/topic.ts'
+import type { Handler } from '../request.ts'
+import { refuseInternalTopic } from './append.ts'
+
+/** What a client leaves to us, by asking for 0. */
+const partitionsDefault = 1
+const replicationFactorDefault = 1
+
+export const createTopic: Handler<'createTopic'> = async (request, { services }) => {
+  const { topic, partitions, replicationFactor, settings } = request
+  checkTopicName(topic)
+  refuseInternalTopic(topic)
+  const created = await services.partitions.create({
+    name: topic,
+    partitions: partitions === 0 ? partitionsDefault : partitions,
+    replicationFactor: replicationFactor === 0 ? replicationFactorDefault : replicationFactor,
+    settings: Object.fromEntries(settings.map(({ name, value }) => [name, value])),
+  })
+  return { header: { topicId: created.id, partitions: created.logs.length } }
+}
+
+export const listTopics: Handler<'listTopics'> = async (request, { services }) => {
+  const topics = services.partitions.topics().filter(({ internal }) => request.internal || !internal)
+  return {
+    header: {
+      topics: topics
+        .map(({ name, id, logs, internal }) => ({ topic: name, topicId: id, partitions: logs.length, internal }))
+        .toSorted((a, b) => (a.topic < b.topic ? -1 : 1)),
+    },
+  }
+}
+
+export const describeTopic: Handler<'describeTopic'> = async (request, { services }) => {
+  const { topic, partitions } = services.partitions.topic(request.topic)
+  return {
+    header: {
+      topic: topic.name,
+      topicId: topic.id,
+      internal: topic.internal,
+      settings: topic.describeSettings(),
+      partitions: partitions.map(describePartition),
+    },
+  }
+}
+
+export const alterTopic: Handler<'alterTopic'> = async ({ topic, settings }, { services }) => {
+  refuseInternalTopic(topic)
+  const changes = settings.map(({ name, value }): [string, string | null] => [name, value ?? null])
+  await services.partitions.alter(topic, Object.fromEntries(changes))
+  return { header: {} }
+}
+
+export const deleteTopic: Handler<'deleteTopic'> = async ({ topic }, { services }) => {
+  refuseInternalTopic(topic)
+  await services.partitions.delete(topic)
+  return { header: {} }
+}
+
+function describePartition({ partition, leaderEpoch, highWatermark, log }: Partition): DescribedPartition {
+  const { logStartOffset, logEndOffset, durableOffset, sizeBytes, segmentCount, damage } = log
+  return {
+    partition,
+    leaderEpoch,
+    logStartOffset,
+    highWatermark,
+    logEndOffset,
+    durableOffset,
+    sizeBytes,
+    segments: segmentCount,
+    damage: damage.slice(0, 1000),
+  }
+}

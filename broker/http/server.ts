@@ -1,0 +1,84 @@
+/**
+ * HttpServer: the HTTP port. Streams, health and metrics over fastify, which stays an edge: every route calls what the native handlers call.
+ * Invariant: every failure is a problem document with a code of the error table. Made by Broker.
+ */
+import Fastify from 'fastify'
+import type { FastifyInstance } from 'fastify'
+import { PlayheadError } from '../../protocol/errors.ts'
+import { listenError } from '../listen-error.ts'
+import type { Metrics } from '../metrics.ts'
+import type { Services } from '../request.ts'
+import { sendProblem } from './problem.ts'
+import { healthRoutes } from './routes/health.ts'
+import { metricsRoutes } from './routes/metrics.ts'
+import { streamRoutes } from './routes/streams.ts'
+
+/** A stream name of 1,024 bytes, each written as %XX. */
+const pathPartCharactersMax = 4 * 1024
+const requestWaitMsMax = 60_000
+
+export interface HttpServerOptions {
+  readonly services: Services
+  readonly metrics: Metrics
+  /** Something was thrown that is no expected failure: a bug. `changes` = the request may have left something half-done. */
+  readonly onBug: (error: unknown, route: string, changes: boolean) => void
+}
+
+export class HttpServer {
+  readonly port: number
+  readonly #server: FastifyInstance
+  readonly #state: { stopping: boolean }
+
+  private constructor(server: FastifyInstance, state: { stopping: boolean }) {
+    this.#server = server
+    this.#state = state
+    const address = server.server.address()
+    this.port = address !== null && typeof address === 'object' ? address.port : 0
+  }
+
+  /** Listens as the configuration says. Throws portInUse or invalidConfiguration. */
+  static async open({ services, metrics, onBug }: HttpServerOptions): Promise<HttpServer> {
+    const { host, httpPort, httpBodyBytesMax, connectionsMax } = services.config
+    const state = { stopping: false }
+    const server = Fastify({
+      bodyLimit: httpBodyBytesMax,
+      routerOptions: { maxParamLength: pathPartCharactersMax },
+      requestTimeout: requestWaitMsMax,
+      ajv: { customOptions: { coerceTypes: false, removeAdditional: false, allowUnionTypes: true } },
+    })
+    server.server.maxConnections = connectionsMax
+    // A body is JSON and says so.
+    server.removeContentTypeParser('text/plain')
+    server.setErrorHandler((error, request, reply) => {
+      if (!sendProblem(reply, error)) onBug(error, request.url, request.method !== 'GET')
+    })
+    server.setNotFoundHandler((request, reply) => {
+      const message = `${request.method} ${request.url.slice(0, 200)}: found no such route; see docs/http.md`
+      sendProblem(reply, new PlayheadError('unknownApi', message))
+    })
+    server.addHook('onResponse', (_request, reply, done) => {
+      metrics.httpAnswers.set(reply.statusCode, (metrics.httpAnswers.get(reply.statusCode) ?? 0) + 1)
+      done()
+    })
+    healthRoutes(server, services, () => state.stopping)
+    metricsRoutes(server, metrics)
+    streamRoutes(server, services)
+    try {
+      await server.listen({ host, port: httpPort })
+    } catch (error) {
+      throw listenError(error, host, httpPort, 'httpPort')
+    }
+    return new HttpServer(server, state)
+  }
+
+  /** Stops accepting, lets requests in flight be answered, closes every connection. */
+  async stop(): Promise<void> {
+    this.#state.stopping = true
+    await this.#server.close()
+  }
+
+  /** Closes connections whose requests took too long to be answered. */
+  destroyConnections(): void {
+    this.#server.server.closeAllConnections()
+  }
+}

@@ -1,0 +1,173 @@
+/**
+ * Metrics: what the broker's parts have counted in plain numbers, published for Prometheus. Invariant: everything is read at a scrape;
+ * nothing here is on a request's path. Each metric is one row of a table. Called by http/routes/metrics.ts.
+ */
+import { Counter, Gauge, Registry } from 'prom-client'
+import type { LogStore } from '../storage/log-store.ts'
+import type { Dispatch } from './dispatch.ts'
+import type { Listener } from './listener.ts'
+import type { Services } from './request.ts'
+
+type Sample = readonly [value: number, labels?: Readonly<Record<string, string>>]
+type Source = () => Iterable<Sample>
+
+/** Of what logs count: amounts of now, which go up and down. */
+const presentAmounts: ReadonlySet<string> = new Set(['waitingAppends', 'indexMemoryBytes', 'producers'])
+
+export interface MetricsOptions {
+  readonly services: Services
+  readonly dispatch: Dispatch
+  readonly listener: Listener
+  readonly storage: () => LogStore['stats']
+}
+
+export class Metrics {
+  /** HTTP answers by status code; counted by HttpServer. */
+  readonly httpAnswers = new Map<number, number>()
+  readonly #registry = new Registry()
+
+  constructor({ services, dispatch, listener, storage }: MetricsOptions) {
+    this.#processMetrics(services)
+    this.#connectionMetrics(listener)
+    this.#apiMetrics(dispatch)
+    this.#partitionMetrics(services)
+    this.#logMetrics(services)
+    this.#storageMetrics(storage)
+    this.#httpMetrics()
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType
+  }
+
+  text(): Promise<string> {
+    return this.#registry.metrics()
+  }
+
+  #processMetrics(services: Services): void {
+    this.#gauge('process_resident_memory_bytes', 'Resident memory.', [], () => [[services.status().rssBytes]])
+    this.#counter('process_cpu_seconds_total', 'CPU time, user and system.', [], () => [
+      [services.status().cpuMs / 1000],
+    ])
+    this.#gauge('playhead_uptime_seconds', 'Since the start.', [], () => [[services.status().uptimeMs / 1000]])
+    this.#gauge('playhead_problems', 'Things that are damaged or failing; /readyz names them.', [], () => [
+      [services.problems().length],
+    ])
+  }
+
+  #connectionMetrics(listener: Listener): void {
+    const { stats, memory } = listener
+    this.#gauge('playhead_connections', 'Open connections to the native port.', [], () => [[listener.connections]])
+    this.#gauge('playhead_request_bytes', 'Bytes of unanswered requests.', [], () => [[memory.requests.takenBytes]])
+    this.#gauge('playhead_reply_bytes', 'Bytes of replies under way.', [], () => [[memory.replies.takenBytes]])
+    const rows = [
+      ['accepted', 'playhead_connections_accepted_total', 'Connections accepted.'],
+      ['refused', 'playhead_connections_refused_total', 'Connections refused above connectionsMax.'],
+      ['receivedBytes', 'playhead_received_bytes_total', 'Bytes received on the native port.'],
+      ['sentBytes', 'playhead_sent_bytes_total', 'Bytes handed to the native port.'],
+      ['malformedFrames', 'playhead_malformed_frames_total', 'Connections ended by a malformed frame.'],
+      [
+        'stalled',
+        'playhead_connections_stalled_total',
+        'Connections closed because they took nothing while memory was short.',
+      ],
+      ['pauses', 'playhead_connection_pauses_total', 'Times that a connection above its limits was not read from.'],
+    ] as const
+    for (const [key, name, help] of rows) this.#counter(name, help, [], () => [[stats[key]]])
+  }
+
+  #apiMetrics({ stats }: Dispatch): void {
+    const rows = [
+      ['requests', 'playhead_requests_total', 'Requests by api.', 1],
+      ['failures', 'playhead_request_failures_total', 'Requests answered with an error, by api.', 1],
+      ['totalMs', 'playhead_request_seconds_total', 'Time from request to reply, waits included, by api.', 1000],
+    ] as const
+    for (const [key, name, help, divisor] of rows) {
+      this.#counter(name, help, ['api'], () => Object.entries(stats).map(([api, row]) => [row[key] / divisor, { api }]))
+    }
+  }
+
+  #partitionMetrics({ partitions }: Services): void {
+    const rows = [
+      ['log_start_offset', 'First offset that is still there.'],
+      ['high_watermark', 'Offsets below it are committed.'],
+      ['log_end_offset', 'The next offset.'],
+      ['size_bytes', 'Bytes of the log on disk.'],
+      ['segments', 'Segments of the log.'],
+      ['waiting_requests', 'Requests that wait for new events.'],
+    ] as const
+    for (const [key, help] of rows) {
+      this.#gauge(`playhead_partition_${key}`, help, ['topic', 'partition'], function* () {
+        for (const partition of partitions.all()) {
+          const { log } = partition
+          const values = {
+            log_start_offset: log.logStartOffset,
+            high_watermark: partition.highWatermark,
+            log_end_offset: log.logEndOffset,
+            size_bytes: log.sizeBytes,
+            segments: log.segmentCount,
+            waiting_requests: partition.waiting,
+          }
+          yield [values[key], { topic: partition.topic, partition: String(partition.partition) }]
+        }
+      })
+    }
+  }
+
+  /** What logs count themselves, summed over all of them: `stats.appendedBytes` is playhead_log_appended_bytes_total. */
+  #logMetrics({ partitions }: Services): void {
+    const stats = partitions.all().next().value?.log.stats ?? {}
+    for (const key of Object.keys(stats)) {
+      const name = `playhead_log_${key.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}`
+      const help = `Sum of ${key} over all partitions.`
+      const source = (): Sample[] => {
+        let sum = 0
+        for (const { log } of partitions.all()) sum += Number(Reflect.get(log.stats, key) ?? 0)
+        return [[sum]]
+      }
+      if (presentAmounts.has(key)) this.#gauge(name, help, [], source)
+      else this.#counter(`${name}_total`, help, [], source)
+    }
+  }
+
+  #storageMetrics(storage: MetricsOptions['storage']): void {
+    this.#gauge('playhead_open_segments', 'Sealed segments open for reading.', [], () => [[storage().openSegments]])
+    this.#gauge('playhead_tail_cache_bytes', 'Newest batches kept in memory.', [], () => [[storage().tailCacheBytes]])
+    for (const key of Object.keys(storage().cache)) {
+      const name = `playhead_cache_${key.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}_total`
+      this.#counter(name, `The cache's ${key}.`, [], () => [[Number(Reflect.get(storage().cache, key) ?? 0)]])
+    }
+  }
+
+  #httpMetrics(): void {
+    this.#counter('playhead_http_answers_total', 'Answers on the HTTP port, by status.', ['status'], () =>
+      [...this.httpAnswers].map(([status, count]) => [count, { status: String(status) }]),
+    )
+  }
+
+  #gauge(name: string, help: string, labelNames: string[], source: Source): void {
+    const gauge = new Gauge({
+      name,
+      help,
+      labelNames,
+      registers: [this.#registry],
+      collect() {
+        gauge.reset()
+        for (const [value, labels] of source()) gauge.set(labels ?? {}, value)
+      },
+    })
+  }
+
+  #counter(name: string, help: string, labelNames: string[], source: Source): void {
+    const counter = new Counter({
+      name,
+      help,
+      labelNames,
+      registers: [this.#registry],
+      collect() {
+        counter.reset()
+        for (const [value, labels] of source()) counter.inc(labels ?? {}, value)
+      },
+    })
+  }
+}

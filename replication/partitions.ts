@@ -1,0 +1,118 @@
+/**
+ * Partitions: every partition of this broker, by topic. Created and removed with their topics; the only place where a topic's name is
+ * looked up. Invariant: a topic is found here only while its logs are open. Called by broker/, calls LogStore.
+ */
+import type { Clock } from '../platform/clock.ts'
+import { PlayheadError } from '../protocol/errors.ts'
+import { partitionOf } from '../protocol/murmur2.ts'
+import { checkStream } from '../protocol/names.ts'
+import type { LogStore, NewTopic } from '../storage/log-store.ts'
+import type { Topic } from '../storage/topic.ts'
+import { Partition } from './partition.ts'
+
+interface TopicPartitions {
+  readonly topic: Topic
+  readonly partitions: readonly Partition[]
+}
+
+export interface PartitionsOptions {
+  readonly store: LogStore
+  readonly clock: Clock
+  readonly waitersMax: number
+}
+
+export class Partitions {
+  readonly #store: LogStore
+  readonly #options: PartitionsOptions
+  readonly #topics = new Map<string, TopicPartitions>()
+
+  constructor(options: PartitionsOptions) {
+    this.#store = options.store
+    this.#options = options
+    for (const { name } of options.store.topics()) this.#add(options.store.topic(name))
+  }
+
+  topics(): Topic[] {
+    return [...this.#topics.values()].map(({ topic }) => topic)
+  }
+
+  /** Throws unknownTopic. */
+  topic(name: string): TopicPartitions {
+    const found = this.#topics.get(name)
+    if (found) return found
+    throw unknownTopic(name)
+  }
+
+  has(name: string): boolean {
+    return this.#topics.has(name)
+  }
+
+  /** Throws unknownTopic or unknownPartition. */
+  get(name: string, partition: number): Partition {
+    const { partitions } = this.topic(name)
+    const found = partitions[partition]
+    if (found) return found
+    throw new PlayheadError(
+      'unknownPartition',
+      `${name}: found partition ${partition}, wanted 0 to ${partitions.length - 1}; playhead topic describe ${name} shows them`,
+      { partition, partitions: partitions.length },
+    )
+  }
+
+  /** The partition that the stream lives in. Throws unknownTopic or invalidStream. */
+  ofStream(name: string, stream: string): Partition {
+    const { topic, partitions } = this.topic(name)
+    checkStream(stream)
+    return this.get(name, partitionOf(stream, partitions.length, topic.settings.partitionBy))
+  }
+
+  /** Every partition of every topic. */
+  *all(): Generator<Partition> {
+    for (const { partitions } of this.#topics.values()) yield* partitions
+  }
+
+  /** Throws as LogStore.createTopic does: topicExists, invalidTopicName, invalidPartitions, unknownSetting … */
+  async create(topic: NewTopic): Promise<Topic> {
+    const created = await this.#store.createTopic(topic)
+    this.#add(created)
+    return created
+  }
+
+  /** null sets a setting back to its default. Throws unknownTopic, unknownSetting, invalidSetting. */
+  async alter(name: string, changes: Readonly<Record<string, string | null>>): Promise<void> {
+    this.topic(name)
+    await this.#store.alterTopic(name, changes)
+  }
+
+  async delete(name: string): Promise<void> {
+    const { partitions } = this.topic(name)
+    // Gone for everybody who asks from here on; whoever waits on it is told.
+    this.#topics.delete(name)
+    for (const partition of partitions) partition.close(unknownTopic(name))
+    await this.#store.deleteTopic(name)
+  }
+
+  #add(topic: Topic): void {
+    const { clock, waitersMax } = this.#options
+    const partitions = topic.logs.map(
+      (log, partition) =>
+        new Partition({
+          topic: topic.name,
+          topicId: topic.id,
+          partition,
+          leaderEpoch: this.#store.epoch,
+          log,
+          clock,
+          waitersMax,
+        }),
+    )
+    this.#topics.set(topic.name, { topic, partitions })
+  }
+}
+
+function unknownTopic(name: string): PlayheadError {
+  return new PlayheadError(
+    'unknownTopic',
+    `topic ${name}: found no topic of that name, wanted an existing one; playhead topic create ${name} makes it`,
+  )
+}
