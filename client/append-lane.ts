@@ -1,0 +1,394 @@
+/**
+ * AppendLane: everything one producer id appends to one partition, in order. Batches that wait together travel as the groups of one
+ * frame; a few frames are in flight; what a broken connection left open is sent again under the same sequences, so that nothing
+ * is there twice and nothing overtakes.
+ *
+ *   #waiting  [ g7 g8 g9 … ]  →  #inFlight  [ frame: g1 g2 ] [ frame: g3 ] [ frame: g4 g5 g6 ]  →  settled, in any order
+ *                 ↑  what failed in a way that may pass, in order, once every frame has its answer  |
+ *
+ * Invariants: sequences are dense in the order of `enqueue`; batches in flight ≤ the broker's dedupe window, so that a retry is always
+ * recognised; each batch settles exactly once. Called by EventAppender and Producer; calls Cluster.
+ */
+import type { Acks, Expectation } from '../protocol/append.ts'
+import { PlayheadError, isPlayheadError } from '../protocol/errors.ts'
+import { errorOf } from '../protocol/header-codec.ts'
+import { MiB, groupsPerAppendMax, sequenceMax } from '../protocol/limits.ts'
+import type { ReplyOf } from '../protocol/api.ts'
+import type { Token } from '../protocol/token.ts'
+import type { Timer } from '../platform/clock.ts'
+import type { Cluster } from './cluster.ts'
+import { closed } from './cluster.ts'
+import type { BrokerConnection } from './connection.ts'
+import { Deadline } from './deadline.ts'
+import { isIndefinite, pauseMs } from './retry.ts'
+
+/** Bytes of one frame that holds more than one batch. */
+const frameBytesTarget = 4 * MiB
+/** Bytes of conditions in one frame's header. */
+const conditionBytesMax = MiB
+/** Room for a frame's prefix and header beside its batches. */
+const frameOverheadBytes = 64 * 1024
+const waitingBatchesMax = 65_536
+const tickMs = 50
+
+/** The producer fields of a batch header. */
+export interface Numbering {
+  readonly producerId: number
+  readonly producerEpoch: number
+  readonly baseSequence: number
+}
+
+export interface Written {
+  readonly token: Token
+  readonly baseOffset: number
+  readonly appendTimeMs: number
+  /** True when an earlier attempt of this batch had been written. */
+  readonly duplicate: boolean
+  readonly versions: readonly number[]
+}
+
+export interface LaneBatch {
+  /** Encodes the batch under these numbers; called once, and again only if it surely was not written and must change its place. */
+  readonly encode: (numbering: Numbering) => Buffer
+  readonly recordCount: number
+  readonly expected: readonly Expectation[]
+  readonly wantVersions: boolean
+  /** Without progress of the lane for this long the batch fails: `unavailable`. */
+  readonly timeoutMs: number
+  readonly written: (written: Written) => void
+  readonly failed: (error: unknown) => void
+}
+
+export interface LaneOptions {
+  readonly topic: string
+  readonly partition: number
+  readonly acks: Acks
+  readonly producerId: number
+  readonly producerEpoch: number
+  readonly firstSequence: number
+  readonly framesInFlightMax: number
+  readonly batchesPerFrameMax: number
+  /** `stop`: after one batch failed nothing more is sent, so that what is written is a prefix of what was enqueued. */
+  readonly onFailure: 'continue' | 'stop'
+  /** Told how far each reply proves the partition. */
+  readonly onToken: (token: Token) => void
+}
+
+interface Entry {
+  readonly batch: LaneBatch
+  /** Place in the lane; changes with its sequence. */
+  order: number
+  bytes: Buffer
+  readonly conditionBytes: number
+  sends: number
+  /** Sent, and the answer is not here yet. */
+  isInFlight: boolean
+  /** An attempt ended without an answer: it may have been written, whatever later attempts say, until the window says it was not. */
+  isInDoubt: boolean
+  /** Why the last attempt failed. */
+  failure: unknown
+  settled: boolean
+  readonly enqueuedAtMs: number
+}
+
+interface FlightFrame {
+  /** Emptied as they settle; what is left when `answered` is to be sent again. */
+  entries: Entry[]
+  answered: boolean
+}
+
+export class AppendLane {
+  readonly #cluster: Cluster
+  readonly #options: LaneOptions
+  #nextSequence: number
+  #nextOrder = 0
+  /** The latest place that was written: an earlier batch that was refused cannot be written any more without being overtaken. */
+  #writtenOrderMax = -1
+  #waiting: Entry[] = []
+  #inFlight: FlightFrame[] = []
+  #batchesInFlight = 0
+  #pumpPlanned = false
+  #recovering = false
+  #stopped: unknown
+  #failures = 0
+  #progressAtMs: number
+  #tick: Timer | undefined
+  #idleWaiters: (() => void)[] = []
+  /** Called after batches have left for the broker or settled: there may be room for more. */
+  onRoom: () => void = () => {}
+
+  constructor(cluster: Cluster, options: LaneOptions) {
+    this.#cluster = cluster
+    this.#options = options
+    this.#nextSequence = options.firstSequence
+    this.#progressAtMs = cluster.clock.monotonicMs()
+  }
+
+  /** True when a batch enqueued now would be sent at once. */
+  get hasRoom(): boolean {
+    return this.#waiting.length === 0 && this.#inFlight.length < this.#options.framesInFlightMax && !this.#recovering
+  }
+
+  get isIdle(): boolean {
+    return this.#waiting.length === 0 && this.#inFlight.length === 0
+  }
+
+  /** Takes the next sequences for the batch and sends it as soon as there is room. Answers a function that gives the batch up. */
+  enqueue(batch: LaneBatch): (reason: unknown) => void {
+    const refusal = this.#refusal()
+    if (refusal !== undefined) {
+      batch.failed(refusal)
+      return () => {}
+    }
+    let conditionBytes = 0
+    for (const { stream } of batch.expected) conditionBytes += stream.length * 3 + 16
+    const entry: Entry = {
+      batch,
+      order: this.#nextOrder++,
+      bytes: batch.encode(this.#number(batch.recordCount)),
+      conditionBytes,
+      sends: 0,
+      isInFlight: false,
+      isInDoubt: false,
+      failure: undefined,
+      settled: false,
+      enqueuedAtMs: this.#cluster.clock.monotonicMs(),
+    }
+    if (this.isIdle) this.#progressAtMs = entry.enqueuedAtMs
+    this.#waiting.push(entry)
+    if (this.#tick === undefined) this.#tick = this.#cluster.clock.after(tickMs, () => this.#onTick())
+    this.#planPump()
+    return (reason) => this.#fail(entry, reason)
+  }
+
+  /** Resolves when everything enqueued so far has settled. */
+  idle(): Promise<void> {
+    if (this.isIdle) return Promise.resolve()
+    return new Promise((resolve) => this.#idleWaiters.push(resolve))
+  }
+
+  #refusal(): unknown {
+    if (this.#stopped !== undefined) return this.#stopped
+    if (this.#cluster.isClosed) return closed()
+    if (this.#waiting.length < waitingBatchesMax) return undefined
+    const { topic, partition } = this.#options
+    const message = `${topic} partition ${partition}: found ${waitingBatchesMax} appends waiting, wanted fewer; await earlier ones first`
+    return new PlayheadError('overloaded', message, { outcome: 'notApplied' })
+  }
+
+  #number(recordCount: number): Numbering {
+    const baseSequence = this.#nextSequence
+    // As RecordBatch v2: after 2^31 - 1 comes 0.
+    this.#nextSequence = (baseSequence + recordCount) % (sequenceMax + 1)
+    return { producerId: this.#options.producerId, producerEpoch: this.#options.producerEpoch, baseSequence }
+  }
+
+  /** One turn's appends share a frame: the pump runs after the callers of this turn. */
+  #planPump(): void {
+    if (this.#pumpPlanned) return
+    this.#pumpPlanned = true
+    queueMicrotask(() => {
+      this.#pumpPlanned = false
+      this.#pump()
+    })
+  }
+
+  #pump(): void {
+    if (this.#recovering) return
+    while (this.#waiting.length > 0 && this.#inFlight.length < this.#options.framesInFlightMax) {
+      if (this.#inFlight.some(({ answered }) => answered)) return // something is to be sent again, before anything new
+      const connection = this.#cluster.liveConnection('requests')
+      if (connection === undefined) {
+        if (this.#inFlight.length === 0) void this.#recover()
+        return
+      }
+      const entries = this.#take(connection)
+      if (entries.length === 0) break
+      this.#send(connection, entries)
+    }
+    if (this.#waiting.length === 0) this.onRoom()
+    if (!this.isIdle) return
+    this.#tick?.cancel()
+    this.#tick = undefined
+    for (const resolve of this.#idleWaiters.splice(0)) resolve()
+  }
+
+  /** The next frame's batches, in order. */
+  #take(connection: BrokerConnection): Entry[] {
+    const { dedupeBatches, frameBytesMax } = connection.broker
+    const countMax = Math.min(
+      this.#options.batchesPerFrameMax,
+      groupsPerAppendMax,
+      dedupeBatches - this.#batchesInFlight,
+    )
+    const bytesMax = Math.min(frameBytesTarget, frameBytesMax - frameOverheadBytes - conditionBytesMax)
+    let count = 0
+    let bytes = 0
+    let conditionBytes = 0
+    for (; count < this.#waiting.length && count < countMax; count++) {
+      const entry = this.#waiting[count]!
+      bytes += entry.bytes.length
+      conditionBytes += entry.conditionBytes
+      if (count > 0 && (bytes > bytesMax || conditionBytes > conditionBytesMax)) break
+    }
+    return this.#waiting.splice(0, count)
+  }
+
+  #send(connection: BrokerConnection, entries: Entry[]): void {
+    const { topic, partition, acks } = this.#options
+    const frame: FlightFrame = { entries, answered: false }
+    this.#inFlight.push(frame)
+    this.#batchesInFlight += entries.length
+    for (const entry of entries) {
+      entry.sends++
+      entry.isInFlight = true
+    }
+    const groups = entries.map(({ batch, bytes }) => ({
+      batchBytes: bytes.length,
+      expected: batch.expected as Expectation[],
+      wantVersions: batch.wantVersions,
+    }))
+    const body = entries.map(({ bytes }) => bytes)
+    // Half the patience of the most patient batch, so that a dead connection leaves time for another one.
+    const timeoutMs = Math.max(...entries.map(({ batch }) => batch.timeoutMs)) / 2
+    connection.request('append', { topic, partition, acks, groups }, body, { timeoutMs }).then(
+      ({ header }) => this.#onReply(frame, header),
+      (error: unknown) => this.#onFailure(frame, error),
+    )
+  }
+
+  #onReply(frame: FlightFrame, reply: ReplyOf<'append'>): void {
+    this.#progressAtMs = this.#cluster.clock.monotonicMs()
+    const token = { topicId: reply.topicId, partition: this.#options.partition, endOffset: reply.endOffset }
+    const sent = frame.entries.length
+    const again = frame.entries.filter((entry, index) => {
+      const verdict = reply.groups[index]
+      if (verdict === undefined) return this.#fail(entry, missingVerdict(index, reply.groups.length))
+      if (verdict.failure === undefined) return this.#written(entry, { token, ...verdict })
+      return this.#judge(entry, errorOf(verdict.failure))
+    })
+    if (again.length < sent) this.#failures = 0
+    this.#answered(frame, again)
+  }
+
+  #onFailure(frame: FlightFrame, error: unknown): void {
+    this.#answered(
+      frame,
+      frame.entries.filter((entry) => this.#judge(entry, error)),
+    )
+  }
+
+  /** True if the batch is to be tried again; else it has settled. */
+  #judge(entry: Entry, failure: unknown): boolean {
+    if (entry.settled) return false
+    const earlier = entry.failure
+    entry.failure = failure
+    if (isIndefinite(failure)) entry.isInDoubt = true
+    if (isPlayheadError(failure) && failure.retriable) return true
+    if (!isPlayheadError(failure, 'outOfOrderSequence') || entry.sends === 1) return this.#fail(entry, failure)
+    // Sent again and not in the window, which knows every batch that may have been written: an earlier attempt was refused, and a later
+    // batch was written. The refusal is the reason, if its reply was not lost.
+    entry.isInDoubt = false
+    if (entry.batch.expected.length > 0) return true
+    return this.#fail(entry, isPlayheadError(earlier) && !isIndefinite(earlier) ? earlier : failure)
+  }
+
+  #answered(frame: FlightFrame, again: Entry[]): void {
+    this.#batchesInFlight -= frame.entries.length
+    for (const entry of again) entry.isInFlight = false
+    frame.entries = again
+    frame.answered = true
+    if (again.length === 0) this.#inFlight.splice(this.#inFlight.indexOf(frame), 1)
+    if (this.#inFlight.length > 0 && this.#inFlight.every(({ answered }) => answered)) void this.#recover()
+    else this.#pump()
+  }
+
+  /** Every frame has its answer: puts back, in order, what is to be sent again, and waits for a connection. */
+  async #recover(): Promise<void> {
+    if (this.#recovering) return
+    this.#recovering = true
+    const again = this.#inFlight.flatMap(({ entries }) => entries).filter((entry) => !entry.settled)
+    this.#inFlight = []
+    const kept = again.filter((entry) => this.#keepsPlace(entry))
+    this.#waiting = [...kept, ...this.#waiting]
+    while (this.#waiting.length > 0) {
+      try {
+        if (this.#failures > 0) {
+          await new Deadline(this.#cluster.clock, this.#cluster.timeoutMs).sleep(
+            pauseMs(this.#failures, this.#cluster.random),
+          )
+        }
+        this.#failures++
+        await this.#cluster.connection('requests', new Deadline(this.#cluster.clock, this.#cluster.timeoutMs))
+        break
+      } catch (error) {
+        if (isPlayheadError(error) && error.retriable) continue
+        for (const entry of this.#waiting.splice(0)) this.#fail(entry, error)
+      }
+    }
+    this.#recovering = false
+    this.#pump()
+  }
+
+  /** A batch that was refused while a later one was written cannot keep its place: it goes to the end, if it may, or fails. */
+  #keepsPlace(entry: Entry): boolean {
+    const { failure, batch } = entry
+    const isOvertaken = entry.order < this.#writtenOrderMax || isPlayheadError(failure, 'outOfOrderSequence')
+    if (entry.isInDoubt || !isOvertaken) return true
+    if (batch.expected.length === 0) return this.#fail(entry, failure)
+    entry.order = this.#nextOrder++
+    entry.bytes = batch.encode(this.#number(batch.recordCount))
+    this.#waiting.push(entry)
+    return false
+  }
+
+  #written(entry: Entry, written: Written): false {
+    if (entry.order > this.#writtenOrderMax) this.#writtenOrderMax = entry.order
+    if (this.#options.acks === 'all') this.#options.onToken(written.token)
+    if (entry.settled) return false
+    entry.settled = true
+    entry.batch.written(written)
+    return false
+  }
+
+  #fail(entry: Entry, reason: unknown): false {
+    if (entry.settled) return false
+    entry.settled = true
+    const index = this.#waiting.indexOf(entry)
+    if (index >= 0) this.#waiting.splice(index, 1)
+    entry.batch.failed(reason)
+    if (this.#options.onFailure === 'stop' && this.#stopped === undefined) {
+      this.#stopped = reason
+      for (const other of this.#waiting.splice(0)) this.#fail(other, reason)
+    }
+    this.#planPump()
+    return false
+  }
+
+  #onTick(): void {
+    this.#tick = undefined
+    const nowMs = this.#cluster.clock.monotonicMs()
+    for (const entry of [...this.#waiting, ...this.#inFlight.flatMap(({ entries }) => entries)]) {
+      const { timeoutMs } = entry.batch
+      if (nowMs - Math.max(entry.enqueuedAtMs, this.#progressAtMs) >= timeoutMs) this.#fail(entry, this.#expired(entry))
+    }
+    if (!this.isIdle) this.#tick = this.#cluster.clock.after(tickMs, () => this.#onTick())
+  }
+
+  #expired({ isInFlight, isInDoubt, failure, batch }: Entry): PlayheadError {
+    const { topic, partition } = this.#options
+    const isOpen = isInFlight || isInDoubt
+    const why = failure instanceof Error ? ` (${failure.message})` : ''
+    const known = isOpen ? 'whether it was written is unknown' : 'it was not written'
+    // A refusal that lasted is more telling than silence.
+    const code = isPlayheadError(failure) && !isOpen ? failure.code : 'unavailable'
+    const message = `${topic} partition ${partition}: append found no progress within ${batch.timeoutMs} ms${why}; ${known}`
+    return new PlayheadError(code, message, { outcome: isOpen ? 'unknown' : 'notApplied', timeoutMs: batch.timeoutMs })
+  }
+}
+
+function missingVerdict(index: number, count: number): PlayheadError {
+  return new PlayheadError('malformedHeader', `append reply: found ${count} verdicts, wanted one for group ${index}`, {
+    outcome: 'unknown',
+  })
+}

@@ -1,0 +1,236 @@
+/**
+ * EventStream: one key of a topic as its events: append with an expected version, read in either direction and as of a moment, fold
+ * into a state. Neighbours: Topic makes it, event-append.ts writes, this file pages through reads.
+ */
+import type { EventInput, StreamEvent } from '../protocol/event.ts'
+import { decodeEvent } from '../protocol/event.ts'
+import { PlayheadError } from '../protocol/errors.ts'
+import { MiB, eventsPerReadMax } from '../protocol/limits.ts'
+import { splitBatches } from '../protocol/record-batch.ts'
+import type { LogRecord } from '../protocol/record.ts'
+import type { Token } from '../protocol/token.ts'
+import { appendEvents } from './event-append.ts'
+import type { ExpectedVersion } from './expected-version.ts'
+import { timeOf } from './moment.ts'
+import type { Moment } from './moment.ts'
+import type { TopicState, WaitOptions } from './topic-state.ts'
+
+const pageEvents = 1_000
+const pageBytes = MiB
+
+export interface AppendOptions extends WaitOptions {
+  /** What the stream must be at for the events to be written; default `any`. */
+  readonly expectedVersion?: ExpectedVersion
+}
+
+/** Where appended events went. */
+export interface Appended {
+  readonly partition: number
+  /** Offset of the last event; those of one append are contiguous. */
+  readonly offset: number
+  /** Version of the last event: what the next append may expect. */
+  readonly version: number
+  /** Version of every event, in the order given. */
+  readonly versions: readonly number[]
+  /** The broker's append time, ms since the epoch. */
+  readonly appendTimeMs: number
+  /** Proof of the append: a read with `after: token`, also of another client, sees it. */
+  readonly token: Token
+}
+
+export interface ReadOptions extends WaitOptions {
+  /** First version to read: forwards from 0, backwards from the last one by default. */
+  readonly from?: number
+  /** Events wanted at most; all by default. */
+  readonly limit?: number
+  readonly backwards?: boolean
+  /** Only events whose own time is at or before this moment. */
+  readonly asOf?: Moment
+  /** Only what the broker had appended by this moment. */
+  readonly knownAt?: Moment
+  /** Wait until this much is readable; what this client itself has appended is always waited for. */
+  readonly after?: Token
+}
+
+/** A state derived from a stream by a pure function. */
+export interface Reducer<State> {
+  /** The state before the first event. If `apply` changes states in place, give a function: it is called for each fold. */
+  readonly initial: State | (() => State)
+  readonly apply: (state: State, event: StreamEvent) => State
+}
+
+export interface Folded<State> {
+  readonly state: State
+  /** Version of the last event applied, or `none`: what an append decided on this state expects. */
+  readonly version: number | 'none'
+}
+
+export interface StreamInfo {
+  readonly partition: number
+  /** Version of the last event; -1 = the stream has none yet. */
+  readonly lastVersion: number
+  /** The first version that is still readable; -1 = none. */
+  readonly firstVersion: number
+  /** Offset of the last event; -1 = none. */
+  readonly lastOffset: number
+}
+
+/** One stream of a topic. Cheap to make; nothing is asked of the broker before a method is called. */
+export class EventStream {
+  readonly name: string
+  readonly #state: TopicState
+
+  /** @internal Use `topic.stream(name)`. */
+  constructor(state: TopicState, name: string) {
+    this.#state = state
+    this.name = name
+  }
+
+  /**
+   * Appends events, all or none, and resolves when they are durable. A retry after a lost connection never duplicates.
+   *
+   * @throws PlayheadError `wrongExpectedVersion` (`conflicts` says what was found), `invalidExpectedVersion`, `invalidEvent`,
+   * `invalidStream`, `batchTooLarge`, `unknownTopic`, `unavailable` (`details.outcome` is `unknown` if they may have been written)
+   * @example
+   * await carts.stream('customer-17850').append([{ type: 'ItemAdded', data: { sku: '85123A', quantity: 6 } }], { expectedVersion: 41 })
+   */
+  async append(events: EventInput | readonly EventInput[], options: AppendOptions = {}): Promise<Appended> {
+    const { expectedVersion, ...wait } = options
+    const list = isList(events) ? events : [events]
+    const append = { stream: this.name, events: list, ...(expectedVersion !== undefined && { expectedVersion }) }
+    if (list.length === 0) {
+      throw new PlayheadError(
+        'invalidEvent',
+        `${this.#state.name}/${this.name}: append found no event, wanted at least one`,
+      )
+    }
+    const { baseOffset, versions, appendTimeMs, token } = await appendEvents(this.#state, [append], wait)
+    return {
+      partition: token.partition,
+      offset: baseOffset + list.length - 1,
+      version: versions.at(-1) ?? -1,
+      versions,
+      appendTimeMs,
+      token: { ...token, endOffset: baseOffset + list.length },
+    }
+  }
+
+  /**
+   * The stream's events, page by page; ends at the last event there is. Nothing if there is no such stream.
+   *
+   * @throws PlayheadError `unknownTopic`, `invalidStream`, `invalidArgument`, `corruptBatch`, `timedOut` (of `after`), `unavailable`
+   * @example
+   * for await (const event of carts.stream('customer-17850').read({ backwards: true, limit: 10 })) console.log(event.version, event.type)
+   */
+  async *read(options: ReadOptions = {}): AsyncGenerator<StreamEvent, void, undefined> {
+    const { limit = Number.MAX_SAFE_INTEGER, backwards = false } = options
+    checkCount('from', options.from, 0)
+    checkCount('limit', options.limit, 1)
+    let from = options.from
+    let left = limit
+    while (left > 0) {
+      const page = await this.#page({ ...options, backwards }, from, Math.min(left, pageEvents, eventsPerReadMax))
+      yield* page.events
+      left -= page.events.length
+      if (page.nextVersion === undefined) return
+      from = page.nextVersion
+    }
+  }
+
+  /**
+   * The state that the stream's events make, up to a moment if one is given.
+   *
+   * @throws as `read`
+   * @example
+   * const cart = await carts.stream('customer-17850').fold(cartOf, { asOf: '2011-03-01T12:42:00Z' })
+   */
+  async fold<State>(reducer: Reducer<State>, options: Omit<ReadOptions, 'backwards'> = {}): Promise<State> {
+    return (await this.foldWithVersion(reducer, options)).state
+  }
+
+  /**
+   * As `fold`, with the version that the state stands at: decide on the state, then append expecting that version.
+   *
+   * @example
+   * const { state, version } = await stream.foldWithVersion(cartOf)
+   * if (state.items.length < 10) await stream.append(itemAdded, { expectedVersion: version })
+   */
+  async foldWithVersion<State>(
+    reducer: Reducer<State>,
+    options: Omit<ReadOptions, 'backwards'> = {},
+  ): Promise<Folded<State>> {
+    const { initial, apply } = reducer
+    let state = typeof initial === 'function' ? (initial as () => State)() : initial
+    let version: number | 'none' = options.from !== undefined && options.from > 0 ? options.from - 1 : 'none'
+    for await (const event of this.read({ ...options, backwards: false })) {
+      state = apply(state, event)
+      version = event.version ?? version
+    }
+    return { state, version }
+  }
+
+  /**
+   * Where the stream stands. A stream without events is no error.
+   *
+   * @throws PlayheadError `unknownTopic`, `invalidStream`, `timedOut` (of `after`), `unavailable`
+   */
+  async info(options: WaitOptions & { readonly after?: Token } = {}): Promise<StreamInfo> {
+    const { after, ...wait } = options
+    return this.#read(after, wait, async (token) => {
+      const request = { topic: this.#state.name, stream: this.name, after: token }
+      const { header } = await this.#state.cluster.call('streamInfo', request, { policy: 'reads', ...wait })
+      this.#state.observe({ topicId: header.topicId, partition: header.partition, endOffset: header.highWatermark })
+      const { partition, lastVersion, firstVersion, lastOffset } = header
+      return { partition, lastVersion, firstVersion, lastOffset }
+    })
+  }
+
+  #page(
+    options: ReadOptions,
+    from: number | undefined,
+    limit: number,
+  ): Promise<{ events: StreamEvent[]; nextVersion: number | undefined }> {
+    const { backwards = false, asOf, knownAt, after, timeoutMs, signal } = options
+    const wait = { ...(timeoutMs !== undefined && { timeoutMs }), ...(signal && { signal }) }
+    return this.#read(after, wait, async (token) => {
+      const request = {
+        topic: this.#state.name,
+        stream: this.name,
+        from,
+        limit,
+        backwards,
+        asOf: asOf === undefined ? undefined : timeOf(asOf),
+        knownAt: knownAt === undefined ? undefined : timeOf(knownAt),
+        maxBytes: pageBytes,
+        after: token,
+      }
+      const { header, body } = await this.#state.cluster.call('readStream', request, { policy: 'reads', ...wait })
+      this.#state.observe({ topicId: header.topicId, partition: header.partition, endOffset: header.highWatermark })
+      const records: LogRecord[] = splitBatches(body).flatMap((batch) => [...batch])
+      const events = records.map((record, index) =>
+        decodeEvent(record, header.partition, header.versions[index] ?? null),
+      )
+      return { events: backwards ? events.toReversed() : events, nextVersion: header.nextVersion }
+    })
+  }
+
+  /** The layout is needed only to find the session's token, so a session without one does not ask for it. */
+  async #read<T>(
+    after: Token | undefined,
+    wait: WaitOptions,
+    read: (after: Token | undefined) => Promise<T>,
+  ): Promise<T> {
+    if (!this.#state.hasTokens) return read(after)
+    const partition = await this.#state.partitionOfStream(this.name, wait)
+    return this.#state.read(partition, after, read)
+  }
+}
+
+function isList<T>(value: T | readonly T[]): value is readonly T[] {
+  return Array.isArray(value)
+}
+
+function checkCount(name: string, value: number | undefined, least: number): void {
+  if (value === undefined || (Number.isSafeInteger(value) && value >= least)) return
+  throw new PlayheadError('invalidArgument', `read: found ${name} ${String(value)}, wanted an integer ≥ ${least}`)
+}

@@ -1,0 +1,99 @@
+/**
+ * PartitionFetcher: reads one partition onwards, one reply ahead of its consumer. Invariant: at most one fetch runs and at most one
+ * reply waits here, so memory is bounded by `fetchBytes` (or one batch, if that is larger). Called by Replay; calls Cluster.
+ */
+import { splitBatches } from '../protocol/record-batch.ts'
+import type { RecordBatch } from '../protocol/record-batch.ts'
+import type { TopicState } from './topic-state.ts'
+
+export interface FetcherOptions {
+  readonly partition: number
+  readonly fromOffset: number
+  /** Exclusive; infinite to follow. */
+  readonly untilOffset: number
+  readonly fetchBytes: number
+  /** How long the broker may hold a fetch at the end of the log, ms. */
+  readonly waitMs: number
+  readonly timeoutMs: number
+  readonly signal: AbortSignal
+  /** A reply with batches, the end, or a failure is there to be taken. */
+  readonly onReady: (fetcher: PartitionFetcher) => void
+}
+
+export class PartitionFetcher {
+  readonly partition: number
+  /** The high watermark of the latest reply; -1 = none yet. */
+  highWatermark = -1
+  readonly #state: TopicState
+  readonly #options: FetcherOptions
+  #offset: number
+  #isAtEnd = false
+  #batches: RecordBatch[] = []
+  #failure: { error: unknown } | undefined
+
+  constructor(state: TopicState, options: FetcherOptions) {
+    this.#state = state
+    this.#options = options
+    this.partition = options.partition
+    this.#offset = options.fromOffset
+  }
+
+  /** True when everything up to `untilOffset`, or up to the end if the log ends before it, has been fetched. */
+  get isDone(): boolean {
+    return this.#isAtEnd || this.#offset >= this.#options.untilOffset
+  }
+
+  /** Begins the next fetch; `onReady` follows. */
+  fetch(): void {
+    void this.#run().then(() => this.#options.onReady(this))
+  }
+
+  /** The batches of the reply that is ready. Throws what the fetch failed with. */
+  take(): RecordBatch[] {
+    if (this.#failure !== undefined) throw this.#failure.error
+    const batches = this.#batches
+    this.#batches = []
+    return batches
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#options
+    try {
+      while (this.#batches.length === 0 && !this.isDone) {
+        signal.throwIfAborted()
+        await this.#fetchOnce()
+      }
+    } catch (error) {
+      this.#failure = { error }
+    }
+  }
+
+  async #fetchOnce(): Promise<void> {
+    const { partition, fetchBytes, waitMs, timeoutMs, signal } = this.#options
+    const reply = await this.#state.read(partition, undefined, (after) => {
+      const request = {
+        topic: this.#state.name,
+        partition,
+        offset: this.#offset,
+        minBytes: 1,
+        maxBytes: fetchBytes,
+        waitMsMax: waitMs,
+        after,
+      }
+      return this.#state.cluster.call('fetch', request, {
+        policy: 'reads',
+        purpose: 'fetches',
+        waitMs,
+        timeoutMs,
+        signal,
+      })
+    })
+    const { topicId, highWatermark, nextOffset } = reply.header
+    this.highWatermark = highWatermark
+    this.#state.observe({ topicId, partition, endOffset: highWatermark })
+    this.#batches = splitBatches(reply.body)
+    // Not waiting, and nothing there: the log ends before `untilOffset`, or what stood there has been compacted away.
+    this.#isAtEnd = waitMs === 0 && this.#batches.length === 0 && nextOffset <= this.#offset
+    this.#offset = nextOffset
+  }
+}

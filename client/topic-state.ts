@@ -1,0 +1,149 @@
+/**
+ * TopicState: what one client knows of one topic: its partitions, how far it has seen each (the session's tokens), and its event
+ * appends. Shared by everything that reaches the topic through the same client, so that a session reads its own writes.
+ */
+import type { ReplyOf } from '../protocol/api.ts'
+import { isPlayheadError } from '../protocol/errors.ts'
+import { partitionOf } from '../protocol/murmur2.ts'
+import type { Token } from '../protocol/token.ts'
+import { uuidV7 } from '../protocol/uuid.ts'
+import { AppendLane } from './append-lane.ts'
+import type { Cluster } from './cluster.ts'
+
+const randomPoolBytes = 4_000
+const randomBytesPerId = 10
+/** Few, so that appends which wait meanwhile share the next frame. */
+const eventFramesInFlight = 4
+
+export type TopicDescription = ReplyOf<'describeTopic'>
+
+export interface WaitOptions {
+  /** Without progress for this long the call fails with `unavailable`, ms; the client's default when absent. */
+  readonly timeoutMs?: number
+  /** Ends the wait: the call rejects with the signal's reason. */
+  readonly signal?: AbortSignal
+}
+
+/** What the place of a record depends on; fixed once a topic holds streams. */
+export interface TopicLayout {
+  readonly topicId: string
+  readonly partitions: number
+  readonly partitionBy: string
+}
+
+export class TopicState {
+  readonly name: string
+  readonly cluster: Cluster
+  #layout: Promise<TopicLayout> | undefined
+  readonly #tokens = new Map<number, Token>()
+  readonly #eventLanes = new Map<number, AppendLane>()
+  readonly #eventProducerId: number
+  #randomPool: Buffer = Buffer.alloc(0)
+
+  constructor(cluster: Cluster, name: string) {
+    this.cluster = cluster
+    this.name = name
+    this.#eventProducerId = cluster.random.integer52()
+  }
+
+  async describe(options: WaitOptions = {}): Promise<TopicDescription> {
+    const { header } = await this.cluster.call('describeTopic', { topic: this.name }, { policy: 'reads', ...options })
+    return header
+  }
+
+  /** Asked once, and again after a failure or after `forget`. */
+  layout(options: WaitOptions = {}): Promise<TopicLayout> {
+    if (this.#layout !== undefined) return this.#layout
+    const asked = this.describe(options).then(layoutOf)
+    this.#layout = asked
+    asked.catch(() => {
+      if (this.#layout === asked) this.#layout = undefined
+    })
+    return asked
+  }
+
+  /** After an error that says the topic is not the one known here (deleted, and perhaps created anew). */
+  forget(): void {
+    this.#layout = undefined
+    this.#tokens.clear()
+  }
+
+  /** Notes how far a reply has proved a partition. */
+  observe(token: Token): void {
+    const known = this.#tokens.get(token.partition)
+    if (known?.topicId === token.topicId && known.endOffset >= token.endOffset) return
+    this.#tokens.set(token.partition, token)
+  }
+
+  get hasTokens(): boolean {
+    return this.#tokens.size > 0
+  }
+
+  token(partition: number): Token | undefined {
+    return this.#tokens.get(partition)
+  }
+
+  /**
+   * Runs a read of one partition behind the later of `after` and the session's own token. If the topic has been replaced since the
+   * session saw it, what is known of the old one is forgotten and the read runs once more without.
+   */
+  async read<T>(
+    partition: number,
+    after: Token | undefined,
+    read: (after: Token | undefined) => Promise<T>,
+  ): Promise<T> {
+    const own = this.token(partition)
+    if (after !== undefined && (own?.topicId !== after.topicId || own.endOffset <= after.endOffset)) return read(after)
+    try {
+      return await read(own)
+    } catch (error) {
+      if (own === undefined || !isPlayheadError(error, 'tokenMismatch')) throw error
+      this.forget()
+      return read(after)
+    }
+  }
+
+  async partitionOfStream(stream: string, options: WaitOptions = {}): Promise<number> {
+    const { partitions, partitionBy } = await this.layout(options)
+    return partitionOf(stream, partitions, partitionBy)
+  }
+
+  /** The lane of this session's event appends to a partition. */
+  eventLane(partition: number): AppendLane {
+    let lane = this.#eventLanes.get(partition)
+    if (lane === undefined) {
+      lane = new AppendLane(this.cluster, {
+        topic: this.name,
+        partition,
+        acks: 'all',
+        producerId: this.#eventProducerId,
+        producerEpoch: 0,
+        firstSequence: 0,
+        framesInFlightMax: eventFramesInFlight,
+        batchesPerFrameMax: Number.MAX_SAFE_INTEGER,
+        onFailure: 'continue',
+        onToken: (token) => this.observe(token),
+      })
+      this.#eventLanes.set(partition, lane)
+    }
+    return lane
+  }
+
+  /** Resolves when every event append so far has settled. */
+  async idle(): Promise<void> {
+    await Promise.all(Array.from(this.#eventLanes.values(), (lane) => lane.idle()))
+  }
+
+  /** A fresh event id. */
+  nextId(nowMs: number): Buffer {
+    if (this.#randomPool.length < randomBytesPerId) this.#randomPool = this.cluster.random.bytes(randomPoolBytes)
+    const random = this.#randomPool.subarray(0, randomBytesPerId)
+    this.#randomPool = this.#randomPool.subarray(randomBytesPerId)
+    return uuidV7(random, nowMs)
+  }
+}
+
+function layoutOf({ topicId, partitions, settings }: TopicDescription): TopicLayout {
+  const partitionBy = settings.find(({ name }) => name === 'partition.by')?.value ?? 'key'
+  return { topicId, partitions: partitions.length, partitionBy }
+}
