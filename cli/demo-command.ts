@@ -1,0 +1,23 @@
+/** playhead demo: wires the tour (demo.ts) to the terminal, and Ctrl-C to it. */
+import { demo } from './demo.ts'
+import { ProgressBar } from './progress-bar.ts'
+import { interruptible } from './session.ts'
+import type { Session } from './session.ts'
+
+export async function demoCommand(session: Session): Promise<void> {
+  const bar = new ProgressBar(process.stderr)
+  await interruptible(
+    (signal) =>
+      demo({
+        server: session.givenServer,
+        timeoutMs: session.timeoutMs,
+        signal,
+        write: (line) => {
+          bar.finish()
+          process.stdout.write(`${line}\n`)
+        },
+        onImport: (progress) => bar.update(progress),
+      }),
+    () => 'interrupted; what the demo had made on its own is gone',
+  )
+}

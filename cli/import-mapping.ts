@@ -1,0 +1,76 @@
+/**
+ * ImportMapping: which column of a file is what of an event. Two imports with the same file and mapping are the same import: their hash
+ * names the producer, so running one again continues it. Neighbours: csv-records.ts and ndjson-records.ts follow it.
+ */
+import { createHash } from 'node:crypto'
+import { parseTime } from '../protocol/time.ts'
+import { RowProblem } from './row-problem.ts'
+
+export type ImportFormat = 'csv' | 'ndjson'
+
+export interface ImportMapping {
+  readonly format: ImportFormat
+  /** Column whose value names the stream. */
+  readonly stream: string
+  /** Stream of the rows whose stream column is empty; undefined = such a row stops the import. */
+  readonly elseStream?: string
+  /** `COLUMN`, or `=LITERAL` for the same type everywhere. */
+  readonly type: string
+  /** Column with the event's own time; undefined = the time of the import. */
+  readonly time?: string
+  /** Columns that become JSON numbers. */
+  readonly numbers: readonly string[]
+}
+
+/** Names the producer of an import: the same for the same file content and mapping, whatever the file is called. */
+export function importHash(fileHash: Buffer, mapping: ImportMapping): Buffer {
+  const { format, stream, elseStream, type, time, numbers } = mapping
+  const described = JSON.stringify([
+    1,
+    format,
+    stream,
+    elseStream ?? null,
+    type,
+    time ?? null,
+    [...new Set(numbers)].toSorted(),
+  ])
+  return createHash('sha256').update(fileHash).update(described).digest()
+}
+
+/** Rows near one another often have the same time: the last one is kept. */
+export class RowTimes {
+  #text = ''
+  #timeMs = Number.NaN
+
+  timeOf(text: string, column: string): number {
+    if (text === this.#text && text !== '') return this.#timeMs
+    try {
+      this.#timeMs = parseTime(text)
+    } catch {
+      throw new RowProblem(
+        `column ${column}: found ${shown(text)}, wanted a time: ISO-8601 (2011-06-01T12:00:00Z), or seconds or milliseconds since the epoch`,
+      )
+    }
+    this.#text = text
+    return this.#timeMs
+  }
+}
+
+const plainNumber = /^-?(?:0|[1-9]\d{0,200})(?:\.\d+)?$/
+const jsonNumber = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/
+const looseNumber = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$/
+
+/** The JSON of a number column: its digits as they were where JSON allows them, so that nothing is rounded; null when it is empty. */
+export function numberJson(text: string, column: string): string {
+  if (plainNumber.test(text)) return text
+  if (text === '') return 'null'
+  if (jsonNumber.test(text) && Number.isFinite(Number(text))) return text
+  const number = looseNumber.test(text.trim()) ? Number(text) : Number.NaN
+  if (Number.isFinite(number)) return String(number)
+  throw new RowProblem(`column ${column}: found ${shown(text)}, wanted a number (--number ${column})`)
+}
+
+/** A value in a message: quoted, and cut when it is long. */
+export function shown(text: string): string {
+  return JSON.stringify(text.length > 64 ? `${text.slice(0, 64)}…` : text)
+}

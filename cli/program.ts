@@ -1,0 +1,207 @@
+/**
+ * The command tree: names, arguments, flags and their texts, and nothing else: each command's code is loaded when it is called.
+ * Neighbours: main.ts runs it, completion.ts reads it.
+ */
+import { readFileSync } from 'node:fs'
+import { Command } from 'commander'
+import { integerOf, secondsOf } from './arguments.ts'
+import { packagePath } from './demo/package-path.ts'
+import { LineWriter } from './line-writer.ts'
+import { Session } from './session.ts'
+import type { GlobalOptions } from './session.ts'
+
+export interface ProgramOutcome {
+  exitCode: number
+}
+
+/** An option given several times. */
+const collect = (value: string, before: string[] = []): string[] => [...before, value]
+
+const integer =
+  (flag: string, least: number) =>
+  (text: string): number =>
+    integerOf(flag, text, least)
+
+/** `outcome` gets the exit code of the command that has one of its own: verify. */
+export function buildProgram(outcome: ProgramOutcome): Command {
+  const program = new Command('playhead')
+    .description('Event store and append-only log broker: record, rewind, replay, rederive.')
+    .version(release())
+    .option('--server <host:port,…>', 'broker to talk to (default: PLAYHEAD_SERVER, else localhost:7420)')
+    .option(
+      '--timeout <seconds>',
+      'fail as unavailable after this long without progress',
+      (text) => secondsOf('--timeout', text),
+      10,
+    )
+    .option('--json', 'answer in JSON where the answer is for people otherwise')
+    .configureHelp({ showGlobalOptions: true })
+    .exitOverride()
+  const session = (): Session => new Session(program.opts<GlobalOptions>(), new LineWriter(process.stdout))
+  addServe(program, session)
+  addTopic(program, session)
+  addWriting(program, session)
+  addReading(program, session)
+  addOperating(program, session, outcome)
+  return program
+}
+
+function release(): string {
+  return (JSON.parse(readFileSync(packagePath('package.json'), 'utf8')) as { version: string }).version
+}
+
+type MakeSession = () => Session
+
+function addServe(program: Command, session: MakeSession): void {
+  program
+    .command('serve')
+    .description('run a broker until SIGTERM or Ctrl-C')
+    .option('--data <dir>', 'data directory; created when it is missing (default: playhead-data)')
+    .option('--host <address>', 'address to listen on (default: 127.0.0.1)')
+    .option('--port <port>', 'port of the native protocol; 0 = any free one (default: 7420)')
+    .option('--http-port <port>', 'port of the HTTP interface; 0 = any free one (default: 7421)')
+    .option('--config <file>', 'JSON file of settings; docs/configuration.md lists them all, each is a flag too')
+    .allowUnknownOption()
+    .allowExcessArguments()
+    .action(async (options: Record<string, string>, command: Command) => {
+      const { serve } = await import('./serve.ts')
+      // A broker that could not stop in time has things open which would keep the process.
+      process.exit(await serve(session(), options, command.args))
+    })
+}
+
+function addTopic(program: Command, session: MakeSession): void {
+  const topic = program.command('topic').description('create, list, describe, alter and delete topics')
+  topic
+    .command('create <name>')
+    .description('create a topic')
+    .option(
+      '--partitions <count>',
+      'partitions; cannot change once there are streams (default: 1)',
+      integer('--partitions', 1),
+    )
+    .option('--replication-factor <count>', 'copies (default: 1)', integer('--replication-factor', 1))
+    .option('--config <key=value>', 'a setting; may be given several times', collect, [])
+    .action(async (name: string, options) => (await import('./topic.ts')).createTopic(session(), name, options))
+  topic
+    .command('list')
+    .description('list topics')
+    .option('--internal', "the broker's own topics too")
+    .action(async (options) => (await import('./topic.ts')).listTopics(session(), options))
+  topic
+    .command('describe <name>')
+    .description('show settings, partitions and offsets')
+    .action(async (name: string) => (await import('./topic.ts')).describeTopic(session(), name))
+  topic
+    .command('alter <name>')
+    .description('change settings')
+    .option(
+      '--config <key=value>',
+      'a setting; `key=` sets it back to its default; may be given several times',
+      collect,
+      [],
+    )
+    .action(async (name: string, options) => (await import('./topic.ts')).alterTopic(session(), name, options))
+  topic
+    .command('delete <name>')
+    .description('delete a topic with all its events; asks first')
+    .option('--yes', 'do not ask')
+    .action(async (name: string, options) => (await import('./topic.ts')).deleteTopic(session(), name, options))
+}
+
+function addWriting(program: Command, session: MakeSession): void {
+  program
+    .command('append <topic> <stream>')
+    .description('append one event, durable when this returns')
+    .requiredOption('--type <type>', 'what happened')
+    .requiredOption('--data <json>', 'the data, as JSON')
+    .option('--expected-version <version>', 'number of the last event, none, or any (default: any)')
+    .option('--id <uuid>', 'id of the event (default: a new UUIDv7)')
+    .option('--tag <tag>', 'a tag; may be given several times', collect, [])
+    .option('--time <time>', 'when it happened (default: now)')
+    .action(async (topic: string, stream: string, options) =>
+      (await import('./append.ts')).append(session(), topic, stream, options),
+    )
+  program
+    .command('import <topic> <file>')
+    .description(
+      'append the rows of a CSV or NDJSON file, .gz too; run it again after an interruption: nothing is there twice',
+    )
+    .requiredOption('--stream <column>', 'column that names the stream')
+    .option(
+      '--else-stream <name>',
+      'stream of rows whose stream column is empty (default: such a row stops the import)',
+    )
+    .requiredOption('--type <column|=literal>', 'column with the event type, or =TYPE for all')
+    .option('--time <column>', 'column with the time of the event (default: now)')
+    .option('--number <column>', 'column of numbers, the others are text; may be given several times', collect, [])
+    .option('--format <csv|ndjson>', "format (default: by the file's name)")
+    .action(async (topic: string, file: string, options) =>
+      (await import('./import.ts')).importCommand(session(), topic, file, options),
+    )
+}
+
+function addReading(program: Command, session: MakeSession): void {
+  program
+    .command('read <topic> <stream>')
+    .description('print the events of one stream, one JSON line each')
+    .option('--from <version>', 'first version', integer('--from', 0))
+    .option('--limit <count>', 'events at most', integer('--limit', 1))
+    .option('--backwards', 'newest first')
+    .option('--as-of <time>', 'only what had happened by then')
+    .option('--known-at <time>', 'only what had been appended by then')
+    .action(async (topic: string, stream: string, options) =>
+      (await import('./read.ts')).read(session(), topic, stream, options),
+    )
+  program
+    .command('replay <topic>')
+    .description('print the events of a topic, one JSON line each')
+    .option('--from <place>', 'start, end, an offset (one partition) or a time (default: start, or where --as stands)')
+    .option('--partition <number>', 'only this partition', integer('--partition', 0))
+    .option('--limit <count>', 'events at most', integer('--limit', 1))
+    .option('--follow', 'wait for more at the end')
+    .option('--type <type>', 'only events of this type; may be given several times', collect, [])
+    .option('--as <name>', 'go on where this named playhead stands')
+    .option('--commit', 'move the playhead (--as) past what was printed')
+    .action(async (topic: string, options) => (await import('./replay.ts')).replay(session(), topic, options))
+  program
+    .command('rewind <topic> <name>')
+    .description('show what moving a named playhead would do; move it with --execute')
+    .requiredOption('--to <place>', 'start, end, an offset (one partition) or a time')
+    .option('--partition <number>', 'only in this partition', integer('--partition', 0))
+    .option('--execute', 'move it')
+    .action(async (topic: string, name: string, options) =>
+      (await import('./rewind.ts')).rewind(session(), topic, name, options),
+    )
+  program
+    .command('streams <topic>')
+    .description('print the streams of a topic, one JSON line each')
+    .option('--prefix <text>', 'only names that begin with this')
+    .option('--limit <count>', 'streams at most', integer('--limit', 1))
+    .action(async (topic: string, options) => (await import('./streams.ts')).streams(session(), topic, options))
+}
+
+function addOperating(program: Command, session: MakeSession, outcome: ProgramOutcome): void {
+  program
+    .command('verify')
+    .description('read every byte of a data directory whose broker is stopped; exit code 1 on damage')
+    .requiredOption('--data <dir>', 'data directory')
+    .action(async (options) => {
+      const { verify } = await import('./verify.ts')
+      outcome.exitCode = await verify(session(), options)
+    })
+  program
+    .command('status')
+    .description('what the broker is and uses')
+    .action(async () => (await import('./status.ts')).status(session()))
+  program
+    .command('completion <shell>')
+    .description('print a completion script for bash, zsh or fish')
+    .action(async (shell: string) => (await import('./completion.ts')).completion(session(), program, shell))
+  program
+    .command('demo')
+    .description(
+      'the tour: a real shop, recorded, rewound, replayed, rederived; on a temporary broker unless --server is given',
+    )
+    .action(async () => (await import('./demo-command.ts')).demoCommand(session()))
+}
