@@ -14,7 +14,7 @@ import type { Dispatch } from './dispatch.ts'
 import { errorFrame } from './dispatch.ts'
 import { ReplyBudget } from './reply-budget.ts'
 import type { ReplyMemory } from './reply-memory.ts'
-import type { RequestMemory } from './request-memory.ts'
+import type { RequestHolder, RequestMemory } from './request-memory.ts'
 import type { ReplyRoom, RequestContext, Services } from './request.ts'
 
 /** Whoever has not said hello gets no memory for more than this. */
@@ -36,7 +36,7 @@ export interface ConnectionStats {
   malformedFrames: number
   /** Times that a connection was not read from because its requests or replies were above their limits. */
   pauses: number
-  /** Connections closed because they took nothing while others waited for the memory of their replies. */
+  /** Connections closed because they took nothing, or did not end a request, while others waited for the memory that they held. */
   stalled: number
 }
 
@@ -57,7 +57,7 @@ export interface ClientConnectionOptions {
 
 type Stage = 'hello' | 'open' | 'stopping' | 'closing' | 'closed'
 
-export class ClientConnection {
+export class ClientConnection implements RequestHolder {
   readonly #connection: Connection
   readonly #services: Services
   readonly #dispatch: Dispatch
@@ -72,6 +72,9 @@ export class ClientConnection {
   #paused = false
   #inFlightRequests = 0
   #inFlightBytes = 0
+  /** Counted in the memory of requests for the one that is arriving. */
+  #arrivingBytes = 0
+  #arrivingSinceMs = 0
   #timer: Timer
 
   constructor(options: ClientConnectionOptions) {
@@ -86,7 +89,7 @@ export class ClientConnection {
     this.#replies = new ReplyBudget({
       memory: options.memory.replies,
       bytesMax: config.replyBytesMax,
-      onStalled: () => this.#stalled(),
+      onStalled: () => this.stalled(),
     })
     this.#timer = this.#clock.after(config.helloWaitMsMax, () => this.#helloOverdue())
     this.#connection.onData = (bytes) => this.#receive(bytes)
@@ -96,6 +99,16 @@ export class ClientConnection {
 
   get inFlightRequests(): number {
     return this.#inFlightRequests
+  }
+
+  get arrivingSinceMs(): number | undefined {
+    return this.#paused ? undefined : this.#arrivingSinceMs
+  }
+
+  /** Others wait for the memory that it holds, and it does nothing to give it back. */
+  stalled(): void {
+    this.#stats.stalled++
+    this.#connection.destroy()
   }
 
   /**
@@ -132,7 +145,10 @@ export class ClientConnection {
         this.#stats.malformedFrames++
         return this.#refuse({ version: 0, api: 0, flags: FLAG_ERROR, correlation: 0 }, error)
       }
-      if (frame === undefined) break
+      if (frame === undefined) {
+        this.#countArriving()
+        break
+      }
       this.#take(frame)
     }
     if (this.#paused) this.#resume()
@@ -140,7 +156,8 @@ export class ClientConnection {
 
   #mustWait(): boolean {
     const { inFlightRequestsMax, inFlightBytesMax } = this.#services.config
-    if (this.#requests.full) {
+    // What is counted already is read to its end: it is how memory gets free.
+    if (this.#requests.full && this.#arrivingBytes === 0) {
       this.#requests.wait(this.#goOn)
       return true
     }
@@ -151,6 +168,24 @@ export class ClientConnection {
       // Nothing behind hello is looked at before it is answered: what it allows holds from the next frame on.
       (this.#stage === 'hello' && this.#inFlightRequests > 0)
     )
+  }
+
+  /** A frame is counted in full once its length is known: many of them, begun and not ended, are memory too. */
+  #countArriving(): void {
+    if (this.#arrivingBytes > 0) return
+    this.#arrivingBytes = largeBytesOf(this.#frames.arrivingBytes)
+    if (this.#arrivingBytes === 0) return
+    this.#requests.take(this.#arrivingBytes)
+    this.#requests.arriving(this)
+    this.#arrivingSinceMs = this.#clock.monotonicMs()
+  }
+
+  /** It is whole, or will never be. Answers the bytes that were counted, which are the caller's to give back. */
+  #endArriving(): number {
+    const bytes = this.#arrivingBytes
+    this.#arrivingBytes = 0
+    if (bytes > 0) this.#requests.arrived(this)
+    return bytes
   }
 
   #take(frame: Frame): void {
@@ -166,8 +201,8 @@ export class ClientConnection {
     const bytes = frameBytes(frame)
     this.#inFlightRequests++
     this.#inFlightBytes += bytes
-    const largeBytes = Math.max(0, bytes - smallRequestBytes)
-    this.#requests.take(largeBytes)
+    const largeBytes = largeBytesOf(bytes)
+    this.#requests.take(largeBytes - this.#endArriving())
     const context: RequestContext = {
       services: this.#services,
       body: frame.body,
@@ -213,17 +248,13 @@ export class ClientConnection {
 
   #resume(): void {
     this.#paused = false
+    this.#arrivingSinceMs = this.#clock.monotonicMs()
     this.#connection.resume()
   }
 
   #drained(): void {
     this.#replies.drained()
     if (this.#paused) this.#takeFrames()
-  }
-
-  #stalled(): void {
-    this.#stats.stalled++
-    this.#connection.destroy()
   }
 
   #helloOverdue(): void {
@@ -265,6 +296,7 @@ export class ClientConnection {
     this.#timer.cancel()
     this.#gone.abort()
     this.#requests.forget(this.#goOn)
+    this.#requests.give(this.#endArriving())
     this.#replies.close()
     this.#onClosed(this)
   }
@@ -294,6 +326,10 @@ class Room implements ReplyRoom {
     this.reservedBytes -= bytes
     this.#replies.release(bytes)
   }
+}
+
+function largeBytesOf(requestBytes: number): number {
+  return Math.max(0, requestBytes - smallRequestBytes)
 }
 
 function frameBytes({ header, body }: Frame): number {

@@ -77,7 +77,7 @@ export const brokerSettings = {
     'bytes',
     512 * MiB,
     [1 * MiB, 64 * GiB],
-    'Unanswered request bytes of all connections; beyond, none is read from.',
+    'Request bytes of all connections, arriving or unanswered; beyond, no further request is read.',
   ),
   replyBytesTotalMax: integer(
     'bytes',
@@ -89,7 +89,7 @@ export const brokerSettings = {
     'ms',
     60_000,
     [100, 3_600_000],
-    'A connection that takes nothing for this long is closed while others wait for the memory of its replies.',
+    'While others wait for memory, a connection is closed that takes nothing of its replies, or has not ended a request it began, for this long.',
   ),
   fetchBytesMax: integer(
     'bytes',

@@ -41,7 +41,7 @@ export class Listener {
     const { clock, config } = options.services
     const { requestBytesTotalMax, replyBytesTotalMax: bytesMax, stallMsMax } = config
     this.memory = {
-      requests: new RequestMemory(requestBytesTotalMax),
+      requests: new RequestMemory({ clock, bytesMax: requestBytesTotalMax, stallMsMax }),
       replies: new ReplyMemory({ clock, bytesMax, stallMsMax }),
     }
   }

@@ -30,6 +30,7 @@ export interface ServeOptions {
 export async function serve({ flags, configFile, environment = process.env, json }: ServeOptions): Promise<number> {
   // Nobody may be left to read what we say; that is no reason to stop serving.
   process.stderr.on('error', () => {})
+  process.stdout.on('error', () => {})
   const signals = new Signals()
   const file = configFile === undefined ? {} : await readConfigFile(configFile)
   const config = resolveConfig({ file, environment, flags })

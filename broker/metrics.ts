@@ -58,7 +58,9 @@ export class Metrics {
   #connectionMetrics(listener: Listener): void {
     const { stats, memory } = listener
     this.#gauge('playhead_connections', 'Open connections to the native port.', [], () => [[listener.connections]])
-    this.#gauge('playhead_request_bytes', 'Bytes of unanswered requests.', [], () => [[memory.requests.takenBytes]])
+    this.#gauge('playhead_request_bytes', 'Bytes of requests that are arriving or unanswered.', [], () => [
+      [memory.requests.takenBytes],
+    ])
     this.#gauge('playhead_reply_bytes', 'Bytes of replies under way.', [], () => [[memory.replies.takenBytes]])
     const rows = [
       ['accepted', 'playhead_connections_accepted_total', 'Connections accepted.'],
@@ -69,7 +71,7 @@ export class Metrics {
       [
         'stalled',
         'playhead_connections_stalled_total',
-        'Connections closed because they took nothing while memory was short.',
+        'Connections closed because they took nothing, or did not end a request, while memory was short.',
       ],
       ['pauses', 'playhead_connection_pauses_total', 'Times that a connection above its limits was not read from.'],
     ] as const

@@ -3,6 +3,7 @@
  * Invariant: a slow consumer holds at most `bytesMax`, or one reply if that is larger; its own reads wait, in order, nobody else's.
  * Called by ClientConnection, takes from ReplyMemory. The queue is bounded by the connection's requests in flight.
  */
+import { PlayheadError } from '../protocol/errors.ts'
 import type { ReplyHolder, ReplyMemory } from './reply-memory.ts'
 
 export interface ReplyBudgetOptions {
@@ -21,7 +22,7 @@ export class ReplyBudget implements ReplyHolder {
   /** In the socket since it was empty last. */
   #heldBytes = 0
   #holdsSinceMs: number | undefined
-  #waiting: { readonly bytes: number; readonly admit: () => void }[] = []
+  #waiting: { readonly bytes: number; readonly admit: () => void; readonly refuse: (error: Error) => void }[] = []
   #closed = false
 
   constructor({ memory, bytesMax, onStalled }: ReplyBudgetOptions) {
@@ -40,15 +41,16 @@ export class ReplyBudget implements ReplyHolder {
     return this.#holdsSinceMs
   }
 
-  /** Undefined when there is room now; else a promise that resolves once there is, or once the connection is gone. */
+  /** Undefined when there is room now; else a promise that resolves once there is, or rejects with closed once the connection is gone. */
   reserve(bytes: number): Promise<void> | undefined {
+    if (this.#closed) return Promise.reject(gone())
     if (this.tryReserve(bytes)) return undefined
-    return new Promise((admit) => this.#waiting.push({ bytes, admit }))
+    return new Promise((admit, refuse) => this.#waiting.push({ bytes, admit, refuse }))
   }
 
   /** Takes the bytes if nobody waits and there is room now. */
   tryReserve(bytes: number): boolean {
-    return this.#closed || (this.#waiting.length === 0 && this.#take(bytes))
+    return !this.#closed && this.#waiting.length === 0 && this.#take(bytes)
   }
 
   /** Gives back what was reserved and is not needed. */
@@ -90,7 +92,7 @@ export class ReplyBudget implements ReplyHolder {
     this.#onStalled()
   }
 
-  /** The connection is gone: whoever waits goes on, and finds its signal aborted. */
+  /** The connection is gone: whoever waits is refused. All of them reading at once, for nobody, would need the memory that nobody counts. */
   close(): void {
     if (this.#closed) return
     this.#closed = true
@@ -98,7 +100,7 @@ export class ReplyBudget implements ReplyHolder {
     this.#waiting = []
     this.#memory.remove(this)
     this.#memory.give(this.#reservedBytes + this.#heldBytes)
-    for (const { admit } of waiting) admit()
+    for (const { refuse } of waiting) refuse(gone())
   }
 
   #take(bytes: number): boolean {
@@ -108,4 +110,8 @@ export class ReplyBudget implements ReplyHolder {
     this.#reservedBytes += bytes
     return true
   }
+}
+
+function gone(): PlayheadError {
+  return new PlayheadError('closed', 'connection: found it closed before its reply was read, wanted it open')
 }

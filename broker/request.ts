@@ -32,7 +32,8 @@ export interface Services {
 export interface ReplyRoom {
   readonly reservedBytes: number
   /**
-   * Before a read that may answer `bytes`: waits until the connection has taken enough of the replies before. Undefined = go on at once.
+   * Before a read that may answer `bytes`: waits until the connection has taken enough of the replies before. Undefined = go on at once;
+   * rejects with closed when the connection is gone: nothing is to be read for it.
    * Not while something is reserved already: two that hold and wait would wait for each other.
    */
   reserve(bytes: number): Promise<void> | undefined

@@ -56,18 +56,40 @@ export class RowTimes {
   }
 }
 
-const plainNumber = /^-?(?:0|[1-9]\d{0,200})(?:\.\d+)?$/
+const MINUS = 0x2d
+const DOT = 0x2e
+const ZERO = 0x30
+const NINE = 0x39
+/** A number of so many digits is finite whatever they are. */
+const plainDigitsMax = 200
+
 const jsonNumber = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/
 const looseNumber = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$/
 
 /** The JSON of a number column: its digits as they were where JSON allows them, so that nothing is rounded; null when it is empty. */
 export function numberJson(text: string, column: string): string {
-  if (plainNumber.test(text)) return text
+  if (isPlainNumber(text)) return text
   if (text === '') return 'null'
   if (jsonNumber.test(text) && Number.isFinite(Number(text))) return text
   const number = looseNumber.test(text.trim()) ? Number(text) : Number.NaN
   if (Number.isFinite(number)) return String(number)
   throw new RowProblem(`column ${column}: found ${shown(text)}, wanted a number (--number ${column})`)
+}
+
+/** Digits, perhaps a sign before and a fraction behind: nearly all numbers are, and this is asked for each of them. */
+function isPlainNumber(text: string): boolean {
+  const first = text.charCodeAt(0) === MINUS ? 1 : 0
+  let digits = 0
+  let dotAt = -1
+  for (let index = first; index < text.length; index++) {
+    const code = text.charCodeAt(index)
+    if (code >= ZERO && code <= NINE) digits++
+    else if (code === DOT && dotAt < 0 && digits > 0) dotAt = index
+    else return false
+  }
+  if (digits === 0 || digits > plainDigitsMax || dotAt === text.length - 1) return false
+  // JSON allows no zero before other digits.
+  return text.charCodeAt(first) !== ZERO || digits === 1 || dotAt === first + 1
 }
 
 /** A value in a message: quoted, and cut when it is long. */

@@ -195,7 +195,8 @@ export class AppendLane {
 
   #pump(): void {
     if (this.#recovering) return
-    while (this.#waiting.length > 0 && this.#inFlight.length < this.#options.framesInFlightMax) {
+    const framesMax = this.#failures > 1 ? 1 : this.#options.framesInFlightMax
+    while (this.#waiting.length > 0 && this.#inFlight.length < framesMax) {
       if (this.#inFlight.some(({ answered }) => answered)) return // something is to be sent again, before anything new
       const connection = this.#cluster.liveConnection('requests')
       if (connection === undefined) {
@@ -221,7 +222,9 @@ export class AppendLane {
       groupsPerAppendMax,
       dedupeBatches - this.#batchesInFlight,
     )
-    const bytesMax = Math.min(frameBytesTarget, frameBytesMax - frameOverheadBytes - conditionBytesMax)
+    // Smaller with every failure in a row: over a slow or breaking line a large frame might never be answered in time.
+    const target = frameBytesTarget >> Math.min(2 * Math.max(0, this.#failures - 1), 20)
+    const bytesMax = Math.min(target, frameBytesMax - frameOverheadBytes - conditionBytesMax)
     let count = 0
     let bytes = 0
     let conditionBytes = 0

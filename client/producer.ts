@@ -143,12 +143,12 @@ export class Producer {
    */
   send(record: ProducerRecord): Promise<void> | undefined {
     this.#check(record)
-    const key = record.key ?? null
+    // No spread here: this runs for every record.
     const input: RecordInput = {
-      key,
+      key: record.key ?? null,
       value: record.value,
       timestamp: record.timestamp ?? this.#state.cluster.clock.now(),
-      ...(record.headers !== undefined && { headers: record.headers }),
+      headers: record.headers,
     }
     this.stats.sentRecords++
     if (this.#partitioner === undefined) {

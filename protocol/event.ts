@@ -4,7 +4,15 @@
  * shows as one with what it has.
  */
 import { PlayheadError, isPlayheadError } from './errors.ts'
-import { eventTypeBytesMax, metadataNameBytesMax, metadataPerEventMax, tagBytesMax, tagsPerEventMax } from './limits.ts'
+import { isDeeperThan } from './json-depth.ts'
+import {
+  eventTypeBytesMax,
+  jsonDepthMax,
+  metadataNameBytesMax,
+  metadataPerEventMax,
+  tagBytesMax,
+  tagsPerEventMax,
+} from './limits.ts'
 import { checkStream } from './names.ts'
 import type { LogRecord, RecordInput, RecordInputHeader } from './record.ts'
 import { formatTime, parseTime, timestampMax } from './time.ts'
@@ -167,7 +175,7 @@ function jsonOf(data: unknown): string | Buffer {
     } catch {
       throw invalid('data', 'bytes that are not JSON', 'JSON, as the content type says')
     }
-    return bytes
+    return checkDepth(bytes)
   }
   if (data === undefined) return 'null'
   let text: string | undefined
@@ -177,7 +185,12 @@ function jsonOf(data: unknown): string | Buffer {
     throw invalid('data', error instanceof Error ? error.message : String(error), 'what JSON can hold')
   }
   if (text === undefined) throw invalid('data', describe(data), 'what JSON can hold')
-  return text
+  return text.length <= 2 * jsonDepthMax ? text : checkDepth(Buffer.from(text))
+}
+
+function checkDepth(json: Buffer): Buffer {
+  if (!isDeeperThan(json, jsonDepthMax)) return json
+  throw invalid('data', `JSON nested more than ${jsonDepthMax} deep`, 'at most that')
 }
 
 function rawOf(data: unknown, contentType: string): string | Buffer {
@@ -205,8 +218,10 @@ function textTime(timestamp: string): number {
   }
 }
 
+/** False for what is no JSON, and for what is too deep for those who get it to write it out again. */
 function parseInto(event: StreamEvent, value: Buffer): boolean {
   try {
+    if (isDeeperThan(value, jsonDepthMax)) return false
     event.data = JSON.parse(value.toString())
     return true
   } catch {

@@ -81,6 +81,11 @@ export class FrameReader {
     return this.#waitingBytes + this.#partialBytes
   }
 
+  /** Size of the frame that has begun to arrive and is not whole yet, as its length field says; 0 = there is none. */
+  get arrivingBytes(): number {
+    return this.#partial === undefined ? 0 : this.#partialTotal
+  }
+
   /** Takes over the bytes: frames are slices of them. */
   push(chunk: Buffer): void {
     if (chunk.length === 0) return

@@ -29,6 +29,10 @@ export const decompressedBytesMax = 1 * GiB
 export const eventTypeBytesMax = 256
 export const metadataNameBytesMax = 256
 export const metadataPerEventMax = 64
+/** Arrays and objects within each other in the JSON of an event; what is deeper is refused, and shown as bytes where it is there. */
+export const jsonDepthMax = 1000
+/** Events in one HTTP append. */
+export const eventsPerPostMax = 10_000
 /** The last offset, version or sequence-of-rows anybody may name. */
 export const offsetMax = Number.MAX_SAFE_INTEGER
 /** Producer sequences wrap at 2^31 - 1 to 0, as in RecordBatch v2. */

@@ -119,7 +119,8 @@ export function encodeRecordBatch(records: readonly RecordInput[], options: Batc
 
 /**
  * Records cut out of their batches, in offset order, offsets kept: one batch with gaps between its offset deltas. Where the offsets
- * span more than a batch can (2^31), further batches follow in the same bytes. Empty bytes for no records.
+ * span more than a batch can (2^31), further batches follow in the same bytes. Empty bytes for no records. A foreign timestamp farther
+ * from the epoch than timestampMax becomes that: one such record must not make its stream unreadable.
  */
 export function encodeSparseBatch(records: readonly LogRecord[]): Buffer {
   const builder = new RecordBatchBuilder()
@@ -128,10 +129,15 @@ export function encodeSparseBatch(records: readonly LogRecord[]): Buffer {
   for (const record of records) {
     if (builder.recordCount > 0 && record.offset - first > offsetDeltaMax) batches.push(builder.build())
     if (builder.recordCount === 0) first = record.offset
-    builder.appendAt(record, record.offset)
+    builder.appendAt(shown(record), record.offset)
   }
   if (builder.recordCount > 0) batches.push(builder.build())
   return batches.length === 1 ? batches[0]! : Buffer.concat(batches)
+}
+
+function shown(record: LogRecord): LogRecord {
+  if (Math.abs(record.timestamp) <= timestampMax) return record
+  return { ...record, timestamp: Math.sign(record.timestamp) * timestampMax }
 }
 
 function invalidTimestamp(timestamp: number): PlayheadError {

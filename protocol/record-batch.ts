@@ -41,7 +41,6 @@ export {
   checkBatch,
   codec,
   isAppendTime,
-  isControl,
   lastOffsetDelta,
   leaderEpoch,
   maxTimestamp,

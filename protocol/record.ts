@@ -146,7 +146,7 @@ function sameBytes(wanted: Buffer, bytes: Buffer, at: number): boolean {
 
 function blobBytes(blob: string | Buffer | null): number {
   if (blob === null) return 1
-  const length = typeof blob === 'string' ? Buffer.byteLength(blob) : blob.length
+  const length = typeof blob === 'string' ? textBytes(blob) : blob.length
   return varintBytes(length) + length
 }
 
@@ -156,11 +156,13 @@ function writeBlob(bytes: Buffer, at: number, blob: string | Buffer | null): num
     return at + 1
   }
   if (typeof blob !== 'string') {
-    at = writeVarint(bytes, at, blob.length)
-    bytes.set(blob, at)
-    return at + blob.length
+    const { length } = blob
+    at = writeVarint(bytes, at, length)
+    if (length > SHORT_BLOB) bytes.set(blob, at)
+    else for (let index = 0; index < length; index++) bytes[at + index] = blob[index]!
+    return at + length
   }
-  const length = Buffer.byteLength(blob)
+  const length = textBytes(blob)
   at = writeVarint(bytes, at, length)
   if (length === blob.length && length <= SHORT_TEXT) {
     for (let index = 0; index < length; index++) bytes[at + index] = blob.charCodeAt(index)
@@ -169,5 +171,13 @@ function writeBlob(bytes: Buffer, at: number, blob: string | Buffer | null): num
   return at + bytes.write(blob, at, length, 'utf8')
 }
 
-/** Up to here a loop over ASCII text beats a call into the runtime. */
+/** Up to here a loop beats a call into the runtime: over ASCII text, and over bytes. */
 const SHORT_TEXT = 16
+const SHORT_BLOB = 32
+
+/** Bytes of the text as UTF-8. */
+function textBytes(text: string): number {
+  if (text.length > SHORT_TEXT) return Buffer.byteLength(text)
+  for (let index = 0; index < text.length; index++) if (text.charCodeAt(index) > 0x7f) return Buffer.byteLength(text)
+  return text.length
+}

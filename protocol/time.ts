@@ -31,7 +31,8 @@ export function parseTime(text: string): number {
     date.getUTCDate() === Number(day) &&
     Number(hour) < 24 &&
     Number(minute) < 60 &&
-    Number(second) < 60
+    Number(second) < 60 &&
+    Math.abs(zoneMs(zone)) < DAY_MS
   const time = date.getTime() - zoneMs(zone)
   if (!exists || !(Math.abs(time) <= timestampMax)) throw invalidTime(text)
   return time

@@ -84,12 +84,17 @@ export class Partitions {
     await this.#store.alterTopic(name, changes)
   }
 
+  /** Gone for everybody who asks from now on; whoever waits on it is told. Throws unknownTopic, overloaded, stopping. */
   async delete(name: string): Promise<void> {
-    const { partitions } = this.topic(name)
-    // Gone for everybody who asks from here on; whoever waits on it is told.
+    const entry = this.topic(name)
     this.#topics.delete(name)
-    for (const partition of partitions) partition.close(unknownTopic(name))
-    await this.#store.deleteTopic(name)
+    try {
+      await this.#store.deleteTopic(name)
+    } finally {
+      // Still in the store, the deletion was refused (another change is under way): all is as before.
+      if (this.#store.topics().includes(entry.topic)) this.#topics.set(name, entry)
+      else for (const partition of entry.partitions) partition.close(unknownTopic(name))
+    }
   }
 
   #add(topic: Topic): void {

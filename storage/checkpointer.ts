@@ -5,6 +5,7 @@
  * Neighbours: LogStore runs the schedule, Log tells what was appended and asks for `pressure`, recovery.ts reads the result.
  */
 import { PlayheadError } from '../protocol/errors.ts'
+import { sleep } from '../platform/clock.ts'
 import type { Appender } from './appender.ts'
 import { logPrefix } from './index-keys.ts'
 import type { ProducerState } from './producer-state.ts'
@@ -15,6 +16,9 @@ import type { SegmentChain } from './segment-chain.ts'
 import type { LogIdentity, StorageContext } from './storage-context.ts'
 import type { StreamIndex } from './stream-index.ts'
 
+/** Between two looks of an append that waits for memory. */
+const pressurePauseMs = 10
+
 export interface CheckpointerOptions {
   readonly context: StorageContext
   readonly identity: LogIdentity
@@ -23,10 +27,9 @@ export interface CheckpointerOptions {
   readonly producers: ProducerState
   readonly chain: SegmentChain
   readonly appender: Appender
+  /** What recovery had to read again because no checkpoint had it. */
+  readonly replayedBytes: number
 }
-
-/** Appends wait when an index that cannot be written has grown to this many times its share. */
-const pressureFactor = 2
 
 export class Checkpointer {
   readonly stats = { saves: 0, failures: 0 }
@@ -40,6 +43,7 @@ export class Checkpointer {
 
   constructor(options: CheckpointerOptions) {
     this.#options = options
+    this.#dirtyBytes = options.replayedBytes
     this.#lastSaveMs = options.context.clock.monotonicMs()
   }
 
@@ -51,13 +55,19 @@ export class Checkpointer {
   get due(): boolean {
     if (this.#stopped || this.#dirtyBytes === 0 || this.#saving !== undefined) return false
     const { settings, clock } = this.#options.context
-    if (this.#dirtyBytes >= settings.checkpointBytes || this.#indexIsLarge(1)) return true
+    if (this.#dirtyBytes >= settings.checkpointBytes) return true
     return clock.monotonicMs() - this.#lastSaveMs >= settings.checkpointIntervalMs
+  }
+
+  /** What the index holds that is not saved. */
+  get indexBytes(): number {
+    return this.#options.index.dirtyBytes
   }
 
   /** What an append must wait for so that the index stays within its memory; undefined = nothing. Throws overloaded when it cannot be written. */
   pressure(): Promise<void> | undefined {
-    if (!this.#indexIsLarge(pressureFactor)) return undefined
+    const { indexMemory } = this.#options.context
+    if (!indexMemory.overflows) return undefined
     if (this.#failing && this.#saving === undefined) {
       void this.save()
       throw new PlayheadError(
@@ -65,7 +75,15 @@ export class Checkpointer {
         `${this.#options.identity.topic}/${this.#options.identity.partition}: found the stream index unable to be saved, wanted room in the cache directory; free space`,
       )
     }
-    return this.save()
+    return this.#relieve()
+  }
+
+  /** Never without a pause: the memory may be another log's, and its saving needs turns of the event loop. */
+  async #relieve(): Promise<void> {
+    const { clock, indexMemory } = this.#options.context
+    await this.save()
+    await sleep(clock, pressurePauseMs)
+    indexMemory.look()
   }
 
   /** Never rejects: what could not be saved is rebuilt from the log, and reported. */
@@ -133,10 +151,5 @@ export class Checkpointer {
       lastAppendTimeMs: active.lastAppendTimeMs,
     }
     return checkpointPuts(prefix, { facts, indexes, producers: producers.snapshot() })
-  }
-
-  #indexIsLarge(factor: number): boolean {
-    const { index, context } = this.#options
-    return index.dirtyBytes > context.settings.indexMemoryBytes * factor
   }
 }

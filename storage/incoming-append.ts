@@ -60,7 +60,7 @@ export class IncomingAppend {
     if (codec(batch) === 'none') this.#streams = streamsOf(batch.subarray(BATCH_HEADER_BYTES), this.recordCount, rules)
   }
 
-  /** Of each record, null without a key; undefined until `prepare` has been awaited. */
+  /** Of each record, null without a key; empty when no record has one; undefined until `prepare` has been awaited. */
   get streams(): readonly (string | null)[] | undefined {
     return this.#streams
   }
@@ -73,18 +73,22 @@ export class IncomingAppend {
 }
 
 function streamsOf(records: Buffer, count: number, rules: BatchRules): (string | null)[] {
-  const streams: (string | null)[] = []
-  walkKeys(records, count, (_offsetDelta, keyStart, keyEnd) => {
+  let streams = noStreams
+  walkKeys(records, count, (offsetDelta, keyStart, keyEnd) => {
     if (keyStart < 0) {
-      streams.push(null)
+      if (streams !== noStreams) streams.push(null)
       return
     }
     const stream = streamOfKey(records, keyStart, keyEnd)
     checkPartition(stream, rules)
+    if (streams === noStreams) streams = Array.from({ length: offsetDelta }, () => null)
     streams.push(stream)
   })
   return streams
 }
+
+/** Of every batch without a key: nothing is made for each of its records. */
+const noStreams: (string | null)[] = []
 
 /** A condition on a stream that lives elsewhere would always find it empty. */
 function checkExpectations(expected: readonly Expectation[], rules: BatchRules): void {

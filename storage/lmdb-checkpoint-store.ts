@@ -25,8 +25,11 @@ import { readSmallFile, writeSmallFile } from './small-file.ts'
 
 /** Of what is in the directory as a whole: keys, values, LMDB itself. Another one is wiped, whether older or newer: it can be rebuilt. */
 export const cacheFormatVersion = 1
-/** Runs in a row that may end without a single write before we take the files for what ended them. */
-const fruitlessRunsMax = 3
+/**
+ * Runs in a row that may end without a single write before we take the files for what ended them. Many, because who kills a broker again and
+ * again within its first seconds should not pay with a cache that is made anew.
+ */
+const fruitlessRunsMax = 10
 const checksumBytes = 4
 /** Keys removed in one transaction. */
 const removalsPerWrite = 2048
@@ -51,6 +54,8 @@ export class LmdbCheckpointStore implements CheckpointStore {
   readonly #database: Database
   readonly #options: LmdbCheckpointStoreOptions
   #fruitless: boolean
+  /** The marker is being written. */
+  #marking: Promise<void> | undefined
   #closing: Promise<void> | undefined
 
   private constructor(database: Database, options: LmdbCheckpointStoreOptions) {
@@ -155,17 +160,20 @@ export class LmdbCheckpointStore implements CheckpointStore {
   }
 
   async #close(): Promise<void> {
+    await this.#marking
     await this.#database.close()
     await writeMarker(this.#options.fileSystem, this.#options.directory, { state: 'closed', fruitlessRuns: 0 })
   }
 
   /** The first write has gone through all of LMDB: opening it again is not what will end the process. */
   async #provenGood(): Promise<void> {
-    if (!this.#fruitless) return
+    if (!this.#fruitless || this.#closing !== undefined) return
     this.#fruitless = false
-    if (this.#closing === undefined) {
-      await writeMarker(this.#options.fileSystem, this.#options.directory, { state: 'running', fruitlessRuns: 0 })
-    }
+    const { fileSystem, directory } = this.#options
+    this.#marking = writeMarker(fileSystem, directory, { state: 'running', fruitlessRuns: 0 }).catch(() => {
+      this.#fruitless = true // the write itself is done all the same; the next one tries again
+    })
+    await this.#marking
   }
 
   #unwrap(key: Buffer, stored: Buffer): Buffer | undefined {

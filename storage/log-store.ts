@@ -16,6 +16,8 @@ import type { CheckpointStore } from './checkpoint-store.ts'
 import { DataDirectory } from './data-directory.ts'
 import { logPrefix } from './index-keys.ts'
 import { LmdbCheckpointStore } from './lmdb-checkpoint-store.ts'
+import { diskFullOr } from './disk-space.ts'
+import { IndexMemory } from './index-memory.ts'
 import { Log } from './log.ts'
 import { SegmentPool } from './segment-pool.ts'
 import type { Report, StorageContext } from './storage-context.ts'
@@ -78,6 +80,7 @@ export class LogStore {
       checkpointStore = options.checkpointStore ?? (await openCache(options))
       const pool = new SegmentPool(fileSystem, settings.openSegmentsMax)
       const tailBudget = new TailCacheBudget(settings.tailCacheBytes)
+      const indexMemory = new IndexMemory(settings.indexMemoryBytes)
       const leaderEpoch = directory.facts.epoch
       const context = {
         fileSystem,
@@ -87,12 +90,13 @@ export class LogStore {
         checkpointStore,
         pool,
         tailBudget,
+        indexMemory,
         leaderEpoch,
         report,
         onFatal,
       }
       const store = new LogStore(context, directory)
-      await store.#openTopics()
+      await store.#openTopics().catch((error: unknown) => store.#giveUp(error))
       store.#schedule()
       return store
     } catch (error) {
@@ -211,10 +215,12 @@ export class LogStore {
       )
     }
     this.#changing.add(name)
-    const changing = change().finally(() => {
-      this.#changing.delete(name)
-      this.#changes.delete(changing)
-    })
+    const changing = Promise.resolve()
+      .then(change)
+      .finally(() => {
+        this.#changing.delete(name)
+        this.#changes.delete(changing)
+      })
     this.#changes.add(changing)
     return changing
   }
@@ -242,11 +248,21 @@ export class LogStore {
     }
     const facts: TopicFacts = { id: newTopicId(this.#context), name, partitions, replicationFactor, internal, settings }
     const directory = this.#topicDirectory(facts.id)
-    await this.#context.fileSystem.makeDirectory(directory)
-    await writeTopicFile(this.#context, directory, facts)
+    await this.#writeNewTopic(directory, facts)
     const topic = await this.#openTopic(directory, facts)
     this.#topics.set(name, topic)
     return topic
+  }
+
+  async #writeNewTopic(directory: string, facts: TopicFacts): Promise<void> {
+    const { fileSystem } = this.#context
+    try {
+      await fileSystem.makeDirectory(directory)
+      await writeTopicFile(this.#context, directory, facts)
+    } catch (error) {
+      await fileSystem.removeDirectory(directory).catch(() => undefined) // else the next start removes it
+      throw diskFullOr(error, directory)
+    }
   }
 
   async #alter(topic: Topic, changes: Readonly<Record<string, string | null>>): Promise<Topic> {
@@ -256,7 +272,11 @@ export class LogStore {
       if (value === null) delete settings[name]
       else settings[name] = value
     }
-    await writeTopicFile(this.#context, topic.directory, { ...topic.facts, settings })
+    try {
+      await writeTopicFile(this.#context, topic.directory, { ...topic.facts, settings })
+    } catch (error) {
+      throw diskFullOr(error, topic.directory)
+    }
     topic.replaceSettings(settings)
     return topic
   }
@@ -266,7 +286,10 @@ export class LogStore {
     const { fileSystem, checkpointStore } = this.#context
     this.#topics.delete(topic.name)
     await this.#saving
-    for (const log of topic.logs) await log.closeForDeletion()
+    const reason = new PlayheadError('unknownTopic', `${topic.name}: found it deleted, wanted an existing topic`, {
+      topic: topic.name,
+    })
+    for (const log of topic.logs) await log.abandon(reason)
     const away = `${topic.directory}${deletedSuffix}`
     await fileSystem.rename(topic.directory, away)
     await fileSystem.syncDirectory(this.#topicsDirectory)
@@ -278,6 +301,13 @@ export class LogStore {
         `cache: what it had of the deleted topic ${topic.name} stays there: ${String(error)}`,
       )
     })
+  }
+
+  /** Lets go of the logs that did open. */
+  async #giveUp(error: unknown): Promise<never> {
+    const reason = new PlayheadError('stopping', 'broker: found it unable to start, wanted it running')
+    for (const log of this.#logs()) await log.abandon(reason)
+    throw error
   }
 
   async #openTopics(): Promise<void> {
@@ -332,8 +362,14 @@ export class LogStore {
       }
       logs[partition] = await Log.open({ context: this.#context, identity, settings: () => topic.settings })
     })
-    for (const result of results) if (result.status === 'rejected') throw result.reason
-    return topic
+    const failed = results.find((result) => result.status === 'rejected')
+    if (failed === undefined) return topic
+    const reason = new PlayheadError(
+      'stopping',
+      `${facts.name}: found one of its partitions unreadable, wanted all of them`,
+    )
+    for (const log of logs) await log?.abandon(reason) // a partition that failed left a hole
+    throw failed.reason
   }
 
   /** Saves derived state where it is due, one log after the other, so that the cache has one writer at a time. */
@@ -347,9 +383,13 @@ export class LogStore {
   }
 
   async #saveDue(): Promise<void> {
-    for (const log of [...this.#logs()]) {
+    const { indexMemory } = this.#context
+    indexMemory.look()
+    for (const log of [...this.#logs()].toSorted((a, b) => b.checkpointer.indexBytes - a.checkpointer.indexBytes)) {
       if (this.#closed !== undefined) return
-      if (log.checkpointer.due) await log.checkpointer.save()
+      if (!log.checkpointer.due && !indexMemory.full) continue
+      await log.checkpointer.save()
+      indexMemory.look()
     }
   }
 

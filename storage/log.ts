@@ -3,8 +3,8 @@
  * then offset, time, versions) and hands the bytes to the Appender; reads plan synchronously and then fetch bytes.
  * Invariants: logStartOffset <= durableOffset <= logEndOffset; what an append was decided on is everything appended before it, durable or not;
  * nobody is answered, yes or no, before what the answer rests on is durable.
- * Neighbours: Partition (replication) calls it; it asks Admission, SegmentChain, Appender, StreamIndex, ProducerState, SegmentReader,
- * StreamReader, Checkpointer.
+ * Neighbours: Partition (replication) calls it; it asks Admission, SegmentChain, Appender, StreamIndex, ProducerState, LogReader, Sealing,
+ * Checkpointer.
  */
 import { PlayheadError } from '../protocol/errors.ts'
 import type { VersionConflict } from '../protocol/errors.ts'
@@ -17,19 +17,22 @@ import { describeRange } from './damage.ts'
 import { IncomingAppend } from './incoming-append.ts'
 import type { AppendGroup, Appended } from './incoming-append.ts'
 import type { DuplicateBatch, ProducerBatch, ProducerProgress } from './producer-state.ts'
+import { LogReader } from './log-reader.ts'
+import type { ReadRange, ReadResult, TimeClock } from './log-reader.ts'
 import { recoverLog } from './recovery.ts'
 import type { RecoveredLog } from './recovery.ts'
 import { Sealing } from './sealing.ts'
+import type { Segment } from './segment.ts'
 import { SegmentChain } from './segment-chain.ts'
 import { SegmentReader } from './segment-reader.ts'
 import type { LogIdentity, StorageContext } from './storage-context.ts'
 import { StreamReader } from './stream-reader.ts'
 import type { ReadStream, StreamPage } from './stream-reader.ts'
 import { TailCache } from './tail-cache.ts'
-import { findOffsetForTime } from './time-search.ts'
 import type { TopicSettings } from './topic-settings.ts'
 
 export type { AppendGroup, Appended } from './incoming-append.ts'
+export type { ReadRange, ReadResult } from './log-reader.ts'
 export type { ReadStream, StreamPage } from './stream-reader.ts'
 
 export interface LogOptions {
@@ -37,14 +40,6 @@ export interface LogOptions {
   readonly identity: LogIdentity
   /** As of now; they may change while the log is open. */
   readonly settings: () => TopicSettings
-}
-
-export interface ReadRange {
-  readonly offset: number
-  /** Whole batches up to this many bytes, at least one. */
-  readonly maxBytes: number
-  /** Records at and after this offset are not there for this reader. */
-  readonly limitOffset: number
 }
 
 export interface StreamFacts {
@@ -66,8 +61,6 @@ export class Log {
     appendedBytes: 0,
     duplicates: 0,
     refusals: 0,
-    readBatches: 0,
-    readBytes: 0,
   }
   readonly #context: StorageContext
   readonly #identity: LogIdentity
@@ -77,8 +70,7 @@ export class Log {
   readonly #appender: Appender
   readonly #chain: SegmentChain
   readonly #admission: Admission
-  readonly #reader: SegmentReader
-  readonly #streams: StreamReader
+  readonly #reader: LogReader
   readonly #sealing: Sealing
   readonly #checkpointer: Checkpointer
   #logEndOffset: number
@@ -94,6 +86,7 @@ export class Log {
     this.#recovered = recovered
     this.#logEndOffset = recovered.nextOffset
     this.#lastAppendTimeMs = recovered.lastAppendTimeMs
+    context.indexMemory.add(recovered.index)
     this.#tail = new TailCache(context.tailBudget, context.settings.tailCacheBytesPerLog)
     this.#appender = new Appender({
       salt: recovered.salt,
@@ -105,7 +98,7 @@ export class Log {
       onDurable: (entries) => this.#groupDurable(entries),
       onFailure: (error) => context.onFatal(error),
     })
-    const { index, producers, salt, damage } = recovered
+    const { index, salt } = recovered
     this.#sealing = new Sealing({ context, identity, salt, index })
     this.#chain = new SegmentChain(
       {
@@ -114,22 +107,15 @@ export class Log {
         salt,
         settings,
         appender: this.#appender,
-        onFull: (segment) => this.#sealing.add(segment, producers.snapshot()),
+        onRoll: (full) => this.#rolled(full),
       },
       recovered.segments,
     )
     for (const { segment, producers: snapshot } of recovered.unsealed) {
       context.pool.keep(segment)
-      this.#sealing.add(segment, snapshot)
+      this.#sealing.add({ segment, producers: snapshot, tables: undefined })
     }
-    this.#reader = new SegmentReader({
-      pool: context.pool,
-      salt,
-      damage,
-      loadIndexes: (segment, file) => this.#sealing.loadIndexes(segment, file),
-      onDamage: (range) => context.report('warn', `${this.name}: ${describeRange(range)}`),
-    })
-    this.#streams = new StreamReader({ index, reader: this.#reader, tail: this.#tail, settings: context.settings })
+    this.#reader = this.#openReader()
     this.#admission = new Admission({
       waitingMax: context.settings.waitingAppendsMax,
       waitingBytesMax: context.settings.waitingAppendBytesMax,
@@ -141,10 +127,29 @@ export class Log {
       identity,
       salt,
       index,
-      producers,
+      producers: recovered.producers,
       chain: this.#chain,
       appender: this.#appender,
+      replayedBytes: recovered.replayedBytes,
     })
+  }
+
+  #openReader(): LogReader {
+    const { pool, report, settings } = this.#context
+    const { salt, damage, index } = this.#recovered
+    const segments = new SegmentReader({
+      pool,
+      salt,
+      damage,
+      loadIndexes: (segment, file) => this.#sealing.loadIndexes(segment, file),
+      onDamage: (range) => report('warn', `${this.name}: ${describeRange(range)}`),
+    })
+    const streams = new StreamReader({ index, reader: segments, tail: this.#tail, settings })
+    const extent = () => {
+      const { logStartOffset, durableOffset, logEndOffset } = this
+      return { segments: this.#chain.segments.slice(), logStartOffset, durableOffset, logEndOffset }
+    }
+    return new LogReader({ name: this.name, tail: this.#tail, segments, streams, extent })
   }
 
   /** Recovers the log from its directory; an empty one becomes a log at its first append. */
@@ -162,7 +167,7 @@ export class Log {
   }
 
   get logStartOffset(): number {
-    return this.#chain.segments[0]?.baseOffset ?? 0
+    return this.#recovered.logStartOffset
   }
 
   get logEndOffset(): number {
@@ -191,7 +196,17 @@ export class Log {
     const waitingAppends = this.#admission.waitingCount
     const indexMemoryBytes = this.#recovered.index.memoryBytes
     const producers = this.#recovered.producers.count
-    return { ...this.#counts, groups, syncs, writtenBytes, floorFrames, waitingAppends, indexMemoryBytes, producers }
+    return {
+      ...this.#counts,
+      ...this.#reader.stats,
+      groups,
+      syncs,
+      writtenBytes,
+      floorFrames,
+      waitingAppends,
+      indexMemoryBytes,
+      producers,
+    }
   }
 
   /** For LogStore's schedule: whether derived state should be saved, and the saving. */
@@ -221,26 +236,13 @@ export class Log {
   }
 
   /** Whole batches; none when nothing lies between `offset` and the limit. Throws offsetOutOfRange, corruptBatch. */
-  async read({ offset, maxBytes, limitOffset }: ReadRange): Promise<{ batches: Buffer[]; nextOffset: number }> {
-    if (this.#closed !== undefined) throw this.#closed
-    this.#checkRange(offset)
-    const limit = Math.min(limitOffset, this.durableOffset)
-    if (offset >= limit) return { batches: [], nextOffset: offset }
-    const cached = this.#tail.read(offset, limit, maxBytes)
-    const batches = cached ?? (await this.#reader.read(this.#chain.segments.slice(), offset, limit, maxBytes))
-    const last = batches.at(-1)
-    if (last !== undefined) this.#counts.readBatches += batches.length
-    for (const { bytes } of batches) this.#counts.readBytes += bytes.length
-    return { batches: batches.map(({ bytes }) => bytes), nextOffset: last?.nextOffset ?? offset }
+  read(range: ReadRange): Promise<ReadResult> {
+    return this.#reader.read(range)
   }
 
   /** Events of one stream. Throws invalidStream, corruptBatch. */
-  async readStream(request: ReadStream): Promise<StreamPage> {
-    if (this.#closed !== undefined) throw this.#closed
-    let limitOffset = Math.min(request.limitOffset, this.durableOffset)
-    if (request.knownAt !== undefined)
-      limitOffset = await this.offsetForTime(request.knownAt + 1, 'append', limitOffset)
-    return this.#streams.read({ ...request, limitOffset }, this.#chain.segments.slice())
+  readStream(request: ReadStream): Promise<StreamPage> {
+    return this.#reader.readStream(request)
   }
 
   /** Where the stream stands below `limitOffset`. */
@@ -260,10 +262,8 @@ export class Log {
   }
 
   /** The first offset whose event time, or whose append time, is at or after `timestampMs`; `limitOffset` when there is none below it. */
-  async offsetForTime(timestampMs: number, clock: 'event' | 'append', limitOffset: number): Promise<number> {
-    if (this.#closed !== undefined) throw this.#closed
-    const limit = Math.min(limitOffset, this.durableOffset)
-    return findOffsetForTime(this.#reader, this.#chain.segments.slice(), { timestampMs, clock, limitOffset: limit })
+  offsetForTime(timestampMs: number, clock: TimeClock, limitOffset: number): Promise<number> {
+    return this.#reader.offsetForTime(timestampMs, clock, limitOffset)
   }
 
   /** How far a producer got here; undefined when it is not known. */
@@ -297,18 +297,17 @@ export class Log {
     if (failure !== undefined) throw failure
   }
 
-  /** Stops for good because the topic goes: nothing more is written, nothing is saved. */
-  async closeForDeletion(): Promise<void> {
+  /** Stops for good, because the topic goes or the broker does not come up: nothing more is written, nothing is saved. */
+  async abandon(reason: PlayheadError): Promise<void> {
     if (this.#closed !== undefined) return
-    await this.#stop(
-      new PlayheadError('unknownTopic', `${this.#identity.topic}: found it deleted, wanted an existing topic`),
-    )
+    await this.#stop(reason)
     await this.#checkpointer.stop()
     await this.#closeFiles()
   }
 
   async #stop(reason: PlayheadError): Promise<void> {
     this.#closed = reason
+    await this.#reader.close(reason)
     await this.#admission.drained()
     await this.#chain.settled()
     await this.#appender.stop()
@@ -316,6 +315,7 @@ export class Log {
   }
 
   async #closeFiles(): Promise<void> {
+    this.#context.indexMemory.remove(this.#recovered.index)
     this.#tail.clear()
     for (const segment of this.#chain.segments) await this.#context.pool.close(segment)
   }
@@ -397,6 +397,7 @@ export class Log {
     const { index } = this.#recovered
     const { wantVersions } = append.group
     const streams = append.streams ?? []
+    if (streams.length === 0) return wantVersions ? noVersions(append.recordCount) : []
     const versions: number[] = []
     for (let delta = 0; delta < streams.length; delta++) {
       const stream = streams[delta] ?? null
@@ -413,9 +414,10 @@ export class Log {
     const { wantVersions, acks } = append.group
     const { index } = this.#recovered
     const streams = wantVersions ? (append.streams ?? []) : []
-    const versions = streams.map((stream, delta) =>
-      stream === null ? -1 : index.versionAt(stream, baseOffset + delta),
-    )
+    const versions =
+      wantVersions && streams.length === 0
+        ? noVersions(append.recordCount)
+        : streams.map((stream, delta) => (stream === null ? -1 : index.versionAt(stream, baseOffset + delta)))
     if (acks !== 'none') await this.#appender.durable(lastOffset + 1)
     return { baseOffset, endOffset: lastOffset + 1, appendTimeMs, duplicate: true, versions }
   }
@@ -445,6 +447,12 @@ export class Log {
     throw new PlayheadError('wrongExpectedVersion', texts.join('; '), {}, conflicts)
   }
 
+  #rolled(full: Segment | undefined): void {
+    const { index, producers } = this.#recovered
+    const tables = index.nextSegment()
+    if (full !== undefined) this.#sealing.add({ segment: full, producers: producers.snapshot(), tables })
+  }
+
   #groupDurable(entries: readonly AppendEntry[]): void {
     for (const entry of entries) this.#tail.add(entry, entry.batch)
     this.onDurableMoved()
@@ -454,14 +462,9 @@ export class Log {
   #appendTime(): number {
     return Math.max(this.#lastAppendTimeMs, Math.floor(this.#context.clock.now()))
   }
+}
 
-  #checkRange(offset: number): void {
-    const { logStartOffset, logEndOffset } = this
-    if (Number.isSafeInteger(offset) && offset >= logStartOffset && offset <= logEndOffset) return
-    throw new PlayheadError(
-      'offsetOutOfRange',
-      `${this.name}: found offset ${offset}, wanted one from ${logStartOffset} to ${logEndOffset}`,
-      { offset, logStartOffset, logEndOffset },
-    )
-  }
+/** Records without a key have none. */
+function noVersions(count: number): number[] {
+  return Array.from({ length: count }, () => -1)
 }

@@ -15,6 +15,13 @@ const relativeMax = 0xffff_ffff
 /** A map entry and the object header of its key, measured on V8 with a million streams, rounded up. */
 const streamBytesBase = 88
 
+/** Of each stream: count of events | arena place of the first | arena place of the newest | relative offset of the newest. */
+const SLOT_WORDS = 4
+const COUNT = 0
+const FIRST = 1
+const NEWEST = 2
+const NEWEST_OFFSET = 3
+
 export class RecentPostings {
   /** No offset is below it: the first one added, unless it was given; -1 before that. */
   baseOffset: number
@@ -24,10 +31,8 @@ export class RecentPostings {
   readonly #slots = new Map<string, number>()
   /** Versions of the first event here, where the owner said so. */
   readonly #firstVersions = new Map<number, number>()
-  #counts = new Uint32Array(16)
-  #firsts = new Uint32Array(16)
-  /** The arena place of each stream's newest entry. */
-  #newest = new Uint32Array(16)
+  /** SLOT_WORDS for each stream, side by side because they are used together. */
+  #facts = new Uint32Array(16 * SLOT_WORDS)
   #arena = new Uint32Array(64)
   #arenaEnd = 0
   #nameBytes = 0
@@ -43,7 +48,7 @@ export class RecentPostings {
 
   /** An estimate, in bytes. */
   get memoryBytes(): number {
-    const arrays = this.#arena.byteLength + 3 * this.#counts.byteLength
+    const arrays = this.#arena.byteLength + this.#facts.byteLength
     return arrays + this.#nameBytes + this.#slots.size * streamBytesBase + this.#firstVersions.size * 48
   }
 
@@ -55,29 +60,25 @@ export class RecentPostings {
   add(stream: string, offset: number): void {
     if (this.baseOffset < 0) this.baseOffset = offset
     const relative = offset - this.baseOffset
-    assert(relative >= 0 && relative <= relativeMax, 'an offset fits')
+    if (relative < 0 || relative > relativeMax) throw misplaced(offset)
     if (offset > this.lastOffset) this.lastOffset = offset
     this.events++
-    let slot = this.#slots.get(stream)
-    if (slot === undefined) {
-      slot = this.#addSlot(stream)
-      this.#firsts[slot] = this.#slice(1)
-      this.#arena[this.#firsts[slot]!] = relative
-      this.#newest[slot] = this.#firsts[slot]!
-      this.#counts[slot] = 1
-      return
-    }
-    const count = this.#counts[slot]!
-    let place = this.#newest[slot]! + 1
-    assert(relative > this.#arena[place - 1]!, 'offsets of a stream ascend')
+    const slot = this.#slots.get(stream)
+    if (slot === undefined) return this.#addStream(stream, relative)
+    const facts = this.#facts
+    const at = slot * SLOT_WORDS
+    const count = facts[at + COUNT]!
+    if (relative <= facts[at + NEWEST_OFFSET]!) throw misplaced(offset)
+    let place = facts[at + NEWEST]! + 1
     if (count <= sliceEntriesMax ? (count & (count - 1)) === 0 : count % sliceEntriesMax === 0) {
       const next = this.#slice(Math.min(count, sliceEntriesMax))
       this.#arena[place] = next
       place = next
     }
     this.#arena[place] = relative
-    this.#newest[slot] = place
-    this.#counts[slot] = count + 1
+    facts[at + COUNT] = count + 1
+    facts[at + NEWEST] = place
+    facts[at + NEWEST_OFFSET] = relative
   }
 
   /** The place of a stream here, for the calls below; -1 when it has no events here. Stays valid. */
@@ -86,15 +87,15 @@ export class RecentPostings {
   }
 
   count(slot: number): number {
-    return this.#counts[slot]!
+    return this.#facts[slot * SLOT_WORDS + COUNT]!
   }
 
   firstOffset(slot: number): number {
-    return this.baseOffset + this.#arena[this.#firsts[slot]!]!
+    return this.baseOffset + this.#arena[this.#facts[slot * SLOT_WORDS + FIRST]!]!
   }
 
   newestOffset(slot: number): number {
-    return this.baseOffset + this.#arena[this.#newest[slot]!]!
+    return this.baseOffset + this.#facts[slot * SLOT_WORDS + NEWEST_OFFSET]!
   }
 
   /** Says which version the first event here has, for a stream whose beginning is not known otherwise. */
@@ -111,7 +112,7 @@ export class RecentPostings {
   read(slot: number, from: number, to: number, into: number[]): void {
     const arena = this.#arena
     const base = this.baseOffset
-    let slice = this.#firsts[slot]!
+    let slice = this.#facts[slot * SLOT_WORDS + FIRST]!
     for (let first = 0; first < to; ) {
       const entries = sliceEntries(first)
       const end = Math.min(to, first + entries)
@@ -123,10 +124,10 @@ export class RecentPostings {
 
   /** Number of a stream's events here with offset < `limit`. */
   countBelow(slot: number, limit: number): number {
-    const count = this.#counts[slot]!
+    const count = this.count(slot)
     if (limit > this.newestOffset(slot)) return count
     const relative = limit - this.baseOffset
-    let slice = this.#firsts[slot]!
+    let slice = this.#facts[slot * SLOT_WORDS + FIRST]!
     for (let first = 0; ; ) {
       const entries = sliceEntries(first)
       const end = Math.min(entries, count - first)
@@ -156,16 +157,18 @@ export class RecentPostings {
     return kept
   }
 
-  #addSlot(stream: string): number {
+  #addStream(stream: string, relative: number): void {
     const slot = this.#slots.size
     this.#slots.set(stream, slot)
     this.#nameBytes += stream.length
-    if (slot === this.#counts.length) {
-      this.#counts = grown(this.#counts)
-      this.#firsts = grown(this.#firsts)
-      this.#newest = grown(this.#newest)
-    }
-    return slot
+    const at = slot * SLOT_WORDS
+    if (at === this.#facts.length) this.#facts = grown(this.#facts)
+    const place = this.#slice(1)
+    this.#arena[place] = relative
+    this.#facts[at + COUNT] = 1
+    this.#facts[at + FIRST] = place
+    this.#facts[at + NEWEST] = place
+    this.#facts[at + NEWEST_OFFSET] = relative
   }
 
   /** Room for a slice of `entries` and the word after it. */
@@ -176,6 +179,13 @@ export class RecentPostings {
     assert(this.#arenaEnd < relativeMax, 'recent postings: more than 2^32 words')
     return place
   }
+}
+
+/** Not assert(): here, a million times a second, its rest arguments would cost as much as all else. */
+function misplaced(offset: number): Error {
+  return new Error(
+    `recent postings: found offset ${offset}, wanted one after the stream's last and within 2^32 of the first`,
+  )
 }
 
 /** Entries of the slice whose first entry is at place `first` of its stream. */

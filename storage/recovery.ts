@@ -37,6 +37,7 @@ export interface RecoveredLog {
   /** Whole segments without a sidecar, in order, with their files open. */
   readonly unsealed: readonly { readonly segment: Segment; readonly producers: Buffer }[]
   readonly salt: Buffer
+  readonly logStartOffset: number
   readonly nextOffset: number
   readonly lastAppendTimeMs: number
   /** The highest floor that a frame on disk has. */
@@ -44,6 +45,8 @@ export interface RecoveredLog {
   readonly damage: Damage
   readonly index: StreamIndex
   readonly producers: ProducerState
+  /** Of batches that were read because something derived did not have them yet. */
+  readonly replayedBytes: number
 }
 
 /** Throws damagedData when the files cannot be one log, unsupportedFormat when a newer release wrote them. */
@@ -70,6 +73,7 @@ class LogRecovery {
   #leaderEpoch = -1
   #lastAppendTimeMs = 0
   #writtenFloor = 0
+  #replayedBytes = 0
 
   constructor(context: StorageContext, identity: LogIdentity, files: SegmentFiles) {
     this.#context = context
@@ -93,12 +97,14 @@ class LogRecovery {
       segments: this.#segments,
       unsealed: this.#unsealed,
       salt: this.#files.salt ?? this.#context.random.bytes(SALT_BYTES),
+      logStartOffset: this.#files.entries[0]?.baseOffset ?? 0,
       nextOffset: this.#nextOffset,
       lastAppendTimeMs: this.#lastAppendTimeMs,
       writtenFloor: this.#writtenFloor,
       damage: this.#damage,
       index: this.#index,
       producers: this.#producers,
+      replayedBytes: this.#replayedBytes,
     }
   }
 
@@ -141,6 +147,7 @@ class LogRecovery {
   /** Puts what a batch says into index and producers, where they do not have it yet. */
   #replay({ bytes, batchStart, batchEnd, appendTimeMs }: ScannedFrame): Promise<void> | undefined {
     if (batchEnd === batchStart) return undefined
+    this.#replayedBytes += batchEnd - batchStart
     const producer = producerBatchAt(bytes, batchStart)
     const { baseOffset, nextOffset } = batchFactsAt(bytes, batchStart)
     if (baseOffset >= this.#producersTo) this.#producers.record(producer, baseOffset, appendTimeMs)
@@ -169,6 +176,7 @@ class LogRecovery {
         this.#index.beginSegment(segment.baseOffset)
         for await (const { stream, firstVersion, offsets } of sidecar.postings())
           this.#index.addPostings(stream, firstVersion, offsets)
+        this.#replayedBytes += segment.endPosition
         return
       } catch (error) {
         if (!(error instanceof PlayheadError)) throw error
@@ -195,7 +203,11 @@ class LogRecovery {
   async #restoreProducers(): Promise<void> {
     const { facts, producers } = this.#checkpoint ?? {}
     const sealed = this.#files.entries.filter(({ footer }) => footer !== undefined)
-    if (facts !== undefined && producers !== undefined && facts.nextOffset >= (sealed.at(-1)?.footer?.nextOffset ?? 0)) {
+    if (
+      facts !== undefined &&
+      producers !== undefined &&
+      facts.nextOffset >= (sealed.at(-1)?.footer?.nextOffset ?? 0)
+    ) {
       if (this.#restore(producers, facts.nextOffset)) return
     }
     for (const entry of sealed.toReversed()) {

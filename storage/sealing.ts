@@ -23,13 +23,20 @@ import type { LogIdentity, StorageContext } from './storage-context.ts'
 import type { StreamIndex } from './stream-index.ts'
 import { TimeIndex } from './time-index.ts'
 
-/** Read and walked between two yields, while appends go on. */
-const sliceBytes = 256 * KiB
+/** Read and checked between two yields, while appends go on. */
+const sliceBytes = 1024 * KiB
+/** The same where every key is looked at. */
+const walkedSliceBytes = 256 * KiB
+/** Events merged between two yields. */
+const eventsPerTurn = 16_384
 
-interface FullSegment {
+/** A segment that will take no more batches: it has its file open and all its bytes are durable. */
+export interface FullSegment {
   readonly segment: Segment
   /** ProducerState.snapshot() as of the segment's end. */
   readonly producers: Buffer
+  /** All its events by stream; undefined = they have to be read from it. */
+  readonly tables: readonly RecentPostings[] | undefined
 }
 
 export interface SealingOptions {
@@ -52,10 +59,10 @@ export class Sealing {
     this.#options = options
   }
 
-  /** The segment has its file open and all its bytes are durable. */
-  add(segment: Segment, producers: Buffer): void {
-    segment.sealed = true
-    this.#waiting.push({ segment, producers })
+  /** Takes the segment over. */
+  add(full: FullSegment): void {
+    full.segment.sealed = true
+    this.#waiting.push(full)
     this.#running ??= this.#run().finally(() => (this.#running = undefined))
   }
 
@@ -78,7 +85,7 @@ export class Sealing {
     }
     context.report('warn', `${segment.path}: its sidecar cannot be read; its index is made again from the segment`)
     const copy = new Segment(segment.path, segment.baseOffset)
-    await this.#scan(file, segment, ({ position, bytes, batchStart, batchEnd, appendTimeMs }) => {
+    await this.#scan(file, segment, sliceBytes, ({ position, bytes, batchStart, batchEnd, appendTimeMs }) => {
       if (batchEnd > batchStart)
         copy.takeBatchAt(position, batchFactsAt(bytes, batchStart), batchEnd - batchStart, appendTimeMs)
     })
@@ -100,7 +107,7 @@ export class Sealing {
     }
   }
 
-  async #seal({ segment, producers }: FullSegment): Promise<void> {
+  async #seal({ segment, producers, tables }: FullSegment): Promise<void> {
     const { context, identity, index } = this.#options
     const { file, indexes } = segment
     if (file === undefined || indexes === undefined) throw new Error('it is not open')
@@ -108,13 +115,14 @@ export class Sealing {
     const header = Buffer.alloc(SEGMENT_HEADER_BYTES)
     await file.read(header, 0)
     let checksum = crc32c(header)
-    const postings = new RecentPostings()
+    const postings = await this.#merged(tables ?? [], segment.baseOffset)
     const add = (stream: string, offset: number) => postings.add(stream, offset)
-    const end = await this.#scan(file, segment, ({ bytes, batchStart, batchEnd }) => {
+    const slices = tables === undefined ? walkedSliceBytes : sliceBytes
+    const end = await this.#scan(file, segment, slices, ({ bytes, batchStart, batchEnd }) => {
+      if (this.#stopped) throw stopped
       checksum = crc32c(bytes.subarray(batchStart - FRAME_BYTES, batchEnd), checksum)
-      return batchEnd > batchStart
-        ? eachStream(bytes, batchStart, context.settings.decompressedBytesMax, add)
-        : undefined
+      if (tables !== undefined || batchEnd === batchStart) return undefined
+      return eachStream(bytes, batchStart, context.settings.decompressedBytesMax, add)
     })
     if (end.position !== segment.endPosition || end.nextOffset !== segment.nextOffset)
       throw new Error(`damage at byte ${end.position}: ${end.problem}`)
@@ -145,15 +153,31 @@ export class Sealing {
     await replaceFile(context.fileSystem, sidecarPath(identity, segment), parts)
   }
 
-  #scan(file: File, segment: Segment, visit: Parameters<typeof scanSegment>[1]) {
+  async #merged(tables: readonly RecentPostings[], baseOffset: number): Promise<RecentPostings> {
+    const merged = new RecentPostings(baseOffset)
+    let events = 0
+    for (const table of tables) {
+      for (const stream of table.names()) {
+        const slot = table.slotOf(stream)
+        const offsets: number[] = []
+        table.read(slot, 0, table.count(slot), offsets)
+        for (const offset of offsets) merged.add(stream, offset)
+        events += offsets.length
+        if (events < eventsPerTurn) continue
+        events = 0
+        await this.#options.context.clock.yield()
+        if (this.#stopped) throw stopped
+      }
+    }
+    return merged
+  }
+
+  #scan(file: File, segment: Segment, slices: number, visit: Parameters<typeof scanSegment>[1]) {
     const from = { position: SEGMENT_HEADER_BYTES, nextOffset: segment.baseOffset, leaderEpoch: -1 }
     const { salt, context } = this.#options
     return scanSegment(
-      { file, salt, from, endPosition: segment.endPosition, sliceBytes, clock: context.clock },
-      (frame) => {
-        if (this.#stopped) throw stopped
-        return visit(frame)
-      },
+      { file, salt, from, endPosition: segment.endPosition, sliceBytes: slices, clock: context.clock },
+      visit,
     )
   }
 

@@ -21,8 +21,8 @@ export interface SegmentChainOptions {
   readonly salt: Buffer
   readonly settings: () => TopicSettings
   readonly appender: Appender
-  /** A segment has got its last batch, which is durable. Called in the step that makes the next one active. */
-  readonly onFull: (segment: Segment) => void
+  /** A new segment is active, in this very step. `full`: the one before it, all of which is durable. */
+  readonly onRoll: (full: Segment | undefined) => void
 }
 
 export class SegmentChain {
@@ -30,6 +30,11 @@ export class SegmentChain {
   readonly #segments: Segment[]
   /** A new segment is being made; no append takes place meanwhile. */
   #rolling: Promise<void> | undefined
+  /**
+   * A new segment was begun and did not come to be. The active one takes nothing more all the same: if the new file is on disk after a crash, it says
+   * where the active one ends.
+   */
+  #rollFailed = false
   #allocating: Promise<void> | undefined
   #stepBytes: number
 
@@ -65,7 +70,7 @@ export class SegmentChain {
     const { active } = this
     const { segmentBytes, segmentMs } = this.#options.settings()
     const neededEnd = (active?.endPosition ?? SEGMENT_HEADER_BYTES) + 2 * FRAME_BYTES + batchBytes
-    if (active === undefined) return this.#roll(baseOffset)
+    if (active === undefined || this.#rollFailed) return this.#roll(baseOffset)
     if (active.batchCount > 0 && (neededEnd > segmentBytes || nowMs - active.firstAppendTimeMs >= segmentMs))
       return this.#roll(baseOffset)
     if (neededEnd > active.allocatedEnd) return this.#allocateFor(active, neededEnd)
@@ -93,17 +98,19 @@ export class SegmentChain {
   }
 
   async #rollNow(baseOffset: number): Promise<void> {
-    const { appender, context, onFull } = this.#options
+    const { appender, context, onRoll } = this.#options
     await appender.drained()
     await this.#allocating?.catch(() => undefined)
+    this.#rollFailed = true
     const next = await this.#create(baseOffset)
     await appender.drained() // a frame without a batch may have been written meanwhile
     const full = this.active
+    this.#rollFailed = false
     this.#segments.push(next)
     context.pool.keep(next)
     appender.use(next)
     this.#stepBytes = context.settings.allocationBytesMin
-    if (full !== undefined) onFull(full)
+    onRoll(full)
   }
 
   /** The file is complete and durable, name and all, before anything is written into it. Throws diskFull. */

@@ -157,7 +157,7 @@ export class SegmentRecovery {
         end.problem === undefined
           ? { floor: -1, batch: undefined }
           : await this.#searchBehind(file, end, nextBase ?? Infinity)
-      const proven = nextBase ?? Math.max(behind.floor, this.#checkpointFloor())
+      const proven = nextBase ?? Math.max(behind.floor, this.#checkpointFloor(), entry.footer?.nextOffset ?? 0)
       if (proven <= end.nextOffset) return
       const resume = behind.batch !== undefined && behind.batch.baseOffset <= proven ? behind.batch : undefined
       segment.damaged = true

@@ -3,6 +3,7 @@ import type { Clock } from '../platform/clock.ts'
 import type { FileSystem } from '../platform/file-system.ts'
 import type { Random } from '../platform/random.ts'
 import type { CheckpointStore } from './checkpoint-store.ts'
+import type { IndexMemory } from './index-memory.ts'
 import type { SegmentPool } from './segment-pool.ts'
 import type { StorageSettings } from './storage-settings.ts'
 import type { TailCacheBudget } from './tail-cache.ts'
@@ -17,6 +18,7 @@ export interface StorageContext {
   readonly checkpointStore: CheckpointStore
   readonly pool: SegmentPool
   readonly tailBudget: TailCacheBudget
+  readonly indexMemory: IndexMemory
   /** Of this run of the broker; stamped into every batch. */
   readonly leaderEpoch: number
   readonly report: Report

@@ -43,8 +43,8 @@ export const defaultStorageSettings: StorageSettings = {
   allocationBytesMax: 64 * MiB,
   idleFloorMs: 100,
   checkpointIntervalMs: 5000,
-  checkpointBytes: 64 * MiB,
-  openSegmentsMax: 256,
+  checkpointBytes: 128 * MiB,
+  openSegmentsMax: 64,
   producersMax: 10_000,
   examinedEventsMax: 10_000,
 }

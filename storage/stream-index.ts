@@ -72,6 +72,8 @@ export interface ListStreams {
 
 const noHead: StreamHead = { lastVersion: -1, firstVersion: 0, lastOffset: -1 }
 const headsPerRange = 1024
+/** Tables kept for the sidecar of the segment under way. */
+const sinceSegmentBytesMax = 64 * 1024 * 1024
 const headCacheBytesDefault = 8 * 1024 * 1024
 
 /** The events of a stream in one table: those from place `from` on, the first of them has version `firstVersion`. */
@@ -99,6 +101,8 @@ export class StreamIndex {
   #active = new RecentPostings()
   readonly #frozen: RecentPostings[] = []
   #capturing = false
+  /** Everything added since the segment began, for its sidecar; undefined when that is not all here. */
+  #sinceSegment: RecentPostings[] | undefined
 
   private constructor(options: StreamIndexOptions, state: IndexState) {
     this.#options = options
@@ -146,6 +150,17 @@ export class StreamIndex {
   add(stream: string, offset: number): void {
     if (!this.#active.fits(offset)) this.#freeze()
     this.#active.add(stream, offset)
+  }
+
+  /**
+   * A segment of the log begins. Answers the tables with all events of the one before it, for its sidecar; undefined when that one did not begin
+   * here too, or has too many streams to be kept in memory: then it has to be read.
+   */
+  nextSegment(): readonly RecentPostings[] | undefined {
+    if (this.#active.events > 0) this.#freeze()
+    const tables = this.#sinceSegment
+    this.#sinceSegment = []
+    return tables
   }
 
   /** What follows are the postings of the segment that begins at `baseOffset`; segments come in order. */
@@ -285,6 +300,10 @@ export class StreamIndex {
 
   #freeze(): void {
     this.#frozen.push(this.#active)
+    this.#sinceSegment?.push(this.#active)
+    let bytes = 0
+    for (const table of this.#sinceSegment ?? []) bytes += table.memoryBytes
+    if (bytes > sinceSegmentBytesMax) this.#sinceSegment = undefined
     this.#active = new RecentPostings()
   }
 

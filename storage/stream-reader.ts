@@ -43,7 +43,7 @@ export interface StreamPage {
 }
 
 /** Versions fetched in one go: a page is made of such steps, so that its limits are looked at in between. */
-const stepEvents = 64
+const stepEvents = 256
 
 interface Step {
   readonly firstVersion: number

@@ -1,8 +1,14 @@
 /** Stream requests: events of one stream, where it stands, streams by prefix. Calls Partition. */
+import { PlayheadError } from '../../protocol/errors.ts'
+import { streamNameBytesMax } from '../../protocol/limits.ts'
 import { encodeSparseBatch } from '../../protocol/record-batch.ts'
 import type { ListedStream } from '../../protocol/stream.ts'
 import type { Handler } from '../request.ts'
+import { compareNames } from '../../storage/stream-names.ts'
 import { reachToken } from './fetch.ts'
+
+/** Of one name in a reply to listStreams, beside the name itself. */
+const listedStreamBytesMax = 32
 
 export const readStream: Handler<'readStream'> = async (request, context) => {
   const { partitions, config } = context.services
@@ -33,16 +39,34 @@ export const streamInfo: Handler<'streamInfo'> = async (request, context) => {
   return { header: { topicId, partition: partition.partition, highWatermark, ...info } }
 }
 
-export const listStreams: Handler<'listStreams'> = async ({ topic, prefix, afterStream, limit }, { services }) => {
+export const listStreams: Handler<'listStreams'> = async ({ topic, prefix, afterStream, limit }, context) => {
+  const { partitions, clock } = context.services
+  await context.reply.reserve(limit * (streamNameBytesMax + listedStreamBytesMax))
   // Each partition answers one more than asked for, in order: merged, that tells the first `limit` and whether there are more.
-  const listed = services.partitions
-    .topic(topic)
-    .partitions.flatMap(({ partition, log, highWatermark }) =>
-      log
-        .listStreams({ prefix, afterStream, limit: limit + 1, limitOffset: highWatermark })
-        .map(({ stream, lastVersion }): ListedStream => ({ stream, partition, lastVersion })),
-    )
-  const keys = new Map(listed.map((item) => [item, Buffer.from(item.stream)]))
-  listed.sort((a, b) => Buffer.compare(keys.get(a)!, keys.get(b)!))
+  let listed: ListedStream[] = []
+  for (const { partition } of partitions.topic(topic).partitions) {
+    // A partition with many streams takes long: others get their turn in between, and the topic may go.
+    await clock.yield()
+    if (context.signal.aborted) throw stopped()
+    const { log, highWatermark } = partitions.get(topic, partition)
+    for (const { stream, lastVersion } of log.listStreams({
+      prefix,
+      afterStream,
+      limit: limit + 1,
+      limitOffset: highWatermark,
+    })) {
+      listed.push({ stream, partition, lastVersion })
+    }
+    listed = firstOf(listed, limit + 1)
+  }
   return { header: { streams: listed.slice(0, limit), more: listed.length > limit } }
+}
+
+function firstOf(listed: readonly ListedStream[], count: number): ListedStream[] {
+  return listed.toSorted((a, b) => compareNames(a.stream, b.stream)).slice(0, count)
+}
+
+/** The broker stops, or the client is gone. */
+function stopped(): PlayheadError {
+  return new PlayheadError('stopping', 'listStreams: found the broker stopping, wanted it running; try again')
 }

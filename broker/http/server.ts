@@ -45,6 +45,8 @@ export class HttpServer {
       routerOptions: { maxParamLength: pathPartCharactersMax },
       requestTimeout: requestWaitMsMax,
       ajv: { customOptions: { coerceTypes: false, removeAdditional: false, allowUnionTypes: true } },
+      // A path that no route gets to see: a bad escape, a part that is too long.
+      frameworkErrors: (error, _request, reply) => void sendProblem(reply, error),
     })
     server.server.maxConnections = connectionsMax
     // A body is JSON and says so.

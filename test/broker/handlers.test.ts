@@ -317,6 +317,26 @@ test('readStream, streamInfo, listStreams over 4 partitions', async () => {
   assert.deepEqual(names(await list('', 100)), ['customer-1', 'customer-2', 'order-1'])
 })
 
+test('listStreams: many asked for at once hold nobody up, and hold no more replies than allowed (50 of 10,000 names)', async () => {
+  await using running = await runBroker({ replyBytesMax: 64 * 1024 })
+  const { client } = running
+  await createTopic(client, 't')
+  const names = Array.from({ length: 10_000 }, (_, index) => `stream-${index}`)
+  await appendBatch(client, 't', eventBatch(names))
+  const request = { topic: 't', prefix: '', afterStream: undefined, limit: 10_000 }
+  using other = await connectFrameClient(running.broker.port)
+  const order: string[] = []
+  const lists = Array.from({ length: 50 }, async () => {
+    const { header } = await client.request('listStreams', request)
+    order.push('list')
+    return header.streams.length
+  })
+  await client.request('status', {}) // answered although it was sent after them
+  await other.request('listTopics', { internal: false }).then(() => order.push('other'))
+  assert.ok(order.indexOf('other') < 10, `answered at place ${order.indexOf('other')}`)
+  assert.deepEqual(new Set(await Promise.all(lists)), new Set([10_000]))
+})
+
 test('playheads: commit, read, rewind, list, and who has seen an old one is refused', async () => {
   await using running = await runBroker()
   const { client } = running

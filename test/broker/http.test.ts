@@ -131,6 +131,8 @@ test('bad requests are problem documents with their code', async () => {
     ['GET', `${path}?backwards=maybe`, undefined, 400, 'invalidArgument'],
     ['GET', `${path}?asOf=yesterday`, undefined, 400, 'invalidArgument'],
     ['GET', '/api/nothing', undefined, 404, 'unknownApi'],
+    ['GET', '/api/topics/t/streams/%zz', undefined, 400, 'invalidArgument'],
+    ['GET', `/api/topics/t/streams/${'x'.repeat(5_000)}`, undefined, 414, 'invalidArgument'],
     ['DELETE', path, undefined, 404, 'unknownApi'],
   ]
   for (const [method, where, body, status, code] of cases) {
@@ -140,6 +142,15 @@ test('bad requests are problem documents with their code', async () => {
     assert.equal(answer.type?.split(';')[0], 'application/problem+json', what)
   }
   assert.deepEqual((await call(running, 'GET', path)).body.events, [])
+})
+
+test('more events than one append takes are refused before any is looked at (10,001)', async () => {
+  await using running = await runBroker()
+  await createTopic(running.client, 't')
+  const body = Array.from({ length: 10_001 }, (_, index) => (index === 0 ? { surprise: 1 } : { type: 'A' }))
+  const answer = await call(running, 'POST', '/api/topics/t/streams/s', body)
+  assert.deepEqual([answer.status, answer.body.code], [400, 'invalidEvent'])
+  assert.match(JSON.stringify(answer.body), /10000 items/)
 })
 
 test('a body that is no JSON by its type is refused', async () => {

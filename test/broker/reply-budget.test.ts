@@ -43,15 +43,17 @@ test('one reply larger than the budget goes when nothing else is under way', asy
   await next
 })
 
-test('close lets everybody go on, and what they send afterwards counts nowhere', async () => {
+test('close refuses those who wait and those who come: nothing is read for nobody; what they send counts nowhere', async () => {
   const memory = memoryOf(1_000)
   const budget = budgetOf(memory, 100)
   assert.equal(budget.reserve(100), undefined)
   const waiting = [budget.reserve(100), budget.reserve(100)]
+  for (const wait of waiting) wait?.catch(() => undefined)
   budget.close()
   budget.close()
-  for (const wait of waiting) await wait
-  assert.equal(budget.reserve(5), undefined)
+  for (const wait of waiting) await assert.rejects(wait ?? Promise.resolve(), { code: 'closed' })
+  await assert.rejects(budget.reserve(5) ?? Promise.resolve(), { code: 'closed' })
+  assert.equal(budget.tryReserve(5), false)
   budget.sent(100, 100)
   assert.equal(memory.takenBytes, 0)
 })

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { test } from 'node:test'
+import { sleep, systemClock } from '../../platform/clock.ts'
 import { FLAG_ERROR } from '../../protocol/frame.ts'
 import { KiB, MiB } from '../../protocol/limits.ts'
 import { FrameClient, connectFrameClient } from './frame-client.ts'
@@ -14,6 +15,15 @@ function changed(frame: Buffer, change: (frame: Buffer) => void): Buffer {
   const copy = Buffer.from(frame)
   change(copy)
   return copy
+}
+
+/** Asks again and again, at most 10 s. */
+async function until(holds: () => Promise<boolean>): Promise<void> {
+  for (let tries = 0; tries < 1_000; tries++) {
+    if (await holds()) return
+    await sleep(systemClock, 10)
+  }
+  assert.fail('did not come about')
 }
 
 test('a first request that is not hello is refused by name and the connection closed', async () => {
@@ -254,6 +264,26 @@ test('with little memory for the requests of all connections, all are answered, 
   for (const client of clients) client[Symbol.dispose]()
 })
 
+test('writers are served while one that began a request and stopped holds the memory for all requests: it is closed (1 MiB, 100 ms)', async () => {
+  await using running = await runBroker({ requestBytesTotalMax: 1 * MiB, stallMsMax: 100 })
+  const { client } = running
+  await createTopic(client, 't')
+  using asleep = await connectFrameClient(running.broker.port)
+  const begun = Buffer.alloc(64 * KiB)
+  begun.writeUInt32LE(2 * MiB, 0)
+  asleep.socket.write(begun)
+  const requestBytes = async () => {
+    const metrics = await (await fetch(`http://127.0.0.1:${running.broker.httpPort}/metrics`)).text()
+    return Number(/^playhead_request_bytes (\S+)$/m.exec(metrics)?.[1])
+  }
+  await until(async () => (await requestBytes()) >= 1 * MiB)
+  const batch = eventBatch(Array.from({ length: 2_000 }, () => 's'))
+  const replies = await Promise.all(Array.from({ length: 10 }, () => appendBatch(client, 't', batch)))
+  assert.equal(replies.at(-1)?.header.endOffset, 20_000)
+  await asleep.closed
+  await until(async () => (await requestBytes()) === 0)
+})
+
 test('a parked fetch blocks nothing that comes after it on its connection', async () => {
   await using running = await runBroker()
   const { client } = running
@@ -281,6 +311,27 @@ test('a client that asks for much and reads nothing holds at most its limit, and
   assert.ok(sent < 40 * MiB, `${sent} bytes sent`)
   slow.socket.resume()
   assert.equal(new Set((await Promise.all(replies)).map(({ header }) => header.nextOffset)).size, 1)
+})
+
+test('of a connection that is gone nothing more is read (100 fetches of 0.5 MiB wait for 64 KiB of room)', async () => {
+  await using running = await runBroker({ replyBytesMax: 64 * KiB, fetchBytesMax: 1 * MiB })
+  const { client } = running
+  await createTopic(client, 't')
+  const batch = eventBatch(Array.from({ length: 4_000 }, (_, index) => `stream-${index}`))
+  await appendBatch(client, 't', batch)
+  using slow = await connectFrameClient(running.broker.port)
+  slow.socket.pause()
+  const lost = Promise.allSettled(Array.from({ length: 100 }, () => slow.request('fetch', fetchRequest('t', 0))))
+  await client.request('listTopics', { internal: false })
+  slow[Symbol.dispose]()
+  await lost
+  const metric = async (name: string) => {
+    const metrics = await (await fetch(`http://127.0.0.1:${running.broker.httpPort}/metrics`)).text()
+    return Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(metrics)?.[1])
+  }
+  await until(async () => (await metric('playhead_connections')) === 1)
+  await until(async () => (await metric('playhead_reply_bytes')) < 1_000)
+  assert.ok((await metric('playhead_log_read_bytes_total')) < 40 * batch.length)
 })
 
 test('10,000 fetches parked on 10 connections wake together; one more is refused', async () => {

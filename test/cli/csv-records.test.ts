@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { CsvRecords } from '../../cli/csv-records.ts'
+import { numberJson } from '../../cli/import-mapping.ts'
 import type { ImportMapping } from '../../cli/import-mapping.ts'
 import type { RecordBlock } from '../../cli/record-source.ts'
 import { RowProblem } from '../../cli/row-problem.ts'
@@ -81,6 +82,17 @@ test('csv records: --number columns are JSON numbers with all their digits, null
       /line 3: column n: found .* wanted a number/,
       bad,
     )
+  }
+})
+
+test('csv records: a number column holds the digits exactly when JSON allows them (every text of 5 characters of -0.1e)', () => {
+  const characters = '-0.1e'
+  for (let index = 0; index < characters.length ** 5; index++) {
+    const text = [0, 1, 2, 3, 4].map((place) => characters[Math.floor(index / 5 ** place) % 5]).join('')
+    const isJson = /^-?(0|[1-9]\d*)(\.\d+)?(e-?\d+)?$/.test(text)
+    const isNumber = /^-?(\d+\.?\d*|\.\d+)(e-?\d+)?$/.test(text)
+    if (isNumber) assert.equal(numberJson(text, 'n'), isJson ? text : String(Number(text)), text)
+    else assert.throws(() => numberJson(text, 'n'), RowProblem, text)
   }
 })
 

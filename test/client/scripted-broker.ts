@@ -83,7 +83,7 @@ export class ScriptedBroker {
 
   #onFrame(connection: Connection, frame: Frame): void {
     const api = apiName(frame.api)!
-    const header = decodeHeader(apis[api].request as Field<RequestOf<ApiName>>, frame.header)
+    const header = decodeHeader(apis[api].request as Field<unknown>, frame.header) as Asked['header']
     const count = this.countOf(api) + 1
     this.#counts.set(api, count)
     const asked = { api, count, header }

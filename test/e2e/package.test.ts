@@ -100,7 +100,7 @@ test('package: a program type-checks against it, library checks on, and runs wit
     {
       cwd: project.path,
     },
-  ).catch((error: { stdout?: string }) => assert.fail(error.stdout ?? String(error)))
+  ).catch((error: { stdout?: string }) => assert.fail(error.stdout ?? 'tsc did not run'))
   await mkdir(join(project.path, 'data'))
   await using broker = await Broker.start({ data: join(project.path, 'data'), port: 0, httpPort: 0 })
   const { stdout } = await run(process.execPath, [join(project.path, 'out', 'shop.js'), `localhost:${broker.port}`])

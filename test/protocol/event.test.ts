@@ -184,6 +184,23 @@ test('event: a record that was not written as one shows what it has', () => {
   ])
 })
 
+test('event: JSON nested more than 1,000 deep is refused, and shown as bytes where a record has it', () => {
+  const nested = (depth: number) => '['.repeat(depth) + ']'.repeat(depth)
+  const append = (data: unknown) => encodeEvent('s', { type: 'A', data }, defaults)
+  assert.doesNotThrow(() => append(JSON.parse(nested(1_000))))
+  assert.throws(() => append(JSON.parse(nested(1_001))), { code: 'invalidEvent', message: /1000 deep/ })
+  const bytes = { type: 'A', data: Buffer.from(nested(100_000)), contentType: 'application/json' }
+  assert.throws(() => encodeEvent('s', bytes, defaults), { code: 'invalidEvent' })
+  // Brackets in text, and after an escaped quote in it, are no levels.
+  const brackets = { text: `"${'['.repeat(5_000)}\\"` }
+  assert.deepEqual(roundTrip({ type: 'A', data: brackets }).data, brackets)
+
+  const deep = { key: 's', value: nested(100_000), timestamp: time }
+  const event = decodeEvent(stored(deep), 0, null)
+  assert.deepEqual([event.data, Buffer.from(event.dataBase64 ?? '', 'base64').toString()], [null, deep.value])
+  assert.ok(eventLine(event).includes('"contentType":"application/json"'))
+})
+
 test('event: one line of JSON, keys in the documented order, data or dataBase64', () => {
   const line = eventLine(roundTrip({ type: 'T', data: 'line\nbreak' }))
   assert.equal(

@@ -155,6 +155,15 @@ test('sparse batch: offsets further apart than 2^31 go on in another batch; no r
   assert.equal(encodeSparseBatch([]).length, 0)
 })
 
+test('sparse batch: a foreign timestamp farther than the farthest becomes that (delta of 9e15 ms)', () => {
+  const records = [9e15, -9e15, 1].map((timestamp, offset) => ({ ...recordOf(one, offset), timestamp }))
+  const [batch] = splitBatches(encodeSparseBatch(records))
+  assert.deepEqual(
+    [...(batch ?? [])].map(({ timestamp }) => timestamp),
+    [4.5e15, -4.5e15, 1],
+  )
+})
+
 test('splitBatches: several batches, and none', () => {
   const other = encodeRecordBatch([one], { compression: 'zstd' })
   assert.deepEqual(

@@ -56,6 +56,8 @@ test('time: days and hours that do not exist, and other texts, are invalidArgume
     '+144569-04-28T08:00:00.001',
     '+275760-09-14',
     '2011-06-01T12:00:00 UTC',
+    '2011-06-01T12:00:00+24:00',
+    '2011-06-01T12:00:00-99:99',
     '20110601',
   ]
   for (const text of bad) assert.throws(() => parseTime(text), { code: 'invalidArgument' }, text)

@@ -79,6 +79,19 @@ test('a topic deleted while somebody waits: told so, and unknown from then on', 
   await assert.rejects(open.partitions.alter('t', {}), { code: 'unknownTopic' })
 })
 
+test('a topic whose deletion is refused (its settings are being changed) is there as before, for those who wait too', async () => {
+  await using open = await openPartitions()
+  const { partitions } = open
+  const waiting = partitions.get('t', 1).waitForHighWatermark(1, longMs)
+  const altered = partitions.alter('t', { 'max.message.bytes': '2048' })
+  await assert.rejects(partitions.delete('t'), { code: 'overloaded' })
+  await altered
+  await partitions.get('t', 1).append(group(1))
+  assert.equal(await waiting, true)
+  await partitions.delete('t')
+  assert.throws(() => partitions.get('t', 0), { code: 'unknownTopic' })
+})
+
 test('partitions are found by number and by stream; what is not there is named', async () => {
   await using open = await openPartitions()
   const { partitions } = open

@@ -1,6 +1,7 @@
 /** CheckpointStore: one suite that every implementation passes, and what LMDB adds: markers, wiping, checksums, full disks. */
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { spawn, spawnSync } from 'node:child_process'
 import { readFile, truncate, writeFile } from 'node:fs/promises'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
@@ -148,7 +149,7 @@ test('lmdb: a value changed behind its back reads as absent and is counted, alon
 
 const markers: Record<string, Record<string, string | number>> = {
   'an opening that never ended': { format: 1, state: 'opening', fruitlessRuns: 0 },
-  'three runs that ended before their first write': { format: 1, state: 'running', fruitlessRuns: 3 },
+  'ten runs that ended before their first write': { format: 1, state: 'running', fruitlessRuns: 10 },
   'an older format': { format: 0, state: 'closed', fruitlessRuns: 0 },
   'a newer format': { format: 2, state: 'closed', fruitlessRuns: 0 },
   'a state that nobody writes': { format: 1, state: 'asleep', fruitlessRuns: 0 },
@@ -226,4 +227,27 @@ test('lmdb: a write that finds no room rejects with storageFailed, and the proce
   const run = spawnSync('/bin/bash', ['-c', command], { encoding: 'utf8' })
   assert.equal(run.status, 0, run.stderr)
   assert.deepEqual(JSON.parse(run.stdout), { code: 'storageFailed', kept: '1', lost: false, failed: 1 })
+})
+
+test('lmdb: killed in the middle of writing, it has all of each write that was answered and half of none (5 times)', async () => {
+  await using directory = await TemporaryDirectory.make()
+  const script = fileURLToPath(new URL('./churn-cache.ts', import.meta.url))
+  for (let round = 0; round < 5; round++) {
+    const child = spawn(process.execPath, [script, directory.path], { stdio: ['ignore', 'pipe', 'inherit'] })
+    let said = ''
+    child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+      said += chunk
+      if (said.split('\n').length > 20 + round * 7) child.kill('SIGKILL')
+    })
+    await once(child, 'close')
+    const answered = Number(said.trimEnd().split('\n').at(-1))
+    const reports: string[] = []
+    const store = await openLmdb(directory.path, reports)
+    const [first, last] = ['a', 'z'].map((key) => text(store.get(Buffer.from(key)))?.split(' ')[0])
+    assert.equal(first, last)
+    assert(Number(first) >= answered, `found ${first}, wanted at least ${answered}`)
+    assert.equal(store.stats.badValues, 0)
+    assert.deepEqual(reports, [])
+    await store.close()
+  }
 })

@@ -7,7 +7,7 @@ export interface Faults {
   sync?(path: string): Promise<void> | void
   write?(path: string, bytes: number): Promise<void> | void
   allocate?(path: string): Promise<void> | void
-  read?(path: string): Promise<void> | void
+  read?(path: string, bytes: number): Promise<void> | void
 }
 
 export class FaultyFileSystem implements FileSystem {
@@ -25,7 +25,7 @@ export class FaultyFileSystem implements FileSystem {
     return {
       path,
       async read(target, position) {
-        await faults().read?.(path)
+        await faults().read?.(path, target.length)
         return file.read(target, position)
       },
       async write(parts, position) {

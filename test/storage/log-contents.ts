@@ -12,7 +12,8 @@ export async function recordsOf(log: Log, offset = log.logStartOffset, maxBytes 
     for (const bytes of batches) {
       for (const { offset: at, key, value } of new RecordBatch(bytes)) {
         if (at < next) continue
-        if (at !== offset + records.length) throw new Error(`found offset ${at} where ${offset + records.length} comes next`)
+        if (at !== offset + records.length)
+          throw new Error(`found offset ${at} where ${offset + records.length} comes next`)
         records.push(`${key?.toString() ?? ''}=${value?.toString() ?? ''}`)
       }
     }
@@ -21,12 +22,24 @@ export async function recordsOf(log: Log, offset = log.logStartOffset, maxBytes 
 }
 
 /** All events of a stream as `version=value`, in pages of `limit`. */
-export async function eventsOf(log: Log, stream: string, options: { limit?: number; backwards?: boolean; asOf?: number; knownAt?: number } = {}): Promise<string[]> {
+export async function eventsOf(
+  log: Log,
+  stream: string,
+  options: { limit?: number; backwards?: boolean; asOf?: number; knownAt?: number } = {},
+): Promise<string[]> {
   const { limit = 7, backwards = false, ...times } = options
   const events: string[] = []
   let from: number | undefined
   for (;;) {
-    const page = await log.readStream({ stream, from, limit, backwards, maxBytes: 1_000_000, limitOffset: Infinity, ...times })
+    const page = await log.readStream({
+      stream,
+      from,
+      limit,
+      backwards,
+      maxBytes: 1_000_000,
+      limitOffset: Infinity,
+      ...times,
+    })
     const texts = page.records.map(({ value }, place) => `${page.versions[place]}=${value?.toString() ?? ''}`)
     events.push(...(backwards ? texts.toReversed() : texts))
     if (page.nextVersion === undefined) return events

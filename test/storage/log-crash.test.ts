@@ -70,13 +70,23 @@ class CrashModel {
     const large = this.random.below(4) === 0
     const records = Array.from({ length: count }, () => {
       this.#counter++
-      return { key: this.random.pick(streams), value: `${this.#counter}-${'x'.repeat(large ? this.random.below(60_000) : 10)}` }
+      return {
+        key: this.random.pick(streams),
+        value: `${this.#counter}-${'x'.repeat(large ? this.random.below(60_000) : 10)}`,
+      }
     })
     const expected =
       this.random.below(3) === 0
-        ? streams.slice(0, 2).map((stream) => ({ stream, version: this.log.streamInfo(stream, Infinity).lastVersion - this.random.below(2) }))
+        ? streams.slice(0, 2).map((stream) => ({
+            stream,
+            version: this.log.streamInfo(stream, Infinity).lastVersion - this.random.below(2),
+          }))
         : []
-    const attempt = { records, baseSequence: this.nextSequence, expected: expected.filter(({ version }) => version >= -1) }
+    const attempt = {
+      records,
+      baseSequence: this.nextSequence,
+      expected: expected.filter(({ version }) => version >= -1),
+    }
     this.nextSequence += count
     this.attempts.push(attempt)
     return attempt
@@ -88,7 +98,8 @@ class CrashModel {
     const batch = encodeRecordBatch(records, { producerId: 1, producerEpoch: 0, baseSequence: attempt.baseSequence })
     try {
       const appended = await this.log.append({ batch, expected: attempt.expected, wantVersions: true, acks: 'all' })
-      if (attempt.appended !== undefined) assert.equal(appended.baseOffset, attempt.appended.baseOffset, 'a retry has the first offset')
+      if (attempt.appended !== undefined)
+        assert.equal(appended.baseOffset, attempt.appended.baseOffset, 'a retry has the first offset')
       attempt.appended = appended
     } catch (error) {
       if (!isPlayheadError(error)) throw error
@@ -113,15 +124,24 @@ class CrashModel {
     await this.look()
     const records = this.seen
     assert.equal(new Set(records).size, records.length, 'nothing is there twice')
-    const attempted = new Set(this.attempts.flatMap((attempt) => attempt.records.map(({ key, value }) => `${key}=${value}`)))
+    const attempted = new Set(
+      this.attempts.flatMap((attempt) => attempt.records.map(({ key, value }) => `${key}=${value}`)),
+    )
     for (const record of records) assert.ok(attempted.has(record))
     for (const { appended, refused, records: sent } of this.attempts) {
       const texts = sent.map(({ key, value }) => `${key}=${value}`)
-      if (appended !== undefined) assert.deepEqual(records.slice(appended.baseOffset, appended.endOffset), texts, 'what was acknowledged is there')
+      if (appended !== undefined)
+        assert.deepEqual(
+          records.slice(appended.baseOffset, appended.endOffset),
+          texts,
+          'what was acknowledged is there',
+        )
       else if (refused === true) assert.ok(!records.includes(texts[0] ?? ''), 'what was refused is not there')
     }
     for (const stream of streams) {
-      const expected = records.filter((text) => text.startsWith(`${stream}=`)).map((text, version) => `${version}${text.slice(1)}`)
+      const expected = records
+        .filter((text) => text.startsWith(`${stream}=`))
+        .map((text, version) => `${version}${text.slice(1)}`)
       assert.deepEqual(await eventsOf(log, stream), expected)
       assert.equal(log.streamInfo(stream, Infinity).lastVersion, expected.length - 1)
     }
@@ -163,7 +183,8 @@ async function crash(model: CrashModel): Promise<void> {
   }
   await model.open()
   await model.check()
-  for (const attempt of model.attempts) if (attempt.appended === undefined && attempt.refused !== true) await model.send(attempt)
+  for (const attempt of model.attempts)
+    if (attempt.appended === undefined && attempt.refused !== true) await model.send(attempt)
   await model.check()
 }
 

@@ -20,7 +20,10 @@ const filler = 'x'.repeat(1000)
 
 async function filesIn(directory: string, suffix: string): Promise<string[]> {
   const names = await readdir(directory, { recursive: true })
-  return names.filter((name) => name.endsWith(suffix)).toSorted().map((name) => join(directory, name))
+  return names
+    .filter((name) => name.endsWith(suffix))
+    .toSorted()
+    .map((name) => join(directory, name))
 }
 
 /** 60 batches of 100 events of about 1 KB: 6 segments. Event times go up and down; answers what was appended. */
@@ -33,7 +36,12 @@ async function fill(log: Log): Promise<string[]> {
     })
     written.push(...records.map(({ key, value }) => `${key}=${value}`))
     const compression = batch % 10 === 3 ? 'gzip' : 'none'
-    await log.append({ batch: encodeRecordBatch(records, { compression }), expected: [], wantVersions: false, acks: 'all' })
+    await log.append({
+      batch: encodeRecordBatch(records, { compression }),
+      expected: [],
+      wantVersions: false,
+      acks: 'all',
+    })
   }
   return written
 }
@@ -147,21 +155,26 @@ test('segments: a flipped byte in a sealed one is found when it is read, and onl
 })
 
 /** A stream is read up to the damage, then refused with the versions lost, then read on behind it. */
-async function checkStreamAround(log: Log, written: readonly string[], lost: { offset: number; nextOffset: number }): Promise<void> {
-  const read = (from: number, backwards = false) => log.readStream({ stream: 's5', from, limit: 500, backwards, maxBytes: 1e9, limitOffset: Infinity })
+async function checkStreamAround(
+  log: Log,
+  written: readonly string[],
+  lost: { offset: number; nextOffset: number },
+): Promise<void> {
+  const read = (from: number, backwards = false) =>
+    log.readStream({ stream: 's5', from, limit: 500, backwards, maxBytes: 1e9, limitOffset: Infinity })
   const total = eventsExpected(written, 's5').length
   const before = written.slice(0, lost.offset).filter((text) => text.startsWith('s5=')).length
-  const until = written.slice(0, lost.nextOffset).filter((text) => text.startsWith('s5=')).length
+  const behind = written.slice(0, lost.nextOffset).filter((text) => text.startsWith('s5=')).length
   const page = await read(0)
   assert.deepEqual([page.versions.length, page.nextVersion], [before, before])
   await assert.rejects(read(before), (error: unknown) => {
     assert.ok(isPlayheadError(error, 'corruptBatch'))
-    assert.deepEqual([error.details.version, error.details.nextVersion], [before, until])
+    assert.deepEqual([error.details.version, error.details.nextVersion], [before, behind])
     return true
   })
-  assert.deepEqual((await read(until)).versions.length, total - until)
+  assert.deepEqual((await read(behind)).versions.length, total - behind)
   const backwards = await read(total - 1, true)
-  assert.deepEqual([backwards.versions[0], backwards.nextVersion], [until, until - 1])
+  assert.deepEqual([backwards.versions[0], backwards.nextVersion], [behind, behind - 1])
 }
 
 test('segments: a missing file in the middle is named; before and behind it is served', async () => {
@@ -195,7 +208,10 @@ test('segments: a batch larger than a segment gets one of its own; an old segmen
   await append(log, 'a=late')
   assert.equal(log.segmentCount, 3)
   const page = await log.readStream({ stream: 'a', limit: 10, backwards: false, maxBytes: 1e9, limitOffset: Infinity })
-  assert.deepEqual(page.records.map(({ value }) => value?.length), [5, 3_000_000, 4])
+  assert.deepEqual(
+    page.records.map(({ value }) => value?.length),
+    [5, 3_000_000, 4],
+  )
 })
 
 test('segments: as-of and known-at (event times out of order, two appends a moment apart)', async () => {
@@ -212,6 +228,13 @@ test('segments: as-of and known-at (event times out of order, two appends a mome
   assert.deepEqual(await eventsOf(log, 'a', { knownAt: appendTimeMs }), ['0=0', '1=1', '2=2', '3=3'])
   assert.deepEqual(await eventsOf(log, 'a', { knownAt: appendTimeMs - 1 }), [])
   assert.deepEqual(await eventsOf(log, 'a', { knownAt: appendTimeMs, asOf: 200 }), ['1=1', '3=3'])
-  const page = await log.readStream({ stream: 'a', limit: 10, backwards: false, maxBytes: 1e6, limitOffset: Infinity, knownAt: appendTimeMs })
+  const page = await log.readStream({
+    stream: 'a',
+    limit: 10,
+    backwards: false,
+    maxBytes: 1e6,
+    limitOffset: Infinity,
+    knownAt: appendTimeMs,
+  })
   assert.equal(page.lastVersion, 3)
 })

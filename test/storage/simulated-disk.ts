@@ -82,7 +82,8 @@ export class SimulatedDisk {
     const bytes = Buffer.alloc(this.#random.below(2) === 0 ? durable.length : current.length)
     durable.copy(bytes)
     for (const sector of inode.dirty.keys()) {
-      if (this.#random.below(2) === 0) current.copy(bytes, sector * sectorBytes, sector * sectorBytes, (sector + 1) * sectorBytes)
+      if (this.#random.below(2) === 0)
+        current.copy(bytes, sector * sectorBytes, sector * sectorBytes, (sector + 1) * sectorBytes)
     }
     inode.durable = bytes
     inode.current = Buffer.from(bytes)
@@ -144,7 +145,8 @@ export class SimulatedDisk {
     this.changeName(path, (names) => {
       for (const each of names.keys()) if (each.startsWith(`${path}/`)) names.delete(each)
     })
-    for (const each of this.#directories) if (each === path || each.startsWith(`${path}/`)) this.#directories.delete(each)
+    for (const each of this.#directories)
+      if (each === path || each.startsWith(`${path}/`)) this.#directories.delete(each)
   }
 }
 

@@ -60,7 +60,10 @@ export class StoreUnderTest {
 }
 
 /** A group of events `stream=value`, without conditions. */
-export function group(records: readonly string[], options: Partial<AppendGroup> & { readonly batchOptions?: BatchOptions } = {}): AppendGroup {
+export function group(
+  records: readonly string[],
+  options: Partial<AppendGroup> & { readonly batchOptions?: BatchOptions } = {},
+): AppendGroup {
   const { batchOptions, ...rest } = options
   const inputs = records.map((text, place) => {
     const [key = '', value = ''] = text.split('=')

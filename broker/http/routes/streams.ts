@@ -6,7 +6,7 @@ import type { FastifyInstance } from 'fastify'
 import { PlayheadError } from '../../../protocol/errors.ts'
 import { decodeEvent, encodeEvent } from '../../../protocol/event.ts'
 import type { EventInput } from '../../../protocol/event.ts'
-import { eventsPerReadMax } from '../../../protocol/limits.ts'
+import { eventsPerPostMax, eventsPerReadMax } from '../../../protocol/limits.ts'
 import { encodeRecordBatch } from '../../../protocol/record-batch.ts'
 import { parseTime } from '../../../protocol/time.ts'
 import { uuidV7 } from '../../../protocol/uuid.ts'
@@ -40,7 +40,7 @@ const eventSchema = {
 const bodySchema = {
   if: { type: 'array' },
   // eslint-disable-next-line unicorn/no-thenable -- a keyword of JSON Schema
-  then: { type: 'array', items: eventSchema, minItems: 1 },
+  then: { type: 'array', items: eventSchema, minItems: 1, maxItems: eventsPerPostMax },
   else: eventSchema,
 }
 

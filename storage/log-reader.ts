@@ -1,0 +1,121 @@
+/**
+ * LogReader: the reading side of one log: ranges of batches, events of a stream, offsets by time. Every read takes the list of segments and its
+ * limit in one synchronous step and never looks past what is durable.
+ * Invariant: while a read is under way its files stay open: `close` waits for the last one.
+ * Neighbours: Log owns it; TailCache, SegmentReader and StreamReader do the reading.
+ */
+import { PlayheadError } from '../protocol/errors.ts'
+import type { Segment } from './segment.ts'
+import type { SegmentReader } from './segment-reader.ts'
+import type { ReadStream, StreamPage, StreamReader } from './stream-reader.ts'
+import type { TailCache } from './tail-cache.ts'
+import { findOffsetForTime } from './time-search.ts'
+
+export interface ReadRange {
+  readonly offset: number
+  /** Whole batches up to this many bytes, at least one. */
+  readonly maxBytes: number
+  /** Records at and after this offset are not there for this reader. */
+  readonly limitOffset: number
+}
+
+export interface ReadResult {
+  readonly batches: Buffer[]
+  /** Where to read on. */
+  readonly nextOffset: number
+}
+
+export type TimeClock = 'event' | 'append'
+
+/** Where the log stands, as of the call. */
+export interface LogExtent {
+  readonly segments: readonly Segment[]
+  readonly logStartOffset: number
+  readonly durableOffset: number
+  readonly logEndOffset: number
+}
+
+export interface LogReaderOptions {
+  /** topic/partition */
+  readonly name: string
+  readonly tail: TailCache
+  readonly segments: SegmentReader
+  readonly streams: StreamReader
+  readonly extent: () => LogExtent
+}
+
+export class LogReader {
+  readonly stats = { readBatches: 0, readBytes: 0 }
+  readonly #options: LogReaderOptions
+  readonly #underWay = new Set<Promise<unknown>>()
+  #closed: PlayheadError | undefined
+
+  constructor(options: LogReaderOptions) {
+    this.#options = options
+  }
+
+  /** Throws offsetOutOfRange, corruptBatch. */
+  read(range: ReadRange): Promise<ReadResult> {
+    return this.#reading(() => this.#read(range))
+  }
+
+  /** Throws invalidStream, corruptBatch. */
+  readStream(request: ReadStream): Promise<StreamPage> {
+    return this.#reading(async () => {
+      const { segments, durableOffset } = this.#options.extent()
+      let limitOffset = Math.min(request.limitOffset, durableOffset)
+      if (request.knownAt !== undefined)
+        limitOffset = await this.#offsetForTime(request.knownAt + 1, 'append', limitOffset)
+      return this.#options.streams.read({ ...request, limitOffset }, segments)
+    })
+  }
+
+  offsetForTime(timestampMs: number, clock: TimeClock, limitOffset: number): Promise<number> {
+    return this.#reading(() => this.#offsetForTime(timestampMs, clock, limitOffset))
+  }
+
+  /** Refuses what comes from now on with `reason`, and resolves when nothing is under way. */
+  async close(reason: PlayheadError): Promise<void> {
+    this.#closed = reason
+    await Promise.allSettled(this.#underWay)
+  }
+
+  async #reading<T>(read: () => Promise<T>): Promise<T> {
+    if (this.#closed !== undefined) throw this.#closed
+    const reading = read()
+    this.#underWay.add(reading)
+    try {
+      return await reading
+    } finally {
+      this.#underWay.delete(reading)
+    }
+  }
+
+  async #read({ offset, maxBytes, limitOffset }: ReadRange): Promise<ReadResult> {
+    const extent = this.#options.extent()
+    checkRange(this.#options.name, offset, extent)
+    const limit = Math.min(limitOffset, extent.durableOffset)
+    if (offset >= limit) return { batches: [], nextOffset: offset }
+    const cached = this.#options.tail.read(offset, limit, maxBytes)
+    const found = cached ?? (await this.#options.segments.read(extent.segments, offset, limit, maxBytes))
+    const batches = found.map(({ bytes }) => bytes)
+    this.stats.readBatches += batches.length
+    for (const bytes of batches) this.stats.readBytes += bytes.length
+    return { batches, nextOffset: found.at(-1)?.nextOffset ?? offset }
+  }
+
+  #offsetForTime(timestampMs: number, clock: TimeClock, limitOffset: number): Promise<number> {
+    const { segments, durableOffset } = this.#options.extent()
+    const search = { timestampMs, clock, limitOffset: Math.min(limitOffset, durableOffset) }
+    return findOffsetForTime(this.#options.segments, segments, search)
+  }
+}
+
+function checkRange(name: string, offset: number, { logStartOffset, logEndOffset }: LogExtent): void {
+  if (Number.isSafeInteger(offset) && offset >= logStartOffset && offset <= logEndOffset) return
+  throw new PlayheadError(
+    'offsetOutOfRange',
+    `${name}: found offset ${offset}, wanted one from ${logStartOffset} to ${logEndOffset}`,
+    { offset, logStartOffset, logEndOffset },
+  )
+}

@@ -1,0 +1,184 @@
+/** A disk that is full, a cache that cannot be written: refused by name, nothing lost, and it goes on when there is room again. */
+import assert from 'node:assert/strict'
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { isPlayheadError } from '../../protocol/errors.ts'
+import { encodeRecordBatch } from '../../protocol/record-batch.ts'
+import type { Log } from '../../storage/log.ts'
+import { MemoryCheckpointStore } from '../../storage/memory-checkpoint-store.ts'
+import { TemporaryDirectory } from '../temporary-directory.ts'
+import { FaultyCheckpointStore } from './faulty-checkpoint-store.ts'
+import { FaultyFileSystem, noSpace } from './faulty-file-system.ts'
+import { eventsOf, recordsOf } from './log-contents.ts'
+import { SeededRandom } from './seeded-random.ts'
+import { SimulatedDisk } from './simulated-disk.ts'
+import { append, StoreUnderTest } from './store-under-test.ts'
+
+const large = (stream: string, bytes: number) => ({
+  batch: encodeRecordBatch([{ key: stream, value: Buffer.alloc(bytes, 'x'), timestamp: 1 }]),
+  expected: [],
+  wantVersions: false,
+  acks: 'all' as const,
+})
+
+const diskFull = (error: unknown) => isPlayheadError(error, 'diskFull')
+
+test('full disk: before the first segment, nothing is left behind and the append works later', async () => {
+  await using directory = await TemporaryDirectory.make()
+  const fileSystem = new FaultyFileSystem()
+  await using opened = await StoreUnderTest.open(directory.path, { fileSystem })
+  const log = await opened.createLog()
+  fileSystem.faults = {
+    allocate: (path) => {
+      throw noSpace(path)
+    },
+  }
+  for (const _ of [1, 2, 3]) await assert.rejects(append(log, 'a=1'), diskFull)
+  const names = await readdir(directory.path, { recursive: true })
+  assert.deepEqual(
+    names.filter((name) => name.endsWith('.log')),
+    [],
+  )
+  fileSystem.faults = {}
+  assert.equal((await append(log, 'a=1')).baseOffset, 0)
+  assert.deepEqual(opened.failures, [])
+})
+
+test('full disk: when a step or a new segment cannot be allocated, reads go on and appends resume by themselves', async () => {
+  await using directory = await TemporaryDirectory.make()
+  const fileSystem = new FaultyFileSystem()
+  await using opened = await StoreUnderTest.open(directory.path, {
+    fileSystem,
+    settings: { allocationBytesMin: 65_536, tailCacheBytes: 0 },
+  })
+  const log = await opened.createLog('carts', { 'segment.bytes': '1048576' })
+  const refused: number[] = []
+  let appended = 0
+  for (let round = 0; round < 60; round++) {
+    fileSystem.faults = round % 3 === 0 ? { allocate: (path) => Promise.reject(noSpace(path)) } : {}
+    try {
+      await log.append(large(`s${round % 4}`, 40_000))
+      appended++
+    } catch (error) {
+      assert.ok(diskFull(error), String(error))
+      refused.push(round)
+    }
+    assert.deepEqual([log.logEndOffset, log.durableOffset], [appended, appended])
+    assert.equal((await recordsOf(log)).length, appended)
+  }
+  assert.ok(
+    refused.length > 0 && appended >= 40 && log.segmentCount > 1,
+    `${refused.length} refused, ${appended} appended`,
+  )
+  assert.deepEqual(opened.failures, [])
+})
+
+test('full disk: once a new segment was begun and failed, the old one takes nothing more (its file may be there after a crash)', async () => {
+  await using directory = await TemporaryDirectory.make()
+  const fileSystem = new FaultyFileSystem()
+  await using opened = await StoreUnderTest.open(directory.path, { fileSystem })
+  const log = await opened.createLog('carts', { 'segment.bytes': '1048576', 'max.message.bytes': '4194304' })
+  await append(log, 'a=small')
+  fileSystem.faults = { allocate: (path) => Promise.reject(noSpace(path)) }
+  await assert.rejects(log.append(large('a', 2_000_000)), diskFull)
+  await assert.rejects(append(log, 'a=would fit into the old one'), diskFull)
+  fileSystem.faults = {}
+  assert.equal((await append(log, 'a=next')).baseOffset, 1)
+  assert.equal(log.segmentCount, 2)
+  assert.deepEqual(await recordsOf(log), ['a=small', 'a=next'])
+})
+
+test('full disk: simulated, with concurrent appends and restarts; what was refused is not there, what was acknowledged is', async () => {
+  const random = SeededRandom.fresh()
+  const disk = new SimulatedDisk(random)
+  const settings = { allocationBytesMin: 65_536, allocationBytesMax: 65_536 }
+  disk.freeBytes = 1_500_000
+  const opened = await StoreUnderTest.open('/data', { fileSystem: disk.mount(), clock: disk.clock(), settings })
+  const log = await opened.createLog('carts', { 'segment.bytes': '1048576' })
+  const results = await Promise.allSettled(
+    Array.from({ length: 80 }, (_, place) => log.append(large(`s${place}`, 30_000))),
+  )
+  const accepted = results.flatMap((result, place) => (result.status === 'fulfilled' ? [`s${place}`] : []))
+  for (const result of results)
+    if (result.status === 'rejected') assert.ok(diskFull(result.reason), `${random.seed}: ${result.reason}`)
+  assert.ok(accepted.length > 30 && accepted.length < 60, `seed ${random.seed}: ${accepted.length} accepted`)
+  disk.cutPower()
+  const again = await StoreUnderTest.open('/data', { fileSystem: disk.mount(), clock: disk.clock(), settings })
+  const found = again.store.log('carts', 0)
+  assert.deepEqual(
+    (await recordsOf(found)).map((text) => text.split('=')[0]),
+    accepted,
+  )
+  await assert.rejects(found.append(large('late', 900_000)), diskFull)
+  disk.freeBytes = Infinity
+  assert.equal((await found.append(large('late', 900_000))).baseOffset, accepted.length)
+  await again[Symbol.asyncDispose]()
+})
+
+async function fillIndex(log: Log, rounds: number): Promise<number> {
+  let refused = 0
+  for (let round = 0; round < rounds; round++) {
+    const records = Array.from({ length: 500 }, (_, place) => `stream-${round}-${place}=x`)
+    await append(log, ...records).catch((error: unknown) => {
+      assert.ok(isPlayheadError(error, 'overloaded'), String(error))
+      refused++
+    })
+  }
+  return refused
+}
+
+test('cache: while it cannot be written the index stays bounded: appends are refused as overloaded, and resume', async () => {
+  await using directory = await TemporaryDirectory.make()
+  let broken = true
+  const checkpointStore = new FaultyCheckpointStore(new MemoryCheckpointStore(), () => (broken ? 'refused' : 'written'))
+  const settings = { indexMemoryBytes: 300_000 }
+  await using opened = await StoreUnderTest.open(directory.path, { checkpointStore, settings })
+  const log = await opened.createLog()
+  // What is in use is looked at a few times a second, and here after each save.
+  let refused = 0
+  for (let tries = 0; tries < 40 && refused === 0; tries++) {
+    refused += await fillIndex(log, 2)
+    await new Promise((resolve) => setTimeout(resolve, 30))
+  }
+  assert.ok(refused > 0)
+  assert.ok(opened.reports.some((report) => report.includes('derived state was not saved')))
+  broken = false
+  for (let tries = 0; tries < 200; tries++) {
+    if ((await fillIndex(log, 1)) === 0) break
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+  await append(log, 'last=1')
+  assert.deepEqual(await eventsOf(log, 'last'), ['0=1'])
+  assert.deepEqual(opened.failures, [])
+})
+
+test('cache: a store that fails at random loses nothing, over restarts', async () => {
+  await using directory = await TemporaryDirectory.make()
+  const random = SeededRandom.fresh()
+  const inner = new MemoryCheckpointStore()
+  const written: string[] = []
+  for (let run = 0; run < 6; run++) {
+    const checkpointStore = new FaultyCheckpointStore(inner, () =>
+      random.pick(['written', 'refused', 'written, but refused']),
+    )
+    await using opened = await StoreUnderTest.open(join(directory.path, 'data'), {
+      checkpointStore,
+      settings: { checkpointIntervalMs: 0, indexMemoryBytes: 20_000 },
+    })
+    const log = run === 0 ? await opened.createLog() : opened.store.log('carts', 0)
+    assert.deepEqual(await recordsOf(log), written, `seed ${random.seed}`)
+    for (let round = 0; round < 20; round++) {
+      const records = Array.from({ length: 20 }, () => `s${random.below(200)}=${written.length + round}`)
+      await append(log, ...records)
+      written.push(...records)
+      if (round % 7 === 0) await log.checkpointer.save()
+    }
+    for (const stream of ['s0', 's100', 's199']) {
+      const expected = written
+        .filter((text) => text.startsWith(`${stream}=`))
+        .map((text, version) => `${version}=${text.split('=')[1]}`)
+      assert.deepEqual(await eventsOf(log, stream), expected, `seed ${random.seed}`)
+    }
+  }
+})
