@@ -35,11 +35,17 @@ export class NamedProducer {
   readonly #counts: { partition: number; appended: number; skipped: number }[]
   /** Per partition, records still to be skipped. */
   readonly #ahead: number[]
+  /** The sum of `#ahead`. */
+  #aheadCount: number
+  /** Records that had no partition looked up here, those skipped by earlier runs included. */
+  #sentCount: number
 
   private constructor(producer: Producer, partitioner: Partitioner, ahead: readonly number[]) {
     this.#producer = producer
     this.#partitioner = partitioner
     this.#ahead = [...ahead]
+    this.#aheadCount = ahead.reduce((sum, count) => sum + count, 0)
+    this.#sentCount = this.#aheadCount
     this.#counts = ahead.map((_, partition) => ({ partition, appended: 0, skipped: 0 }))
     producer.onWritten = ({ partition, recordCount }) => {
       this.#counts[partition]!.appended += recordCount
@@ -95,10 +101,13 @@ export class NamedProducer {
         'named producer: found a record without a key, wanted one in every record',
       )
     }
+    // Nothing to skip any more, nor can a partition be full: the producer finds the partition, and once is enough.
+    if (this.#aheadCount === 0 && ++this.#sentCount < sequenceMax) return this.#producer.send(record)
     const partition = this.#partitioner.partition(record.key)
     const count = this.#counts[partition]!
     if (this.#ahead[partition]! > 0) {
       this.#ahead[partition]!--
+      this.#aheadCount--
       count.skipped++
       return undefined
     }

@@ -14,7 +14,7 @@ import { formatUuid, uuidV7 } from '../protocol/uuid.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { FileSystem } from '../platform/file-system.ts'
 import type { Random } from '../platform/random.ts'
-import { diskFullOr } from './disk-space.ts'
+import { refusalOf } from './disk-space.ts'
 import { DirectoryLock } from './directory-lock.ts'
 import { damagedFile, readSmallFile, writeSmallFile } from './small-file.ts'
 
@@ -135,7 +135,7 @@ function brokerFile(directory: string): string {
 
 function notWritable(directory: string, error: unknown): PlayheadError | undefined {
   if (!(error instanceof Error) || !('code' in error)) return undefined
-  const full = diskFullOr(error, directory)
+  const full = refusalOf(error, directory)
   if (full instanceof PlayheadError) return full
   if (!['EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'EEXIST'].includes(String(error.code))) return undefined
   return new PlayheadError(

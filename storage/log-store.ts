@@ -16,7 +16,7 @@ import type { CheckpointStore } from './checkpoint-store.ts'
 import { DataDirectory } from './data-directory.ts'
 import { logPrefix } from './index-keys.ts'
 import { LmdbCheckpointStore } from './lmdb-checkpoint-store.ts'
-import { diskFullOr } from './disk-space.ts'
+import { refusalOf } from './disk-space.ts'
 import { IndexMemory } from './index-memory.ts'
 import { Log } from './log.ts'
 import { SegmentPool } from './segment-pool.ts'
@@ -249,7 +249,7 @@ export class LogStore {
     const facts: TopicFacts = { id: newTopicId(this.#context), name, partitions, replicationFactor, internal, settings }
     const directory = this.#topicDirectory(facts.id)
     await this.#writeNewTopic(directory, facts)
-    const topic = await this.#openTopic(directory, facts)
+    const topic = await this.#openNewTopic(directory, facts)
     this.#topics.set(name, topic)
     return topic
   }
@@ -261,7 +261,21 @@ export class LogStore {
       await writeTopicFile(this.#context, directory, facts)
     } catch (error) {
       await fileSystem.removeDirectory(directory).catch(() => undefined) // else the next start removes it
-      throw diskFullOr(error, directory)
+      throw refusalOf(error, directory)
+    }
+  }
+
+  /** A topic that cannot be opened is taken away again: its name stays free, also for the next start. */
+  async #openNewTopic(directory: string, facts: TopicFacts): Promise<Topic> {
+    const { fileSystem } = this.#context
+    try {
+      return await this.#openTopic(directory, facts)
+    } catch (error) {
+      const away = `${directory}${deletedSuffix}`
+      await fileSystem.rename(directory, away)
+      await fileSystem.syncDirectory(this.#topicsDirectory)
+      await fileSystem.removeDirectory(away).catch(() => undefined) // else the next start removes it
+      throw refusalOf(error, directory)
     }
   }
 
@@ -275,7 +289,7 @@ export class LogStore {
     try {
       await writeTopicFile(this.#context, topic.directory, { ...topic.facts, settings })
     } catch (error) {
-      throw diskFullOr(error, topic.directory)
+      throw refusalOf(error, topic.directory)
     }
     topic.replaceSettings(settings)
     return topic

@@ -8,7 +8,7 @@
 import assert from 'node:assert/strict'
 import type { File } from '../platform/file-system.ts'
 import type { Appender } from './appender.ts'
-import { diskFullOr } from './disk-space.ts'
+import { refusalOf } from './disk-space.ts'
 import { Segment } from './segment.ts'
 import type { BatchFacts } from './segment.ts'
 import { encodeSegmentHeader, FRAME_BYTES, SEGMENT_HEADER_BYTES, segmentFileName } from './segment-format.ts'
@@ -139,7 +139,7 @@ export class SegmentChain {
     } catch (error) {
       await file?.close().catch(() => undefined)
       if (file !== undefined) await fileSystem.remove(path).catch(() => undefined)
-      throw diskFullOr(error, path)
+      throw refusalOf(error, path)
     }
   }
 
@@ -170,7 +170,7 @@ export class SegmentChain {
       assert(active.file !== undefined)
       await active.file.allocate(from, to)
     } catch (error) {
-      throw diskFullOr(error, active.path)
+      throw refusalOf(error, active.path)
     }
     active.allocatedEnd = to
     this.#stepBytes = Math.min(this.#stepBytes * 2, this.#options.context.settings.allocationBytesMax)

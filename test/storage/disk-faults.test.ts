@@ -164,7 +164,7 @@ test('cache: a store that fails at random loses nothing, over restarts', async (
     )
     await using opened = await StoreUnderTest.open(join(directory.path, 'data'), {
       checkpointStore,
-      settings: { checkpointIntervalMs: 0, indexMemoryBytes: 20_000 },
+      settings: { checkpointIntervalMs: 0 }, // room enough that nothing is refused while saves fail
     })
     const log = run === 0 ? await opened.createLog() : opened.store.log('carts', 0)
     assert.deepEqual(await recordsOf(log), written, `seed ${random.seed}`)
@@ -182,3 +182,31 @@ test('cache: a store that fails at random loses nothing, over restarts', async (
     }
   }
 })
+
+for (const [code, refusal] of [
+  ['ENOSPC', 'diskFull'],
+  ['EMFILE', 'overloaded'],
+] as const) {
+  test(`${code}: a topic that cannot be created, or a first segment, is refused as ${refusal}; the name stays free, also after a restart`, async () => {
+    await using directory = await TemporaryDirectory.make()
+    const fileSystem = new FaultyFileSystem()
+    const fail = (path: string) => {
+      throw Object.assign(new Error(`${code}: ${path}`), { code })
+    }
+    const refused = (error: unknown) => isPlayheadError(error, refusal)
+    {
+      await using opened = await StoreUnderTest.open(directory.path, { fileSystem })
+      fileSystem.faults = { write: fail }
+      await assert.rejects(opened.createLog(), refused)
+      fileSystem.faults = {}
+      const log = await opened.createLog()
+      fileSystem.faults = { write: fail }
+      await assert.rejects(append(log, 'a=1'), refused)
+      fileSystem.faults = {}
+      await append(log, 'a=1')
+      assert.deepEqual(opened.failures, [])
+    }
+    await using opened = await StoreUnderTest.open(directory.path, { fileSystem })
+    assert.deepEqual(await eventsOf(opened.store.log('carts', 0), 'a'), ['0=1'])
+  })
+}

@@ -12,7 +12,7 @@ import { MemoryCheckpointStore } from '../../storage/memory-checkpoint-store.ts'
 import { eventsOf, recordsOf } from './log-contents.ts'
 import { SeededRandom } from './seeded-random.ts'
 import { SimulatedDisk } from './simulated-disk.ts'
-import { StoreUnderTest } from './store-under-test.ts'
+import { append, StoreUnderTest } from './store-under-test.ts'
 
 /** More for a long search: PLAYHEAD_TEST_RUNS=100. */
 const runs = Number(process.env['PLAYHEAD_TEST_RUNS'] ?? 3)
@@ -155,6 +155,7 @@ async function run(model: CrashModel, rounds: number): Promise<void> {
   for (let round = 0; round < rounds; round++) {
     const sends = Array.from({ length: 1 + random.below(12) }, () => model.send(model.newAttempt()))
     if (random.below(4) === 0) await model.look()
+    if (random.below(3) === 0) void model.log.checkpointer.save()
     for (let turns = random.below(30); turns > 0; turns--) await new Promise((resolve) => setImmediate(resolve))
     const fate = random.below(6)
     if (fate > 1) await Promise.all(sends)
@@ -199,4 +200,25 @@ test('crash: power cuts at random moments on a disk that keeps any mixture of un
       throw new Error(`seed ${seed}: PLAYHEAD_TEST_SEED=${seed} repeats it`, { cause: error })
     }
   }
+})
+
+test('crash: what a failed sync left in memory only is made durable before it is served (then the power goes)', async () => {
+  const disk = new SimulatedDisk(SeededRandom.fresh())
+  const open = () =>
+    StoreUnderTest.open('/data', { fileSystem: disk.mount(), clock: disk.clock(), settings: { idleFloorMs: 1e6 } })
+  const first = await open()
+  const log = await first.createLog()
+  await append(log, 'a=0')
+  disk.failNextSync = true
+  await assert.rejects(append(log, 'a=1', `b=${'x'.repeat(5000)}`), (error) => isPlayheadError(error, 'storageFailed'))
+  assert.equal(first.failures.length, 1)
+  disk.endProcess()
+  const second = await open()
+  const seen = await recordsOf(second.store.log('carts', 0))
+  assert.equal(seen.length, 3, 'the page cache shows it')
+  disk.cutPower()
+  const third = await open()
+  const found = third.store.log('carts', 0)
+  assert.deepEqual([await recordsOf(found), found.damage], [seen, []])
+  await third[Symbol.asyncDispose]()
 })

@@ -7,7 +7,7 @@
  * Everything takes a random number of turns, so that calls overlap as they do in life.
  */
 import { systemClock } from '../../platform/clock.ts'
-import type { Clock } from '../../platform/clock.ts'
+import type { Clock, Timer } from '../../platform/clock.ts'
 import type { File, FileSystem } from '../../platform/file-system.ts'
 import type { SeededRandom } from './seeded-random.ts'
 
@@ -36,6 +36,9 @@ export class SimulatedDisk {
   #directories = new Set<string>(['/'])
   #pending: NameChange[] = []
   #generation = 0
+  readonly #timers = new Set<Timer>()
+  /** The next sync of a log fails: as on Linux, its pages count as clean afterwards although they are not on disk. */
+  failNextSync = false
   /** Free bytes; Infinity = no limit. */
   freeBytes = Infinity
 
@@ -43,20 +46,23 @@ export class SimulatedDisk {
     this.#random = random
   }
 
-  /** A clock until the next power cut, after which it calls nobody back. */
+  /** A clock until the next power cut or end of the process, after which it calls nobody back. */
   clock(): Clock {
     const generation = this.#generation
-    const alive = () => generation === this.#generation
     return {
       ...systemClock,
       after: (delayMs, callback) => {
-        return systemClock.after(delayMs, () => {
-          if (alive()) callback()
+        const timer = systemClock.after(delayMs, () => {
+          this.#timers.delete(timer)
+          callback()
         })
+        if (generation === this.#generation) this.#timers.add(timer)
+        else timer.cancel()
+        return timer
       },
       yield: async () => {
         await systemClock.yield()
-        if (!alive()) await new Promise(() => undefined)
+        if (generation !== this.#generation) await new Promise(() => undefined)
       },
     }
   }
@@ -68,13 +74,25 @@ export class SimulatedDisk {
 
   /** Cuts the power, and gives back what is left on the disk. */
   cutPower(): void {
-    this.#generation++
+    this.#nextGeneration()
     const kept = this.#random.below(this.#pending.length + 1)
     for (const change of this.#pending.slice(0, kept)) change.apply(this.#durableNames)
     this.#pending = []
     for (const inode of new Set(this.#durableNames.values())) this.#settle(inode)
     for (const path of this.#durableNames.keys()) if (path.endsWith('/lock')) this.#durableNames.delete(path)
     this.#names = new Map(this.#durableNames)
+  }
+
+  /** Ends the process alone: the page cache stays, calls under way never answer. */
+  endProcess(): void {
+    this.#nextGeneration()
+    for (const path of this.#names.keys()) if (path.endsWith('/lock')) this.#names.delete(path)
+  }
+
+  #nextGeneration(): void {
+    this.#generation++
+    for (const timer of this.#timers) timer.cancel()
+    this.#timers.clear()
   }
 
   #settle(inode: Inode): void {
@@ -260,6 +278,11 @@ class SimulatedFile implements File {
     const bytes = Buffer.from(inode.current)
     const dirty = [...inode.dirty]
     await this.#turns()
+    if (this.#disk.failNextSync && this.path.endsWith('.log')) {
+      this.#disk.failNextSync = false
+      inode.dirty.clear()
+      throw coded('EIO', this.path)
+    }
     const durable = Buffer.alloc(Math.min(Math.max(inode.durable.length, bytes.length), inode.current.length))
     inode.durable.copy(durable)
     for (const [sector, write] of dirty) {
@@ -272,7 +295,9 @@ class SimulatedFile implements File {
   }
 
   async allocate(from: number, to: number): Promise<void> {
-    const grownBytes = Math.max(0, to - this.#inode.current.length)
+    const grownBytes = to - this.#inode.current.length
+    if (from < this.#inode.current.length || grownBytes < 0)
+      throw new Error(`${this.path}: allocated what is there already, from byte ${from}`)
     if (grownBytes > this.#disk.freeBytes) throw coded('ENOSPC', this.path)
     this.#disk.freeBytes -= grownBytes
     await this.write([Buffer.alloc(to - from)], from)
