@@ -240,7 +240,7 @@ export class Producer {
     }
   }
 
-  /** Without linger a batch leaves when its lane has room, and grows meanwhile. */
+  /** A batch leaves when its lane has room, and grows meanwhile. */
   #sealWhereRoom(): void {
     for (const accumulator of this.#accumulators) if (accumulator.hasRoom) accumulator.seal()
   }
@@ -340,8 +340,9 @@ export class Producer {
   }
 
   #untilRoom(): Promise<void> {
-    // Full while everything waits for linger: nothing would ever leave.
-    for (const accumulator of this.#accumulators) accumulator.seal()
+    // Full while everything waits for linger: nothing would ever leave. Where a lane is busy its answer makes room, and the batch
+    // grows meanwhile: sealed now, every full buffer would end in small batches.
+    this.#sealWhereRoom()
     if (this.#room === undefined) {
       const { promise, resolve } = Promise.withResolvers<void>()
       this.#room = { promise, resolve }

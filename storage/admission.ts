@@ -9,11 +9,15 @@ import type { Appended, IncomingAppend } from './incoming-append.ts'
 
 interface Waiting {
   readonly append: IncomingAppend
-  /** The append's own preparation. */
-  readonly ready: Promise<void>
+  /** Its own preparation, if it needs one, and that under way or done. */
+  readonly prepare: (() => Promise<void>) | undefined
+  ready: Promise<void> | undefined
   resolve(result: Promise<Appended>): void
   reject(error: unknown): void
 }
+
+/** Appends at the head of the queue that are being prepared: more would hold more decompressed bytes than anybody has counted. */
+const preparingMax = 4
 
 export interface AdmissionOptions {
   readonly waitingMax: number
@@ -38,12 +42,11 @@ export class Admission {
     return this.#waiting.length
   }
 
-  /** Takes effect before this returns when nothing blocks it and nobody waits; else in order of arrival. `ready`: its own preparation, if it needs one. */
-  enter(append: IncomingAppend, ready?: Promise<void>): Promise<Appended> {
-    if (ready === undefined && this.#waiting.length === 0 && this.#options.blocker(append) === undefined) {
+  /** Takes effect before this returns when nothing blocks it and nobody waits; else in order of arrival. `prepare`: what it must wait for itself. */
+  enter(append: IncomingAppend, prepare?: () => Promise<void>): Promise<Appended> {
+    if (prepare === undefined && this.#waiting.length === 0 && this.#options.blocker(append) === undefined) {
       return this.#options.apply(append)
     }
-    ready?.catch(() => undefined) // looked at when its turn comes
     const bytes = append.group.batch.length
     if (
       this.#waiting.length >= this.#options.waitingMax ||
@@ -56,7 +59,8 @@ export class Admission {
     }
     this.#waitingBytes += bytes
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ append, ready: ready ?? Promise.resolve(), resolve, reject })
+      this.#waiting.push({ append, prepare, ready: undefined, resolve, reject })
+      this.#prepareAhead()
       this.#pump ??= this.#run()
     })
   }
@@ -66,9 +70,19 @@ export class Admission {
     await this.#pump
   }
 
+  #prepareAhead(): void {
+    for (let place = 0; place < preparingMax; place++) {
+      const next = this.#waiting[place]
+      if (next?.prepare === undefined || next.ready !== undefined) continue
+      next.ready = next.prepare()
+      next.ready.catch(() => undefined) // looked at when its turn comes
+    }
+  }
+
   async #run(): Promise<void> {
     for (let head = this.#waiting[0]; head !== undefined; head = this.#waiting[0]) {
       try {
+        this.#prepareAhead()
         await head.ready
         for (
           let wait = this.#options.blocker(head.append);

@@ -15,6 +15,8 @@ import { FRAME_BYTES, FRAME_SCRATCH_BYTES, writeFrame } from './segment-format.t
 
 /** Batches up to this size are copied beside their frames, so that a group of small ones is one piece to the kernel. */
 const copiedBatchBytesMax = 16 * KiB
+/** So are larger ones that lie in far more memory than they fill: what stays in the tail cache must not hold on to a whole frame as received. */
+const pinnedMax = 4
 
 export interface AppendEntry extends BatchFacts {
   /** Of the frame in the segment. */
@@ -249,7 +251,7 @@ function encodeGroup(group: AppendEntry[], salt: Buffer, floor: number): { parts
     writeFrame(scratch, 0, salt, batch.length, entry.appendTimeMs, floor)
     scratch.copy(copies, at, 0, FRAME_BYTES)
     at += FRAME_BYTES
-    if (batch.length <= copiedBatchBytesMax) {
+    if (isCopied(batch)) {
       batch.copy(copies, at)
       group[index] = { ...entry, batch: copies.subarray(at, at + batch.length) }
       at += batch.length
@@ -264,5 +266,9 @@ function encodeGroup(group: AppendEntry[], salt: Buffer, floor: number): { parts
 }
 
 function copiedBytesOf(batch: Buffer): number {
-  return FRAME_BYTES + (batch.length <= copiedBatchBytesMax ? batch.length : 0)
+  return FRAME_BYTES + (isCopied(batch) ? batch.length : 0)
+}
+
+function isCopied(batch: Buffer): boolean {
+  return batch.length <= copiedBatchBytesMax || batch.buffer.byteLength > pinnedMax * batch.length
 }

@@ -321,7 +321,7 @@ export class Log {
   }
 
   /** Decompression, and a look at streams whose versions are asked for and not in memory; undefined when there is nothing to wait for. */
-  #preparation(append: IncomingAppend): Promise<void> | undefined {
+  #preparation(append: IncomingAppend): (() => Promise<void>) | undefined {
     const { batch, expected, wantVersions } = append.group
     const { index } = this.#recovered
     const compressed = codec(batch) !== 'none'
@@ -329,7 +329,7 @@ export class Log {
     const coldVersions =
       wantVersions && (append.streams ?? []).some((stream) => stream !== null && index.isCold(stream))
     if (!compressed && !cold && !coldVersions) return undefined
-    return this.#prepare(append)
+    return () => this.#prepare(append)
   }
 
   async #prepare(append: IncomingAppend): Promise<void> {

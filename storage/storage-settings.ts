@@ -38,7 +38,7 @@ export const defaultStorageSettings: StorageSettings = {
   waitingAppendsMax: 10_000,
   waitingAppendBytesMax: 128 * MiB,
   groupBytesMax: 8 * MiB,
-  decompressedBytesMax: 256 * MiB,
+  decompressedBytesMax: 64 * MiB,
   allocationBytesMin: 1 * MiB,
   allocationBytesMax: 64 * MiB,
   idleFloorMs: 100,
