@@ -3,17 +3,29 @@
  * can lose, tear and refuse. Errors keep Node's `code` (ENOENT, ENOSPC, EIO, EACCES …).
  * Neighbours: node-file-system.ts implements it; a simulated one lives with the tests.
  */
+/**
+ * A sync of a file failed inside another call. Whatever was written to the file before may be lost, and the kernel says so only once: whoever
+ * owns the file must count its own bytes as lost too, whatever its next sync says. Has no `code`: it is never a refusal.
+ */
+export class SyncFailure extends Error {
+  override readonly name = 'SyncFailure'
+}
+
 export interface File {
   readonly path: string
   /** Reads into the whole of `target` from byte `position` of the file; answers the bytes read, fewer only at the end of the file. */
   read(target: Buffer, position: number): Promise<number>
   /** Writes all bytes of `parts`, one after the other, from byte `position` on; a short write is continued, never reported as done. */
   write(parts: readonly Buffer[], position: number): Promise<void>
-  /** fdatasync: resolves when everything written before the call is durable. A rejection is fatal for its owner: never retry. */
+  /**
+   * fdatasync: resolves when everything written before the call is durable. A rejection is fatal for its owner: never retry. Once one sync of
+   * the file has failed, also one inside `allocate`, none that was under way or comes later resolves.
+   */
   sync(): Promise<void>
   /**
    * Makes the bytes [from, to) exist as written zeros and makes the new size durable, so that later writes into them change no metadata.
-   * Only for a range at or past the present end of the file. Rejects with ENOSPC before the caller has promised anything.
+   * Only for a range at or past the present end of the file. Rejects with ENOSPC before the caller has promised anything,
+   * and with SyncFailure when what was written before may be lost.
    */
   allocate(from: number, to: number): Promise<void>
   truncate(sizeBytes: number): Promise<void>
@@ -30,6 +42,8 @@ export interface FileSystem {
   /** Creates the directory and its parents where missing, and makes each new name durable. */
   makeDirectory(path: string): Promise<void>
   rename(from: string, to: string): Promise<void>
+  /** Gives the file at `from` a second name, in one step. EEXIST when `to` is there, ENOENT when `from` is not. */
+  link(from: string, to: string): Promise<void>
   remove(path: string): Promise<void>
   /** Removes a directory and all that is in it; nothing happens when it is not there. */
   removeDirectory(path: string): Promise<void>

@@ -1,10 +1,12 @@
 /**
  * nodeFileSystem: FileSystem over node:fs, callbacks and file descriptors only (the promise API costs more per hop).
- * Invariant: a write resolves only when every byte has been taken by the kernel, `sync` is one fdatasync, and errors keep Node's `code`.
+ * Invariants: a write resolves only when every byte has been taken by the kernel, `sync` is one fdatasync, errors keep Node's `code`, and no
+ * sync of a file resolves once another one has failed.
  * Neighbours: file-system.ts declares the seam; storage calls it.
  */
 import fs from 'node:fs'
 import path from 'node:path'
+import { SyncFailure } from './file-system.ts'
 import type { File, FileSystem } from './file-system.ts'
 
 /** Zeros are written in parts of this size, each synced for itself, so that an append's own sync never waits for a whole step. */
@@ -16,6 +18,8 @@ const openFlags = { read: 'r', write: 'r+', create: 'wx+' } as const
 class NodeFile implements File {
   readonly path: string
   #descriptor: number | undefined
+  readonly #syncing = new Set<Promise<void>>()
+  #syncError: Error | undefined
 
   constructor(filePath: string, descriptor: number) {
     this.path = filePath
@@ -50,10 +54,25 @@ class NodeFile implements File {
     }
   }
 
-  sync(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      fs.fdatasync(this.#fd, (error) => (error ? reject(error) : resolve()))
+  /** The kernel tells of lost bytes once per open file: the sync that was told may be another one, still on its way back to us. */
+  async sync(): Promise<void> {
+    await this.#fdatasync()
+    await Promise.all(this.#syncing)
+    if (this.#syncError !== undefined) throw this.#syncError
+  }
+
+  #fdatasync(): Promise<void> {
+    const descriptor = this.#fd
+    const syncing = new Promise<void>((resolve, reject) => {
+      fs.fdatasync(descriptor, (error) => {
+        this.#syncing.delete(syncing)
+        if (!error) return resolve()
+        this.#syncError ??= error
+        reject(error)
+      })
     })
+    this.#syncing.add(syncing)
+    return syncing
   }
 
   async allocate(from: number, to: number): Promise<void> {
@@ -62,12 +81,22 @@ class NodeFile implements File {
     try {
       for (let at = from; at < to; at += allocationPartBytes) {
         await this.write([zeros.subarray(0, Math.min(allocationPartBytes, to - at))], at)
-        await this.sync()
+        await this.#syncPart()
       }
     } catch (error) {
+      // Nothing may come before the owner hears of it: its next sync would be told that all is well.
+      if (error instanceof SyncFailure) throw error
       // What was got so far goes back: it would only take the last free space from others.
       await this.truncate(sizeBefore).catch(() => undefined)
       throw error
+    }
+  }
+
+  async #syncPart(): Promise<void> {
+    try {
+      await this.sync()
+    } catch (error) {
+      throw new SyncFailure(`${this.path}: ${String(error)}`, { cause: error })
     }
   }
 
@@ -130,6 +159,12 @@ export const nodeFileSystem: FileSystem = {
   rename(from, to) {
     return new Promise((resolve, reject) => {
       fs.rename(from, to, (error) => (error ? reject(error) : resolve()))
+    })
+  },
+
+  link(from, to) {
+    return new Promise((resolve, reject) => {
+      fs.link(from, to, (error) => (error ? reject(error) : resolve()))
     })
   },
 

@@ -3,7 +3,8 @@
  * one write and one sync; what arrives meanwhile joins the next group. When the log has been idle for a while, it writes a frame that
  * says what is durable (segment-format.ts), so that recovery can prove it.
  * Invariants: bytes reach the file in offset order; at most one write or sync is in flight; `durableOffset` moves only after a sync that
- * covered everything below it; a failed write or sync is never retried and ends the log for good.
+ * covered everything below it; a failed write or sync, also one of
+ * somebody else's on the same file (`fail`), is never retried and ends the log for good.
  * Called by Log, writes to the file of the Segment it was given last.
  */
 import assert from 'node:assert/strict'
@@ -51,6 +52,7 @@ export class Appender {
   readonly #options: AppenderOptions
   #segment: Segment | undefined
   #pending: AppendEntry[] = []
+  #pendingBytes = 0
   #running: Promise<void> | undefined
   #durableOffset: number
   /** The highest floor in any frame written. */
@@ -59,7 +61,7 @@ export class Appender {
   readonly #waiters: Waiter[] = []
   #idleTimer: Timer | undefined
   #lastGroupMs = 0
-  #failure: Error | undefined
+  #failure: PlayheadError | undefined
   #stopped = false
 
   constructor(options: AppenderOptions) {
@@ -73,8 +75,13 @@ export class Appender {
   }
 
   /** Set for good by the first failed write or sync. */
-  get failure(): Error | undefined {
+  get failure(): PlayheadError | undefined {
     return this.#failure
+  }
+
+  /** Of batches taken over that no write has begun for. */
+  get pendingBytes(): number {
+    return this.#pendingBytes
   }
 
   get idle(): boolean {
@@ -93,7 +100,26 @@ export class Appender {
   add(entry: AppendEntry): void {
     assert(this.#failure === undefined)
     this.#pending.push(entry)
+    this.#pendingBytes += entry.batch.length
     this.#running ??= this.#run()
+  }
+
+  /** Ends the log for good, in this very step: what the file holds, or should hold, is not known any more. */
+  fail(error: unknown): PlayheadError {
+    if (this.#failure !== undefined) return this.#failure
+    const cause = error instanceof Error ? error : new Error(String(error))
+    const failure = new PlayheadError(
+      'storageFailed',
+      `${this.#segment?.path ?? 'log'}: found ${cause.message} while writing, wanted the bytes on disk; the broker stops, start it again`,
+    )
+    this.#failure = failure
+    this.#pending = []
+    this.#pendingBytes = 0
+    this.#idleTimer?.cancel()
+    this.#idleTimer = undefined
+    for (const waiter of this.#waiters.splice(0)) waiter.reject(failure)
+    this.#options.onFailure(cause)
+    return failure
   }
 
   /** Resolves when everything below `offset` is durable; rejects when that will never be known. */
@@ -136,7 +162,7 @@ export class Appender {
       await Promise.resolve() // the rest of this turn's batches join
       while (this.#pending.length > 0) await this.#writeGroup(this.#takeGroup())
     } catch (error) {
-      this.#fail(error instanceof Error ? error : new Error(String(error)))
+      this.fail(error)
     } finally {
       this.#running = undefined
     }
@@ -146,12 +172,15 @@ export class Appender {
 
   #takeGroup(): AppendEntry[] {
     let bytes = 0
+    let batchBytes = 0
     let count = 0
     for (const entry of this.#pending) {
       bytes += FRAME_BYTES + entry.batch.length
       if (count > 0 && bytes > this.#options.groupBytesMax) break
+      batchBytes += entry.batch.length
       count++
     }
+    this.#pendingBytes -= batchBytes
     if (count === this.#pending.length) {
       const group = this.#pending
       this.#pending = []
@@ -170,6 +199,7 @@ export class Appender {
     const { parts, bytes } = encodeGroup(group, this.#options.salt, floor)
     await file.write(parts, first.position)
     await file.sync()
+    if (this.#failure !== undefined) throw this.#failure // another sync of the file was told that bytes are lost: they may be these
     this.#writtenFloor = floor
     this.#durableOffset = last.nextOffset
     this.stats.groups++
@@ -183,16 +213,6 @@ export class Appender {
     let count = 0
     while ((this.#waiters[count]?.offset ?? Infinity) <= this.#durableOffset) count++
     for (const waiter of this.#waiters.splice(0, count)) waiter.resolve()
-  }
-
-  #fail(error: Error): void {
-    this.#failure = new PlayheadError(
-      'storageFailed',
-      `${this.#segment?.path ?? 'log'}: found ${error.message} while writing, wanted the bytes on disk; the broker stops, start it again`,
-    )
-    this.#pending = []
-    for (const waiter of this.#waiters.splice(0)) waiter.reject(this.#failure)
-    this.#options.onFailure(error)
   }
 
   /** One timer per idle log at most: it looks again later instead of being moved with every group. */
@@ -213,7 +233,7 @@ export class Appender {
     try {
       await this.#writeFloor()
     } catch (error) {
-      this.#fail(error instanceof Error ? error : new Error(String(error)))
+      this.fail(error)
     } finally {
       this.#running = undefined
     }

@@ -1,7 +1,8 @@
 /**
  * Checkpointer: saves what is derived from one log (stream index, producers, the active segment's sparse indexes) to the checkpoint store,
  * every few seconds or megabytes. Invariants: everything is captured in one synchronous step, at one offset, and written only once all below
- * that offset is durable; never two saves of a log at a time; a save that fails costs nothing but the next restart's time.
+ * that offset is durable; never two saves of a log at a time; a save that fails costs nothing but the next restart's time, and the next waits
+ * longer each time.
  * Neighbours: LogStore runs the schedule, Log tells what was appended and asks for `pressure`, recovery.ts reads the result.
  */
 import { PlayheadError } from '../protocol/errors.ts'
@@ -36,15 +37,21 @@ export class Checkpointer {
   readonly #options: CheckpointerOptions
   #dirtyBytes = 0
   #lastSaveMs: number
+  /** Of the wall clock and the monotonic one, at the same moment. */
+  readonly #start: { readonly wallMs: number; readonly monotonicMs: number }
   #saving: Promise<void> | undefined
   #stopped = false
-  /** Told once per row of failures. */
-  #failing = false
+  /** Saves that failed since the last good one; the first of them is reported. */
+  #failuresInRow = 0
+  /** No save before this after one that failed. */
+  #retryAtMs = -Infinity
 
   constructor(options: CheckpointerOptions) {
     this.#options = options
     this.#dirtyBytes = options.replayedBytes
-    this.#lastSaveMs = options.context.clock.monotonicMs()
+    const { clock } = options.context
+    this.#start = { wallMs: clock.now(), monotonicMs: clock.monotonicMs() }
+    this.#lastSaveMs = this.#start.monotonicMs
   }
 
   appended(bytes: number): void {
@@ -55,6 +62,7 @@ export class Checkpointer {
   get due(): boolean {
     if (this.#stopped || this.#dirtyBytes === 0 || this.#saving !== undefined) return false
     const { settings, clock } = this.#options.context
+    if (clock.monotonicMs() < this.#retryAtMs) return false
     if (this.#dirtyBytes >= settings.checkpointBytes) return true
     return clock.monotonicMs() - this.#lastSaveMs >= settings.checkpointIntervalMs
   }
@@ -68,7 +76,7 @@ export class Checkpointer {
   pressure(): Promise<void> | undefined {
     const { indexMemory } = this.#options.context
     if (!indexMemory.overflows) return undefined
-    if (this.#failing && this.#saving === undefined) {
+    if (this.#failuresInRow > 0 && this.#saving === undefined) {
       void this.save()
       throw new PlayheadError(
         'overloaded',
@@ -86,8 +94,14 @@ export class Checkpointer {
     indexMemory.look()
   }
 
-  /** Never rejects: what could not be saved is rebuilt from the log, and reported. */
+  /** Never rejects: what could not be saved is rebuilt from the log, and reported. Nothing happens for a while after a failure. */
   save(): Promise<void> {
+    if (this.#saving === undefined && this.#options.context.clock.monotonicMs() < this.#retryAtMs)
+      return Promise.resolve()
+    return this.#saveNow()
+  }
+
+  #saveNow(): Promise<void> {
     this.#saving ??= this.#save().finally(() => (this.#saving = undefined))
     return this.#saving
   }
@@ -95,7 +109,9 @@ export class Checkpointer {
   /** Saves a last time. */
   async close(): Promise<void> {
     await this.#saving
-    if (this.#dirtyBytes > 0) await this.save()
+    if (this.#dirtyBytes > 0) await this.#saveNow()
+    // That was only what an earlier failure had left.
+    if (this.#dirtyBytes > 0 && this.#failuresInRow === 0) await this.#saveNow()
     this.#stopped = true
   }
 
@@ -106,14 +122,10 @@ export class Checkpointer {
   }
 
   async #save(): Promise<void> {
-    if (this.#stopped) return
-    const { context, identity, index, producers, chain, appender } = this.#options
-    const { active } = chain
-    if (active === undefined || index.capturing) return
-    const dirtyBytes = this.#dirtyBytes
-    producers.expire(context.clock.now())
-    const capture = index.capture(active.nextOffset)
-    const puts = this.#puts(active, logPrefix(identity.topicId, identity.partition))
+    const { context, index, producers, appender } = this.#options
+    if (this.#stopped || index.capturing || appender.failure !== undefined) return
+    producers.expire(this.#expiryTime())
+    const { capture, puts, coveredBytes } = this.#capture()
     try {
       await appender.durable(capture.nextOffset)
     } catch {
@@ -121,16 +133,44 @@ export class Checkpointer {
     }
     try {
       await capture.write(puts)
-      this.#dirtyBytes -= dirtyBytes
-      this.#lastSaveMs = context.clock.monotonicMs()
-      this.#failing = false
+      this.#dirtyBytes -= coveredBytes
+      if (coveredBytes > 0) this.#lastSaveMs = context.clock.monotonicMs()
+      this.#failuresInRow = 0
+      this.#retryAtMs = -Infinity
       this.stats.saves++
     } catch (error) {
-      this.stats.failures++
-      if (!this.#failing)
-        context.report('warn', `${identity.topic}/${identity.partition}: derived state was not saved: ${String(error)}`)
-      this.#failing = true
+      this.#failed(error)
     }
+  }
+
+  /** Wall time, but no further than this run has lasted: a clock set to tomorrow must not make every producer a day old. */
+  #expiryTime(): number {
+    const { clock } = this.#options.context
+    return Math.min(clock.now(), this.#start.wallMs + clock.monotonicMs() - this.#start.monotonicMs)
+  }
+
+  /** Everything, at the end of the log; after a failure only what that left behind, as a trial. */
+  #capture() {
+    const { identity, index, chain, appender } = this.#options
+    const { active } = chain
+    // Without an active segment nothing has been appended yet: the log ends where it is durable, and the index alone is saved.
+    const nextOffset = active?.nextOffset ?? appender.durableOffset
+    const left = this.#failuresInRow > 0 ? index.captureLeft(nextOffset) : undefined
+    if (left !== undefined) return { capture: left, puts: [], coveredBytes: 0 }
+    const capture = index.capture(nextOffset)
+    const puts = active === undefined ? [] : this.#puts(active, logPrefix(identity.topicId, identity.partition))
+    return { capture, puts, coveredBytes: this.#dirtyBytes }
+  }
+
+  #failed(error: unknown): void {
+    const { context, identity } = this.#options
+    const { saveRetryMsMin, saveRetryMsMax } = context.settings
+    const waitMs = Math.min(saveRetryMsMax, saveRetryMsMin * 2 ** this.#failuresInRow)
+    this.#retryAtMs = context.clock.monotonicMs() + waitMs
+    this.stats.failures++
+    this.#failuresInRow++
+    if (this.#failuresInRow > 1) return
+    context.report('warn', `${identity.topic}/${identity.partition}: derived state was not saved: ${String(error)}`)
   }
 
   #puts(active: Segment, prefix: Buffer) {

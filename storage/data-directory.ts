@@ -1,6 +1,7 @@
 /**
  * DataDirectory: what makes a directory one broker's. Takes the lock, then reads or makes `broker.json` (ids, format version, epoch,
- * whether the last stop was clean) and raises the epoch before anything is served, so that no two runs ever share an epoch.
+ * whether the last stop was clean) and raises the epoch before anything is served, so that no two runs ever share an epoch: not even after
+ * an older broker.json was put in place, since what the logs have been through counts too.
  *
  *   <directory>/lock            who runs here                   directory-lock.ts
  *   <directory>/broker.json     ids, format version, epoch
@@ -41,16 +42,20 @@ interface DataDirectoryOptions {
 
 export class DataDirectory {
   readonly directory: string
-  /** As of this run; `cleanStop` tells of the run before. */
-  readonly facts: BrokerFacts
   readonly #fileSystem: FileSystem
   readonly #lock: DirectoryLock
+  #facts: BrokerFacts
 
   private constructor(options: DataDirectoryOptions, lock: DirectoryLock, facts: BrokerFacts) {
     this.directory = options.directory
-    this.facts = facts
+    this.#facts = facts
     this.#fileSystem = options.fileSystem
     this.#lock = lock
+  }
+
+  /** As of this run; `cleanStop` tells of the run before. */
+  get facts(): BrokerFacts {
+    return this.#facts
   }
 
   /** Throws dataDirectoryInUse, dataDirectoryNotWritable, unsupportedFormat or damagedData. */
@@ -71,9 +76,21 @@ export class DataDirectory {
     }
   }
 
+  /** Makes this run's epoch higher than `epoch`, on disk too. Before anything is appended: batches of a lower epoch than the one before are none. */
+  async raiseEpochAbove(epoch: number): Promise<void> {
+    if (this.#facts.epoch > epoch) return
+    const facts = { ...this.#facts, epoch: epoch + 1 }
+    try {
+      await writeSmallFile(this.#fileSystem, brokerFile(this.directory), { ...facts, cleanStop: false })
+    } catch (error) {
+      throw notWritable(this.directory, error) ?? error
+    }
+    this.#facts = facts
+  }
+
   /** Records that everything was closed in order, and frees the directory. */
   async closeClean(): Promise<void> {
-    await writeSmallFile(this.#fileSystem, brokerFile(this.directory), { ...this.facts, cleanStop: true })
+    await writeSmallFile(this.#fileSystem, brokerFile(this.directory), { ...this.#facts, cleanStop: true })
     await this.#lock.release()
   }
 

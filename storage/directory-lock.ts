@@ -1,8 +1,13 @@
 /**
  * DirectoryLock: one broker per data directory. The file `lock` names the process that holds it by pid, start time and boot id, so that
  * a lock left by kill -9 or a power cut is taken over at once, and one of a living process never is.
- * Neighbours: data-directory.ts takes it first and releases it last; platform/process-identity.ts tells who lives.
+ * Invariants: a lock is complete from the moment it has its name (written and synced as `lock.new-<random>`, then linked); a stale lock is
+ * removed only by the one who holds the lock on its removal, `lock.<hash of its text>`, which is taken over in the same way; and no text
+ * comes twice. So of any number that start together one gets it.
+ * Neighbours: data-directory.ts takes it first and releases it last; platform/process-identity.ts tells who lives, which it cannot do for
+ * a process in another container.
  */
+import { createHash } from 'node:crypto'
 import { PlayheadError } from '../protocol/errors.ts'
 import type { FileSystem } from '../platform/file-system.ts'
 import { isAlive, ownIdentity } from '../platform/process-identity.ts'
@@ -21,17 +26,19 @@ export class DirectoryLock {
     this.#path = path
   }
 
-  /** Throws dataDirectoryInUse naming the pid when another process holds the directory. */
+  /** Throws dataDirectoryInUse naming the pid when another process holds the directory, or is about to. */
   static async acquire(fileSystem: FileSystem, directory: string, random: Random): Promise<DirectoryLock> {
     const path = `${directory}/lock`
-    for (;;) {
-      if (await createLock(fileSystem, path)) return new DirectoryLock(fileSystem, path)
-      const found = await readText(fileSystem, path)
-      if (found === undefined) continue // released between our two looks
-      const holder = parseIdentity(found)
-      if (holder !== undefined && isAlive(holder)) throw inUse(directory, holder.pid)
-      await moveAway(fileSystem, path, found, `${path}.stale-${random.bytes(8).toString('hex')}`)
+    const token = random.bytes(8).toString('hex')
+    const own = `${path}.new-${token}`
+    try {
+      await writeLock(fileSystem, own, `${JSON.stringify({ ...ownIdentity(), token })}\n`)
+      await take({ fileSystem, directory, own }, path)
+    } finally {
+      await removeIfThere(fileSystem, own)
     }
+    await removeLeftBehind(fileSystem, directory)
+    return new DirectoryLock(fileSystem, path)
   }
 
   /** Throws dataDirectoryInUse when a living process holds the directory; takes nothing. For tools that read a directory offline. */
@@ -48,33 +55,69 @@ export class DirectoryLock {
   }
 }
 
-/** Of several that find the same stale lock, one moves it away; one that moved another's new lock instead puts it back. */
-async function moveAway(fileSystem: FileSystem, path: string, stale: string, stalePath: string): Promise<void> {
-  try {
-    await fileSystem.rename(path, stalePath)
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return
-    throw error
-  }
-  if ((await readText(fileSystem, stalePath)) === stale) await fileSystem.remove(stalePath)
-  else await fileSystem.rename(stalePath, path)
+interface Taking {
+  readonly fileSystem: FileSystem
+  readonly directory: string
+  /** Our lock, complete, under a name of its own. */
+  readonly own: string
 }
 
-async function createLock(fileSystem: FileSystem, path: string): Promise<boolean> {
-  let file
+/** Makes `path` ours. Throws dataDirectoryInUse when a living process has it, or is taking over what a dead one left there. */
+async function take(taking: Taking, path: string): Promise<void> {
+  const { fileSystem, directory, own } = taking
+  while (!(await linked(fileSystem, own, path))) {
+    const found = await readText(fileSystem, path)
+    if (found === undefined) continue // released between our two looks
+    const holder = parseIdentity(found)
+    if (holder !== undefined && isAlive(holder)) throw inUse(directory, holder.pid)
+    const removal = `${path}.${createHash('sha256').update(found).digest('hex').slice(0, 16)}`
+    await take(taking, removal)
+    try {
+      // As long as the removal is ours nobody else takes this text away; if it is gone, another was here before us.
+      if ((await readText(fileSystem, path)) === found) await fileSystem.remove(path)
+    } finally {
+      await removeIfThere(fileSystem, removal)
+    }
+  }
+}
+
+/** False when `path` is there already. */
+async function linked(fileSystem: FileSystem, own: string, path: string): Promise<boolean> {
   try {
-    file = await fileSystem.open(path, 'create')
+    await fileSystem.link(own, path)
+    return true
   } catch (error) {
     if (hasCode(error, 'EEXIST')) return false
     throw error
   }
+}
+
+/** What starts that were killed half way left beside the lock, now that the lock is ours. */
+async function removeLeftBehind(fileSystem: FileSystem, directory: string): Promise<void> {
+  for (const name of await fileSystem.list(directory)) {
+    if (!name.startsWith('lock.')) continue
+    const text = await readText(fileSystem, `${directory}/${name}`)
+    const writer = text === undefined ? undefined : parseIdentity(text)
+    if (writer !== undefined && !isAlive(writer)) await removeIfThere(fileSystem, `${directory}/${name}`)
+  }
+}
+
+async function writeLock(fileSystem: FileSystem, path: string, text: string): Promise<void> {
+  const file = await fileSystem.open(path, 'create')
   try {
-    await file.write([Buffer.from(`${JSON.stringify(ownIdentity())}\n`)], 0)
+    await file.write([Buffer.from(text)], 0)
     await file.sync()
   } finally {
     await file.close()
   }
-  return true
+}
+
+async function removeIfThere(fileSystem: FileSystem, path: string): Promise<void> {
+  try {
+    await fileSystem.remove(path)
+  } catch (error) {
+    if (!hasCode(error, 'ENOENT')) throw error
+  }
 }
 
 async function readText(fileSystem: FileSystem, path: string): Promise<string | undefined> {
@@ -93,7 +136,7 @@ async function readText(fileSystem: FileSystem, path: string): Promise<string | 
   }
 }
 
-/** Undefined for anything unreadable: a lock whose writer died before its content was on disk holds nobody. */
+/** Undefined for anything unreadable: it holds nobody. */
 function parseIdentity(text: string): ProcessIdentity | undefined {
   try {
     const value: unknown = JSON.parse(text)

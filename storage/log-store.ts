@@ -49,6 +49,13 @@ export interface NewTopic {
   readonly internal?: boolean
 }
 
+/** What it takes to remove a topic from the disk. */
+interface TopicPlace {
+  readonly directory: string
+  readonly id: string
+  readonly name: string
+}
+
 /** How often logs are asked whether their derived state should be saved. */
 const scheduleMs = 250
 /** Logs recovered side by side. */
@@ -60,6 +67,8 @@ export class LogStore {
   readonly #topics = new Map<string, Topic>()
   /** Names of topics on their way in or out. */
   readonly #changing = new Set<string>()
+  /** Topics that were to go and whose directory could not be renamed: the next start would find them, so their names stay taken. */
+  readonly #undeleted = new Map<string, TopicPlace>()
   /** Changes under way, which closing waits for. */
   readonly #changes = new Set<Promise<unknown>>()
   #timer: Timer | undefined
@@ -81,7 +90,6 @@ export class LogStore {
       const pool = new SegmentPool(fileSystem, settings.openSegmentsMax)
       const tailBudget = new TailCacheBudget(settings.tailCacheBytes)
       const indexMemory = new IndexMemory(settings.indexMemoryBytes)
-      const leaderEpoch = directory.facts.epoch
       const context = {
         fileSystem,
         clock,
@@ -91,12 +99,14 @@ export class LogStore {
         pool,
         tailBudget,
         indexMemory,
-        leaderEpoch,
+        get leaderEpoch() {
+          return directory.facts.epoch
+        },
         report,
         onFatal,
       }
       const store = new LogStore(context, directory)
-      await store.#openTopics().catch((error: unknown) => store.#giveUp(error))
+      await store.#openAll().catch((error: unknown) => store.#giveUp(error))
       store.#schedule()
       return store
     } catch (error) {
@@ -174,9 +184,12 @@ export class LogStore {
     return this.#change(name, () => this.#alter(this.topic(name), changes))
   }
 
-  /** Throws unknownTopic. Its logs answer unknownTopic from now on. */
+  /** Throws unknownTopic. Its logs answer unknownTopic from now on. If the disk refuses, the name stays taken, and deleting it again tries again. */
   deleteTopic(name: string): Promise<void> {
-    return this.#change(name, () => this.#delete(this.topic(name)))
+    return this.#change(name, () => {
+      const undeleted = this.#undeleted.get(name)
+      return undeleted === undefined ? this.#delete(this.topic(name)) : this.#takeAway(undeleted)
+    })
   }
 
   /** Finishes what is under way, makes everything durable, saves derived state, marks the stop as clean and frees the directory. Idempotent. */
@@ -246,6 +259,13 @@ export class LogStore {
         { topic: name },
       )
     }
+    if (this.#undeleted.has(name)) {
+      throw new PlayheadError(
+        'topicExists',
+        `${name}: found a topic of this name that could not be deleted from the disk, wanted a new one; delete it again first`,
+        { topic: name },
+      )
+    }
     const facts: TopicFacts = { id: newTopicId(this.#context), name, partitions, replicationFactor, internal, settings }
     const directory = this.#topicDirectory(facts.id)
     await this.#writeNewTopic(directory, facts)
@@ -267,14 +287,10 @@ export class LogStore {
 
   /** A topic that cannot be opened is taken away again: its name stays free, also for the next start. */
   async #openNewTopic(directory: string, facts: TopicFacts): Promise<Topic> {
-    const { fileSystem } = this.#context
     try {
       return await this.#openTopic(directory, facts)
     } catch (error) {
-      const away = `${directory}${deletedSuffix}`
-      await fileSystem.rename(directory, away)
-      await fileSystem.syncDirectory(this.#topicsDirectory)
-      await fileSystem.removeDirectory(away).catch(() => undefined) // else the next start removes it
+      await this.#takeAway({ directory, id: facts.id, name: facts.name })
       throw refusalOf(error, directory)
     }
   }
@@ -297,23 +313,30 @@ export class LogStore {
 
   /** Out of sight at once; gone for good once the directory has its new name; its bytes go after that. */
   async #delete(topic: Topic): Promise<void> {
-    const { fileSystem, checkpointStore } = this.#context
     this.#topics.delete(topic.name)
+    this.#undeleted.set(topic.name, topic)
     await this.#saving
     const reason = new PlayheadError('unknownTopic', `${topic.name}: found it deleted, wanted an existing topic`, {
       topic: topic.name,
     })
     for (const log of topic.logs) await log.abandon(reason)
-    const away = `${topic.directory}${deletedSuffix}`
-    await fileSystem.rename(topic.directory, away)
+    await this.#takeAway(topic)
+  }
+
+  /** Its name is free once the disk has it so. */
+  async #takeAway({ directory, id, name }: TopicPlace): Promise<void> {
+    const { fileSystem, checkpointStore, report } = this.#context
+    const away = `${directory}${deletedSuffix}`
+    this.#undeleted.set(name, { directory, id, name })
+    if (await fileSystem.exists(directory)) await fileSystem.rename(directory, away)
     await fileSystem.syncDirectory(this.#topicsDirectory)
-    await fileSystem.removeDirectory(away)
-    const prefix = logPrefix(topicIdBytes(topic.id), 0).subarray(0, 16)
+    this.#undeleted.delete(name)
+    await fileSystem.removeDirectory(away).catch((error: unknown) => {
+      report('warn', `${away}: not removed, the next start does it: ${String(error)}`)
+    })
+    const prefix = logPrefix(topicIdBytes(id), 0).subarray(0, 16)
     await checkpointStore.removeRange(prefix, afterPrefix(prefix)).catch((error: unknown) => {
-      this.#context.report(
-        'warn',
-        `cache: what it had of the deleted topic ${topic.name} stays there: ${String(error)}`,
-      )
+      report('warn', `cache: what it had of the deleted topic ${name} stays there: ${String(error)}`)
     })
   }
 
@@ -322,6 +345,17 @@ export class LogStore {
     const reason = new PlayheadError('stopping', 'broker: found it unable to start, wanted it running')
     for (const log of this.#logs()) await log.abandon(reason)
     throw error
+  }
+
+  async #openAll(): Promise<void> {
+    await this.#openTopics()
+    let epoch = -1
+    for (const log of this.#logs()) epoch = Math.max(epoch, log.recoveredEpoch)
+    if (epoch >= this.epoch) {
+      const message = `broker.json: found epoch ${this.epoch} and a log with epoch ${epoch}; this run takes ${epoch + 1}`
+      this.#context.report('warn', message)
+    }
+    await this.#directory.raiseEpochAbove(epoch)
   }
 
   async #openTopics(): Promise<void> {

@@ -178,6 +178,11 @@ export class Log {
     return this.#appender.durableOffset
   }
 
+  /** Of the newest batch found at recovery; -1 = there was none. */
+  get recoveredEpoch(): number {
+    return this.#recovered.leaderEpoch
+  }
+
   get sizeBytes(): number {
     return this.#chain.sizeBytes
   }
@@ -344,9 +349,17 @@ export class Log {
     if (this.#closed !== undefined) throw this.#closed
     if (this.#appender.failure !== undefined) throw this.#appender.failure
     return (
+      this.#appenderPressure() ??
       this.#checkpointer.pressure() ??
       this.#chain.blocker(append.group.batch.length, this.#logEndOffset, this.#context.clock.now())
     )
+  }
+
+  /** What is taken in and not written yet is in memory, also when nobody waits for the disk (acks = none). */
+  #appenderPressure(): Promise<void> | undefined {
+    const { pendingBytes, durableOffset } = this.#appender
+    if (pendingBytes <= this.#context.settings.pendingBytesMax) return undefined
+    return this.#appender.durable(durableOffset + 1)
   }
 
   /** The synchronous step. Between here and the end of #write nothing else runs. */
@@ -370,6 +383,8 @@ export class Log {
   #write(append: IncomingAppend, producer: ProducerBatch): Promise<Appended> {
     const { batch, acks } = append.group
     const { recordCount } = append
+    // May read the cache, so it comes before the first thing that takes effect.
+    const versions = this.#versionsOf(append, (stream) => this.#recovered.index.lastVersion(stream) + 1)
     const baseOffset = this.#logEndOffset
     const endOffset = baseOffset + recordCount
     const appendTimeMs = this.#appendTime()
@@ -377,11 +392,15 @@ export class Log {
     stampBatch(batch, 0, baseOffset, this.#context.leaderEpoch)
     const { leaderEpoch } = this.#context
     const facts = { baseOffset, nextOffset: endOffset, recordCount, leaderEpoch, maxTimestamp: maxTimestamp(batch) }
-    const position = this.#chain.take(facts, batch.length, appendTimeMs)
-    const versions = this.#index(append, baseOffset)
-    this.#recovered.producers.record(producer, baseOffset, appendTimeMs)
-    this.#logEndOffset = endOffset
-    this.#appender.add({ ...facts, position, batch, appendTimeMs })
+    try {
+      const position = this.#chain.take(facts, batch.length, appendTimeMs)
+      this.#index(append, baseOffset)
+      this.#recovered.producers.record(producer, baseOffset, appendTimeMs)
+      this.#logEndOffset = endOffset
+      this.#appender.add({ ...facts, position, batch, appendTimeMs })
+    } catch (error) {
+      throw this.#appender.fail(error) // half of it has taken effect: what came next would stand behind a hole
+    }
     this.#checkpointer.appended(batch.length)
     this.#counts.appendedBatches++
     this.#counts.appendedRecords += recordCount
@@ -392,32 +411,37 @@ export class Log {
     return this.#appender.durable(endOffset).then(() => result)
   }
 
-  /** Adds the records to their streams. Answers the versions they got, if they were asked for. */
-  #index(append: IncomingAppend, baseOffset: number): number[] {
+  /** Adds the records to their streams. */
+  #index(append: IncomingAppend, baseOffset: number): void {
     const { index } = this.#recovered
-    const { wantVersions } = append.group
     const streams = append.streams ?? []
-    if (streams.length === 0) return wantVersions ? noVersions(append.recordCount) : []
-    const versions: number[] = []
     for (let delta = 0; delta < streams.length; delta++) {
       const stream = streams[delta] ?? null
       if (stream !== null) index.add(stream, baseOffset + delta)
-      if (wantVersions) versions.push(stream === null ? -1 : index.lastVersion(stream))
     }
-    return versions
+  }
+
+  /** The version of each record, if they were asked for; `firstOf`: of a stream's first record in the batch, -1 when the index lacks it. */
+  #versionsOf(append: IncomingAppend, firstOf: (stream: string, delta: number) => number): number[] {
+    if (!append.group.wantVersions) return []
+    const streams = append.streams ?? []
+    if (streams.length === 0) return noVersions(append.recordCount)
+    const nextVersions = new Map<string, number>()
+    return streams.map((stream, delta) => {
+      if (stream === null) return -1
+      const version = nextVersions.get(stream) ?? firstOf(stream, delta)
+      nextVersions.set(stream, version < 0 ? -1 : version + 1)
+      return version
+    })
   }
 
   /** The answer of the first time, once that is durable. */
   async #answerDuplicate(append: IncomingAppend, seen: DuplicateBatch): Promise<Appended> {
     this.#counts.duplicates++
     const { baseOffset, lastOffset, appendTimeMs } = seen
-    const { wantVersions, acks } = append.group
+    const { acks } = append.group
     const { index } = this.#recovered
-    const streams = wantVersions ? (append.streams ?? []) : []
-    const versions =
-      wantVersions && streams.length === 0
-        ? noVersions(append.recordCount)
-        : streams.map((stream, delta) => (stream === null ? -1 : index.versionAt(stream, baseOffset + delta)))
+    const versions = this.#versionsOf(append, (stream, delta) => index.versionAt(stream, baseOffset + delta))
     if (acks !== 'none') await this.#appender.durable(lastOffset + 1)
     return { baseOffset, endOffset: lastOffset + 1, appendTimeMs, duplicate: true, versions }
   }

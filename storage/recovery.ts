@@ -12,7 +12,9 @@
  * Neighbours: Log.open calls it; segment-recovery.ts reads one segment; tail-repair.ts writes.
  */
 import { PlayheadError } from '../protocol/errors.ts'
+import { decompressedBytesMax } from '../protocol/limits.ts'
 import { Damage, describeRange } from './damage.ts'
+import type { DamagedRange } from './damage.ts'
 import { logPrefix } from './index-keys.ts'
 import { batchFactsAt, producerBatchAt } from './batch-facts.ts'
 import { eachStream } from './batch-streams.ts'
@@ -40,6 +42,8 @@ export interface RecoveredLog {
   readonly logStartOffset: number
   readonly nextOffset: number
   readonly lastAppendTimeMs: number
+  /** Of the newest batch; -1 = there is none. */
+  readonly leaderEpoch: number
   /** The highest floor that a frame on disk has. */
   readonly writtenFloor: number
   readonly damage: Damage
@@ -49,10 +53,19 @@ export interface RecoveredLog {
   readonly replayedBytes: number
 }
 
+/** How far behind a segment damage may begin to share its table in the index, which has 32 bits for an offset. */
+const lostOffsetsMax = 2 ** 31
+
 /** Throws damagedData when the files cannot be one log, unsupportedFormat when a newer release wrote them. */
 export async function recoverLog(context: StorageContext, identity: LogIdentity): Promise<RecoveredLog> {
-  const files = await findSegmentFiles(context, identity)
-  const recovery = new LogRecovery(context, identity, files)
+  const prefix = logPrefix(identity.topicId, identity.partition)
+  const checkpoint = readCheckpoint(context.checkpointStore, prefix)
+  const proven =
+    checkpoint === undefined
+      ? undefined
+      : { salt: Buffer.from(checkpoint.facts.salt, 'hex'), nextOffset: checkpoint.facts.nextOffset }
+  const files = await findSegmentFiles(context, identity, proven)
+  const recovery = new LogRecovery(context, identity, files, checkpoint)
   return recovery.run()
 }
 
@@ -75,31 +88,36 @@ class LogRecovery {
   #writtenFloor = 0
   #replayedBytes = 0
 
-  constructor(context: StorageContext, identity: LogIdentity, files: SegmentFiles) {
+  constructor(
+    context: StorageContext,
+    identity: LogIdentity,
+    files: SegmentFiles,
+    checkpoint: RecoveryCheckpoint | undefined,
+  ) {
     this.#context = context
     this.#identity = identity
     this.#files = files
     const prefix = logPrefix(identity.topicId, identity.partition)
     this.#index = StreamIndex.open({ store: context.checkpointStore, prefix, clock: context.clock })
     this.#producers = new ProducerState(context.settings.producersMax)
-    const checkpoint = readCheckpoint(context.checkpointStore, prefix)
     if (checkpoint !== undefined && checkpoint.facts.salt === files.salt?.toString('hex')) this.#checkpoint = checkpoint
   }
 
   async run(): Promise<RecoveredLog> {
     for (const note of this.#files.damage) this.#note(note)
-    this.#nextOffset = this.#files.entries[0]?.baseOffset ?? 0
     await this.#restoreProducers()
     for (const place of this.#files.entries.keys()) await this.#openSegment(place)
+    if (this.#files.entries.length === 0) this.#nameAllMissing()
     if (this.#index.reachesTo > this.#nextOffset) await this.#indexAgain()
     for (const range of this.#damage.ranges) this.#context.report('warn', `${this.#name}: ${describeRange(range)}`)
     return {
       segments: this.#segments,
       unsealed: this.#unsealed,
       salt: this.#files.salt ?? this.#context.random.bytes(SALT_BYTES),
-      logStartOffset: this.#files.entries[0]?.baseOffset ?? 0,
+      logStartOffset: 0, // nothing is ever removed from the beginning yet: what is missing there is damage
       nextOffset: this.#nextOffset,
       lastAppendTimeMs: this.#lastAppendTimeMs,
+      leaderEpoch: this.#leaderEpoch,
       writtenFloor: this.#writtenFloor,
       damage: this.#damage,
       index: this.#index,
@@ -136,12 +154,13 @@ class LogRecovery {
     this.#nextOffset = segment.nextOffset
     this.#leaderEpoch = Math.max(this.#leaderEpoch, segment.leaderEpoch)
     this.#lastAppendTimeMs = Math.max(this.#lastAppendTimeMs, segment.lastAppendTimeMs)
-    this.#writtenFloor = Math.max(this.#writtenFloor, recovery.floor)
+    this.#writtenFloor = Math.max(this.#writtenFloor, recovery.frameFloor)
     if (trusted === undefined && nextBase !== undefined && !segment.damaged) {
       // A state restored from beyond the segment is not the one of its end: then its sidecar goes without.
       const producers = this.#producersTo <= segment.nextOffset ? this.#producers.snapshot() : Buffer.alloc(0)
       this.#unsealed.push({ segment, producers })
     }
+    if (nextBase !== undefined) await this.#saveLargeIndex(segment.nextOffset)
   }
 
   /** Puts what a batch says into index and producers, where they do not have it yet. */
@@ -153,7 +172,7 @@ class LogRecovery {
     if (baseOffset >= this.#producersTo) this.#producers.record(producer, baseOffset, appendTimeMs)
     const { indexedTo } = this.#index
     if (nextOffset <= indexedTo) return undefined
-    return eachStream(bytes, batchStart, this.#context.settings.decompressedBytesMax, (stream, offset) => {
+    return eachStream(bytes, batchStart, decompressedBytesMax, (stream, offset) => {
       if (offset >= indexedTo) this.#index.add(stream, offset)
     })
   }
@@ -163,7 +182,6 @@ class LogRecovery {
     const { nextOffset } = segment
     if (this.#producersTo < nextOffset) await recovery.replay(segment, (frame) => this.#replay(frame))
     else if (this.#index.indexedTo < nextOffset) await this.#indexFromSidecar(segment, recovery)
-    await this.#saveLargeIndex(nextOffset)
   }
 
   async #indexFromSidecar(segment: Segment, recovery: SegmentRecovery): Promise<void> {
@@ -171,11 +189,15 @@ class LogRecovery {
     if (indexedTo <= segment.baseOffset) {
       try {
         await using sidecar = await Sidecar.open(this.#context.fileSystem, sidecarPath(this.#identity, segment))
-        this.#index.beginSegment(segment.baseOffset)
         await sidecar.checkBody() // before the first of it is taken in: half of it could not be taken back
-        this.#index.beginSegment(segment.baseOffset)
-        for await (const { stream, firstVersion, offsets } of sidecar.postings())
+        const lost = this.#damage.ranges.findLast(
+          ({ offset, nextOffset }) => nextOffset <= segment.baseOffset && segment.baseOffset - offset < lostOffsetsMax,
+        )
+        this.#index.beginSegment(lost?.offset ?? segment.baseOffset)
+        for await (const { stream, firstVersion, offsets } of sidecar.postings()) {
+          if (lost !== undefined) this.#indexMissing(stream, firstVersion, lost)
           this.#index.addPostings(stream, firstVersion, offsets)
+        }
         this.#replayedBytes += segment.endPosition
         return
       } catch (error) {
@@ -187,6 +209,17 @@ class LogRecovery {
       }
     }
     await recovery.replay(segment, (frame) => this.#replay(frame))
+  }
+
+  /**
+   * Where events of a stream are missing, the next sidecar says how many by the version it begins with: they get offsets in the damage, so that
+   * reading them is refused by name and no version after them changes.
+   */
+  #indexMissing(stream: string, firstVersion: number, lost: DamagedRange): void {
+    const { lastVersion, lastOffset } = this.#index.lastBelow(stream, lost.nextOffset)
+    const count = firstVersion - lastVersion - 1
+    if (lastVersion < 0 || count <= 0 || lost.offset <= lastOffset || lost.nextOffset - lost.offset < count) return
+    for (let offset = lost.nextOffset - count; offset < lost.nextOffset; offset++) this.#index.add(stream, offset)
   }
 
   /** An index made anew from a long history must not wait in memory for the end of it. */
@@ -281,6 +314,23 @@ class LogRecovery {
       reason: 'records that were durable are missing: there is no file that holds them',
     })
     this.#nextOffset = baseOffset
+  }
+
+  /** No file at all, and a checkpoint that saw records: the log goes on behind them. */
+  #nameAllMissing(): void {
+    const { facts } = this.#checkpoint ?? {}
+    if (facts === undefined) return
+    this.#damage.add({
+      file: this.#identity.directory,
+      position: 0,
+      endPosition: 0,
+      offset: 0,
+      nextOffset: facts.nextOffset,
+      reason: 'records that were durable are missing: there is no file that holds them',
+    })
+    this.#nextOffset = facts.nextOffset
+    this.#leaderEpoch = facts.leaderEpoch
+    this.#lastAppendTimeMs = facts.lastAppendTimeMs
   }
 
   /** A file of another log, or of another place in this one: nothing of it is served. */

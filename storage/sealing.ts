@@ -5,7 +5,7 @@
  * Neighbours: SegmentChain hands full segments over, recovery.ts those whose sidecar is missing; sidecar-writer.ts makes the bytes.
  */
 import { crc32c } from '../protocol/crc32c.ts'
-import { KiB } from '../protocol/limits.ts'
+import { decompressedBytesMax, KiB } from '../protocol/limits.ts'
 import type { File } from '../platform/file-system.ts'
 import { batchFactsAt } from './batch-facts.ts'
 import { eachStream } from './batch-streams.ts'
@@ -122,7 +122,7 @@ export class Sealing {
       if (this.#stopped) throw stopped
       checksum = crc32c(bytes.subarray(batchStart - FRAME_BYTES, batchEnd), checksum)
       if (tables !== undefined || batchEnd === batchStart) return undefined
-      return eachStream(bytes, batchStart, context.settings.decompressedBytesMax, add)
+      return eachStream(bytes, batchStart, decompressedBytesMax, add)
     })
     if (end.position !== segment.endPosition || end.nextOffset !== segment.nextOffset)
       throw new Error(`damage at byte ${end.position}: ${end.problem}`)

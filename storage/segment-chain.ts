@@ -6,9 +6,10 @@
  * Neighbours: Log asks `blocker` and then `take` in one step; Appender writes to the active segment; sealing.ts finishes the others.
  */
 import assert from 'node:assert/strict'
+import { isPlayheadError } from '../protocol/errors.ts'
 import type { File } from '../platform/file-system.ts'
 import type { Appender } from './appender.ts'
-import { refusalOf } from './disk-space.ts'
+import { isDiskFull, refusalOf } from './disk-space.ts'
 import { Segment } from './segment.ts'
 import type { BatchFacts } from './segment.ts'
 import { encodeSegmentHeader, FRAME_BYTES, SEGMENT_HEADER_BYTES, segmentFileName } from './segment-format.ts'
@@ -37,6 +38,8 @@ export class SegmentChain {
   #rollFailed = false
   #allocating: Promise<void> | undefined
   #stepBytes: number
+  /** The disk had no room for so many bytes: until then, what needs as many is refused without asking it again. */
+  #full: { readonly bytes: number; readonly refusal: unknown; readonly untilMs: number } | undefined
 
   /** `segments`: what recovery found. The last one is active unless it is sealed; an active one has its file open. */
   constructor(options: SegmentChainOptions, segments: Segment[]) {
@@ -64,15 +67,18 @@ export class SegmentChain {
     return bytes
   }
 
-  /** What an append of a batch of this size must wait for; undefined = nothing, `take` may be called at once. */
+  /** What an append of a batch of this size must wait for; undefined = nothing, `take` may be called at once. Throws diskFull while it just was. */
   blocker(batchBytes: number, baseOffset: number, nowMs: number): Promise<void> | undefined {
     if (this.#rolling !== undefined) return this.#rolling
     const { active } = this
     const { segmentBytes, segmentMs } = this.#options.settings()
     const neededEnd = (active?.endPosition ?? SEGMENT_HEADER_BYTES) + 2 * FRAME_BYTES + batchBytes
-    if (active === undefined || this.#rollFailed) return this.#roll(baseOffset)
-    if (active.batchCount > 0 && (neededEnd > segmentBytes || nowMs - active.firstAppendTimeMs >= segmentMs))
+    const old = active !== undefined && active.batchCount > 0 && nowMs - active.firstAppendTimeMs >= segmentMs
+    const full = active !== undefined && active.batchCount > 0 && neededEnd > segmentBytes
+    if (active === undefined || this.#rollFailed || old || full) {
+      this.#refuseWhileFull(this.#firstStepBytes)
       return this.#roll(baseOffset)
+    }
     if (neededEnd > active.allocatedEnd) return this.#allocateFor(active, neededEnd)
     if (active.allocatedEnd - neededEnd < this.#stepBytes / 2) this.#allocateAhead(active)
     return undefined
@@ -99,8 +105,8 @@ export class SegmentChain {
 
   async #rollNow(baseOffset: number): Promise<void> {
     const { appender, context, onRoll } = this.#options
-    await appender.drained()
     await this.#allocating?.catch(() => undefined)
+    await appender.drained()
     this.#rollFailed = true
     const next = await this.#create(baseOffset)
     await appender.drained() // a frame without a batch may have been written meanwhile
@@ -131,7 +137,7 @@ export class SegmentChain {
       )
       const segment = new Segment(path, baseOffset)
       segment.file = file
-      segment.allocatedEnd = Math.max(context.settings.allocationBytesMin, 2 * SEGMENT_HEADER_BYTES)
+      segment.allocatedEnd = this.#firstStepBytes
       await file.allocate(SEGMENT_HEADER_BYTES, segment.allocatedEnd)
       await file.sync()
       await fileSystem.syncDirectory(identity.directory)
@@ -139,19 +145,48 @@ export class SegmentChain {
     } catch (error) {
       await file?.close().catch(() => undefined)
       if (file !== undefined) await fileSystem.remove(path).catch(() => undefined)
-      throw refusalOf(error, path)
+      throw this.#refused(error, path, this.#firstStepBytes)
     }
   }
 
   #allocateFor(active: Segment, neededEnd: number): Promise<void> {
-    return this.#allocating ?? this.#allocate(active, neededEnd)
+    if (this.#allocating !== undefined) return this.#allocating
+    this.#refuseWhileFull(neededEnd - active.allocatedEnd)
+    return this.#allocate(active, neededEnd)
   }
 
   /** In the background. When it fails, the append that finds no room left asks again, and hears why. */
   #allocateAhead(active: Segment): void {
     const { segmentBytes } = this.#options.settings()
-    if (this.#allocating !== undefined || active.allocatedEnd >= segmentBytes) return
-    void this.#allocate(active, active.allocatedEnd + 1)
+    if (this.#allocating !== undefined || this.#isFull || active.allocatedEnd >= segmentBytes) return
+    void this.#allocate(active, active.allocatedEnd)
+  }
+
+  get #firstStepBytes(): number {
+    return Math.max(this.#options.context.settings.allocationBytesMin, 2 * SEGMENT_HEADER_BYTES)
+  }
+
+  /** Whether some refusal for want of room is young enough to still hold. */
+  get #isFull(): boolean {
+    if (this.#full !== undefined && this.#options.context.clock.monotonicMs() >= this.#full.untilMs)
+      this.#full = undefined
+    return this.#full !== undefined
+  }
+
+  #refuseWhileFull(bytes: number): void {
+    if (this.#isFull && this.#full !== undefined && bytes >= this.#full.bytes) throw this.#full.refusal
+  }
+
+  /** What to throw for `error`: a refusal, remembered when the disk is full; all else ends the log, because a sync may have been told of lost bytes. */
+  #refused(error: unknown, path: string, bytes: number): unknown {
+    const refusal = refusalOf(error, path)
+    const { appender, context } = this.#options
+    if (refusal === error) return appender.fail(error)
+    if (isDiskFull(error)) {
+      const untilMs = context.clock.monotonicMs() + context.settings.diskFullPauseMs
+      this.#full = { bytes, refusal, untilMs }
+    }
+    return refusal
   }
 
   #allocate(active: Segment, neededEnd: number): Promise<void> {
@@ -161,18 +196,35 @@ export class SegmentChain {
     return allocating
   }
 
-  /** The next step of zeroed space, doubling while the log keeps asking; a batch larger than a step or the segment gets what it needs. */
+  /**
+   * The next step of zeroed space, doubling while the log keeps asking; a batch larger than a step or the segment gets what it needs. Where there is
+   * no room for a step, just what is needed; that may be nothing.
+   */
   async #allocateNow(active: Segment, neededEnd: number): Promise<void> {
+    const { settings } = this.#options.context
     const { segmentBytes } = this.#options.settings()
+    const stepEnd = Math.max(neededEnd, Math.min(active.allocatedEnd + this.#stepBytes, segmentBytes))
+    if (!this.#isFull) {
+      try {
+        await this.#grow(active, stepEnd)
+        this.#stepBytes = Math.min(this.#stepBytes * 2, settings.allocationBytesMax)
+        return
+      } catch (error) {
+        if (!isPlayheadError(error, 'diskFull') || neededEnd === stepEnd) throw error
+      }
+    }
+    this.#stepBytes = settings.allocationBytesMin
+    if (neededEnd > active.allocatedEnd) await this.#grow(active, neededEnd)
+  }
+
+  async #grow(active: Segment, to: number): Promise<void> {
     const from = active.allocatedEnd
-    const to = Math.max(neededEnd, Math.min(from + this.#stepBytes, segmentBytes))
     try {
       assert(active.file !== undefined)
       await active.file.allocate(from, to)
     } catch (error) {
-      throw refusalOf(error, active.path)
+      throw this.#refused(error, active.path, to - from)
     }
     active.allocatedEnd = to
-    this.#stepBytes = Math.min(this.#stepBytes * 2, this.#options.context.settings.allocationBytesMax)
   }
 }

@@ -21,6 +21,7 @@ import type { Footer } from './sidecar-format.ts'
 import { sidecarPath } from './sealing.ts'
 import { temporarySuffix } from './small-file.ts'
 import type { LogIdentity, StorageContext } from './storage-context.ts'
+import { isUnreadable } from './unreadable.ts'
 
 export interface SegmentFile {
   readonly baseOffset: number
@@ -35,7 +36,7 @@ export interface SegmentFile {
 export interface SegmentFiles {
   /** In order of offsets. */
   readonly entries: readonly SegmentFile[]
-  /** Undefined only when there is no segment. */
+  /** Undefined only when there is neither a segment nor proof of one. */
   readonly salt: Buffer | undefined
   /** Headers that are damaged, in words. */
   readonly damage: readonly string[]
@@ -51,9 +52,19 @@ interface OpenedFile {
   readonly empty: boolean
 }
 
-export async function findSegmentFiles(context: StorageContext, identity: LogIdentity): Promise<SegmentFiles> {
+/** What a checkpoint proves: the log had this salt, and everything below this offset was durable. */
+export interface ProvenLog {
+  readonly salt: Buffer
+  readonly nextOffset: number
+}
+
+export async function findSegmentFiles(
+  context: StorageContext,
+  identity: LogIdentity,
+  proven: ProvenLog | undefined,
+): Promise<SegmentFiles> {
   const { fileSystem } = context
-  if (!(await fileSystem.exists(identity.directory))) return { entries: [], salt: undefined, damage: [] }
+  if (!(await fileSystem.exists(identity.directory))) return { entries: [], salt: proven?.salt, damage: [] }
   const names = await fileSystem.list(identity.directory)
   for (const name of names) if (name.endsWith(temporarySuffix)) await fileSystem.remove(`${identity.directory}/${name}`)
   const opened: OpenedFile[] = []
@@ -61,8 +72,8 @@ export async function findSegmentFiles(context: StorageContext, identity: LogIde
     const baseOffset = baseOffsetOfFile(name)
     if (baseOffset !== undefined) opened.push(await look(context, `${identity.directory}/${name}`, baseOffset))
   }
-  await removeUnborn(context, identity, opened)
-  const salt = opened.find((each) => each.salt !== undefined && !isForeign(each, identity))?.salt
+  await removeUnborn(context, identity, opened, proven?.nextOffset ?? 0)
+  const salt = opened.find((each) => each.salt !== undefined && !isForeign(each, identity))?.salt ?? proven?.salt
   if (opened.length > 0 && salt === undefined) throw unreadable(opened[0]?.path ?? identity.directory)
   const entries: SegmentFile[] = []
   const damage: string[] = []
@@ -86,6 +97,9 @@ async function look({ fileSystem }: StorageContext, path: string, baseOffset: nu
     const salt = header?.salt ?? saltOfFrame(bytes, SEGMENT_HEADER_BYTES)
     const empty = header === undefined && (await isZero(file, SEGMENT_HEADER_BYTES, sizeBytes))
     return { baseOffset, path, sizeBytes, header, salt, empty }
+  } catch (error) {
+    if (!isUnreadable(error)) throw error
+    return { baseOffset, path, sizeBytes: await file.sizeBytes(), header: undefined, salt: undefined, empty: false }
   } finally {
     await file.close()
   }
@@ -97,14 +111,15 @@ function saltOfFrame(bytes: Buffer, at: number): Buffer | undefined {
   return frameProblem(bytes, at, bytes.length, salt) === undefined ? salt : undefined
 }
 
-/** Without a header and without a single byte behind it, a newest segment never took an append. */
+/** Without a header and without a single byte behind it, a newest segment never took an append, unless there is proof that it did. */
 async function removeUnborn(
   { fileSystem, report }: StorageContext,
   identity: LogIdentity,
   opened: OpenedFile[],
+  provenOffset: number,
 ): Promise<void> {
   const last = opened.at(-1)
-  if (last === undefined || last.header !== undefined || !last.empty) return
+  if (last === undefined || last.header !== undefined || !last.empty || provenOffset > last.baseOffset) return
   report('info', `${last.path}: removed; it was being made when the broker ended`)
   await fileSystem.remove(last.path)
   await fileSystem.syncDirectory(identity.directory)

@@ -18,6 +18,7 @@ import type { Segment } from './segment.ts'
 import { FRAME_BYTES, frameAppendTime, frameBatchBytes, frameProblem } from './segment-format.ts'
 import type { LoadIndexes, PinnedSegment, SegmentPool } from './segment-pool.ts'
 import { ownFault } from './segment-scan.ts'
+import { readAround } from './unreadable.ts'
 
 /** A batch in its place. `bytes` is the batch alone. */
 export interface FoundBatch {
@@ -89,6 +90,8 @@ export class SegmentReader {
   ): Promise<void> {
     const place = segmentPlace(segments, offsets[0] ?? 0)
     const segment = segments[place]
+    const missing = segment === undefined ? this.#options.damage.at(offsets[0] ?? 0) : undefined
+    if (missing !== undefined) throw corruptBatch(missing)
     assert(segment !== undefined)
     const { endPosition } = segment
     const segmentLimit = Math.min(limitOffset, segments[place + 1]?.baseOffset ?? Infinity)
@@ -295,7 +298,7 @@ async function visitAll(
 
 async function readRange(file: File, range: ByteRange): Promise<Buffer> {
   const bytes = Buffer.allocUnsafeSlow(range.endPosition - range.position)
-  const count = await file.read(bytes, range.position)
+  const count = await readAround(file, bytes, range.position)
   return count === bytes.length ? bytes : bytes.subarray(0, count)
 }
 

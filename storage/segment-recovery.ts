@@ -4,6 +4,7 @@
  * Invariant: what it answers holds valid batches only, and what of a last segment is not proven durable has been made durable.
  */
 import assert from 'node:assert/strict'
+import { PlayheadError } from '../protocol/errors.ts'
 import { nextOffset } from '../protocol/record-batch.ts'
 import type { File } from '../platform/file-system.ts'
 import { batchFactsAt } from './batch-facts.ts'
@@ -17,6 +18,7 @@ import { ownFault, scanSegment } from './segment-scan.ts'
 import type { LogPlace, ScanEnd, ScannedFrame } from './segment-scan.ts'
 import type { LogIdentity, StorageContext } from './storage-context.ts'
 import { repairTail } from './tail-repair.ts'
+import { isUnreadable, readingAround } from './unreadable.ts'
 
 export interface SegmentRecoveryOptions {
   readonly context: StorageContext
@@ -38,6 +40,8 @@ type Visit = (frame: ScannedFrame) => Promise<void> | undefined
 export class SegmentRecovery {
   /** Everything below this is proven durable, as far as this segment tells. */
   floor: number
+  /** As far as a frame on disk says so, or the next segment by being there: what no deletion of derived files takes away. */
+  frameFloor: number
   readonly #options: SegmentRecoveryOptions
   readonly #segment: Segment
   /** Batches past the floor, in order: what may not be on disk yet. */
@@ -48,6 +52,7 @@ export class SegmentRecovery {
     this.#segment = new Segment(options.entry.path, options.entry.baseOffset)
     this.#segment.leaderEpoch = options.leaderEpoch
     this.floor = options.entry.baseOffset
+    this.frameFloor = options.entry.baseOffset
   }
 
   /** The segment as its footer says; undefined when it has none, or one that does not fit the next segment. */
@@ -68,6 +73,7 @@ export class SegmentRecovery {
     segment.indexes = undefined
     segment.sealed = true
     this.floor = footer.nextOffset
+    this.frameFloor = footer.nextOffset
     return segment
   }
 
@@ -77,22 +83,23 @@ export class SegmentRecovery {
     const segment = this.#segment
     const file = await context.fileSystem.open(entry.path, 'write')
     try {
-      const from = (await this.#fromCheckpoint(file)) ?? this.#start()
-      await this.#readOn(file, from, visit)
+      const reading = nextBase === undefined ? file : readingAround(file)
+      const from = (await this.#fromCheckpoint(reading)) ?? this.#start()
+      await this.#readOn(reading, from, visit)
       if (nextBase === undefined) {
-        await repairTail({
+        this.frameFloor = await repairTail({
           context,
           salt: this.#options.salt,
           segment,
           file,
-          floor: this.floor,
+          frameFloor: this.frameFloor,
           unprovenFrom: this.#unproven[0]?.position,
         })
         this.floor = segment.nextOffset
       }
     } catch (error) {
       await file.close()
-      throw error
+      throw isUnreadable(error) ? unreadable(entry.path, error) : error
     }
     if (nextBase !== undefined || segment.damaged) segment.sealed = true
     segment.allocatedEnd = segment.endPosition
@@ -104,7 +111,8 @@ export class SegmentRecovery {
   /** Visits the batches of a segment that was opened already, for what is derived from them. */
   async replay(segment: Segment, visit: Visit): Promise<void> {
     const { context, entry, salt } = this.#options
-    const file = await context.fileSystem.open(entry.path, 'read')
+    const opened = await context.fileSystem.open(entry.path, 'read')
+    const file = readingAround(opened)
     try {
       let place = this.#start()
       while (place.nextOffset < segment.nextOffset) {
@@ -192,6 +200,7 @@ export class SegmentRecovery {
   #take(frame: ScannedFrame, visit: Visit): Promise<void> | undefined {
     const { position, bytes, batchStart, batchEnd, appendTimeMs } = frame
     this.floor = Math.max(this.floor, frame.floor)
+    this.frameFloor = Math.max(this.frameFloor, frame.floor)
     if (batchEnd === batchStart) this.#segment.takeFloorFrameAt(position)
     else {
       const facts = batchFactsAt(bytes, batchStart)
@@ -250,4 +259,12 @@ export class SegmentRecovery {
       ownFault(bytes, FRAME_BYTES, FRAME_BYTES + batchBytes) === undefined && nextOffset(bytes, FRAME_BYTES) === offset
     )
   }
+}
+
+function unreadable(path: string, error: unknown): PlayheadError {
+  return new PlayheadError(
+    'damagedData',
+    `${path}: found ${String(error)}, wanted to read the newest segment to its end; restore the file from a copy`,
+    { file: path },
+  )
 }

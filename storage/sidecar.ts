@@ -7,6 +7,7 @@
 import type { File, FileSystem } from '../platform/file-system.ts'
 import { crc32c } from '../protocol/crc32c.ts'
 import { PlayheadError } from '../protocol/errors.ts'
+import { isUnreadable } from './unreadable.ts'
 import { unpackOffsets, VarintReader } from './postings.ts'
 import {
   DIRECTORY_ENTRY_BYTES,
@@ -48,6 +49,9 @@ export async function readFooter(fileSystem: FileSystem, path: string): Promise<
   const file = await fileSystem.open(path, 'read')
   try {
     return await footerOf(file)
+  } catch (error) {
+    if (error instanceof PlayheadError) return undefined
+    throw error
   } finally {
     await file.close()
   }
@@ -115,7 +119,7 @@ export class Sidecar {
     let crc = 0
     for (let at = 0; at < this.footer.bodyBytes; ) {
       const wanted = Math.min(slice.length, this.footer.bodyBytes - at)
-      const found = await this.#file.read(slice.subarray(0, wanted), at)
+      const found = await readFrom(this.#file, slice.subarray(0, wanted), at)
       if (found < wanted)
         throw damaged(
           this.#file.path,
@@ -142,7 +146,7 @@ export class Sidecar {
     for (const section of this.#sections) {
       if (section.kind !== SectionKind.postings) continue
       const header = Buffer.alloc(POSTINGS_HEADER_BYTES)
-      if (section.length < header.length || (await this.#file.read(header, section.position)) < header.length) {
+      if (section.length < header.length || (await readFrom(this.#file, header, section.position)) < header.length) {
         throw damaged(path, 'found a postings section without a header')
       }
       const [count, directoryBytes, crc] = [
@@ -163,10 +167,20 @@ export class Sidecar {
 
   async #read(position: number, length: number, crc: number, what: string, seed = 0): Promise<Buffer> {
     const bytes = Buffer.allocUnsafe(length)
-    const found = await this.#file.read(bytes, position)
+    const found = await readFrom(this.#file, bytes, position)
     if (found < length) throw damaged(this.#file.path, `found ${found} bytes of ${what}, wanted ${length}`)
     if (crc32c(bytes, seed) !== crc) throw damaged(this.#file.path, `found a checksum of ${what} that does not hold`)
     return bytes
+  }
+}
+
+/** What the disk cannot read is damage like any other. */
+async function readFrom(file: File, target: Buffer, position: number): Promise<number> {
+  try {
+    return await file.read(target, position)
+  } catch (error) {
+    if (isUnreadable(error)) throw damaged(file.path, `found ${String(error)} at byte ${position}`)
+    throw error
   }
 }
 
@@ -174,19 +188,19 @@ async function footerOf(file: File): Promise<Footer | undefined> {
   const sizeBytes = await file.sizeBytes()
   if (sizeBytes < FOOTER_BYTES) return undefined
   const bytes = Buffer.alloc(FOOTER_BYTES)
-  if ((await file.read(bytes, sizeBytes - FOOTER_BYTES)) < FOOTER_BYTES) return undefined
+  if ((await readFrom(file, bytes, sizeBytes - FOOTER_BYTES)) < FOOTER_BYTES) return undefined
   const footer = decodeFooter(bytes)
   return footer?.bodyBytes === sizeBytes - FOOTER_BYTES ? footer : undefined
 }
 
 async function sectionsOf(file: File, footer: Footer): Promise<Section[]> {
   const start = Buffer.alloc(SIDECAR_HEADER_BYTES)
-  await file.read(start, 0)
+  await readFrom(file, start, 0)
   if (!isSidecarHeader(start)) throw damaged(file.path, 'found another header')
   const sections: Section[] = []
   const header = Buffer.alloc(SECTION_HEADER_BYTES)
   for (let at = SIDECAR_HEADER_BYTES; at < footer.bodyBytes; ) {
-    if ((await file.read(header, at)) < header.length)
+    if ((await readFrom(file, header, at)) < header.length)
       throw damaged(file.path, `found its end at ${at}, inside a section`)
     const decoded = decodeSectionHeader(header)
     if (decoded === undefined) throw damaged(file.path, `found a section header at ${at} that does not hold`)

@@ -19,7 +19,7 @@ export interface StorageContext {
   readonly pool: SegmentPool
   readonly tailBudget: TailCacheBudget
   readonly indexMemory: IndexMemory
-  /** Of this run of the broker; stamped into every batch. */
+  /** Of this run of the broker; stamped into every batch. Final once all logs are recovered: it is higher than any in them. */
   readonly leaderEpoch: number
   readonly report: Report
   /** A write or sync failed: the process must end. */

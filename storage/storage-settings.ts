@@ -13,16 +13,23 @@ export interface StorageSettings {
   readonly waitingAppendBytesMax: number
   /** Most bytes in one write and sync of a log. */
   readonly groupBytesMax: number
+  /** Batches of one log taken in and not handed to the file yet; appends wait above it. */
+  readonly pendingBytesMax: number
   /** Largest size that a compressed batch may have once decompressed. */
   readonly decompressedBytesMax: number
   /** Zeros written ahead of the write position: first step and largest step. */
   readonly allocationBytesMin: number
   readonly allocationBytesMax: number
+  /** After the disk was full, this long nothing is tried that needs as much room: appends hear at once that it is full. */
+  readonly diskFullPauseMs: number
   /** A log that has had no append for this long writes down what it knows to be durable. */
   readonly idleFloorMs: number
   /** Derived state of a log is saved after this time, or this many bytes appended, whichever is first. */
   readonly checkpointIntervalMs: number
   readonly checkpointBytes: number
+  /** After a save that failed, the next waits this long, then twice as long, up to the largest. */
+  readonly saveRetryMsMin: number
+  readonly saveRetryMsMax: number
   /** Sealed segments kept open for reading, over all logs. */
   readonly openSegmentsMax: number
   /** Producers remembered per log, the least recent forgotten first; named ones are never forgotten. */
@@ -38,12 +45,16 @@ export const defaultStorageSettings: StorageSettings = {
   waitingAppendsMax: 10_000,
   waitingAppendBytesMax: 128 * MiB,
   groupBytesMax: 8 * MiB,
+  pendingBytesMax: 32 * MiB,
   decompressedBytesMax: 64 * MiB,
   allocationBytesMin: 1 * MiB,
   allocationBytesMax: 64 * MiB,
+  diskFullPauseMs: 1000,
   idleFloorMs: 100,
   checkpointIntervalMs: 5000,
   checkpointBytes: 128 * MiB,
+  saveRetryMsMin: 1000,
+  saveRetryMsMax: 60_000,
   openSegmentsMax: 64,
   producersMax: 10_000,
   examinedEventsMax: 10_000,

@@ -263,6 +263,21 @@ export class StreamIndex {
       'a capture covers all that was added',
     )
     if (this.#active.events > 0) this.#freeze()
+    return this.#capture(nextOffset)
+  }
+
+  /**
+   * The same for what an earlier capture left behind because its write failed, without what came later: so that many failures do not leave many
+   * tables. `nextOffset`: the end of the log now. Undefined when nothing was left.
+   */
+  captureLeft(nextOffset: number): IndexCapture | undefined {
+    assert(!this.#capturing, 'one capture at a time')
+    const end = this.#active.events > 0 ? this.#active.baseOffset : nextOffset
+    // Never less than the store may know already: it would not be told that it does.
+    return this.#frozen.length === 0 || end < this.#state.reachesTo ? undefined : this.#capture(end)
+  }
+
+  #capture(nextOffset: number): IndexCapture {
     const tables = [...this.#frozen]
     const { store, prefix, clock } = this.#options
     this.#capturing = true

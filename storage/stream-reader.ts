@@ -5,6 +5,7 @@
  * Neighbours: Log calls it with the segments as of now; it asks StreamIndex, TailCache and SegmentReader.
  */
 import { PlayheadError, isPlayheadError } from '../protocol/errors.ts'
+import { decompressedBytesMax } from '../protocol/limits.ts'
 import { checkStream } from '../protocol/names.ts'
 import type { LogRecord } from '../protocol/record.ts'
 import { baseOffset, nextOffset } from '../protocol/record-batch.ts'
@@ -113,14 +114,14 @@ export class StreamReader {
   }
 
   async #records(segments: readonly Segment[], offsets: readonly number[], limitOffset: number): Promise<LogRecord[]> {
-    const { tail, settings } = this.#options
+    const { tail } = this.#options
     const records: LogRecord[] = []
     for (let at = 0; at < offsets.length; ) {
       const cached = tail.batchAt(offsets[at] ?? 0)
       let end = at
       if (cached !== undefined) {
         while (end < offsets.length && (offsets[end] ?? 0) < nextOffset(cached)) end++
-        records.push(...(await cutRecords(cached, offsets.slice(at, end), settings.decompressedBytesMax)))
+        records.push(...(await cutRecords(cached, offsets.slice(at, end), decompressedBytesMax)))
       } else {
         const place = segmentPlace(segments, offsets[at] ?? 0)
         const segmentEnd = Math.min(segments[place + 1]?.baseOffset ?? Infinity, tail.firstOffset)
@@ -140,7 +141,7 @@ export class StreamReader {
       const from = at
       while ((offsets[at] ?? Infinity) < nextOffset(batch)) at++
       if ((offsets[from] ?? Infinity) < baseOffset(batch)) throw new Error(`offset ${offsets[from]} was not found`)
-      records.push(...(await cutRecords(batch, offsets.slice(from, at), this.#options.settings.decompressedBytesMax)))
+      records.push(...(await cutRecords(batch, offsets.slice(from, at), decompressedBytesMax)))
     })
     return records
   }

@@ -2,7 +2,8 @@
  * Tail repair: makes the end of a last segment what recovery decided it is. In this order, each step harmless to repeat:
  *   1. bytes past the proven floor are written again in place, so that the sync really carries them
  *   2. the file is cut behind the last valid frame, so that no stale frame can ever continue the log
- *   3. one sync for both, then a frame that says all of it is durable, and its sync
+ *   3. one sync for both, then a frame that says all of it is durable, and its sync. Also where the checkpoint or a sidecar proves it:
+ *      they are derived and may be deleted, a frame stays
  * A damaged segment is not cut and gets no frame: its bytes are evidence.
  * Neighbour: segment-recovery.ts.
  */
@@ -20,29 +21,33 @@ export interface TailRepair {
   readonly salt: Buffer
   readonly segment: Segment
   readonly file: File
-  /** Everything below is proven durable. */
-  readonly floor: number
+  /** The highest floor that a frame on disk has, or that the file's being there stands for. */
+  readonly frameFloor: number
   /** The first batch that is not; undefined = there is none. */
   readonly unprovenFrom: number | undefined
 }
 
-export async function repairTail({ context, salt, segment, file, floor, unprovenFrom }: TailRepair): Promise<void> {
+/** Answers the highest floor that a frame has now. */
+export async function repairTail(repair: TailRepair): Promise<number> {
+  const { context, salt, segment, file, frameFloor, unprovenFrom } = repair
   const end = segment.endPosition
   const cut = !segment.damaged && (await file.sizeBytes()) > end
   if (unprovenFrom !== undefined) await writeAgain(file, unprovenFrom, end)
   if (cut) await file.truncate(end)
   if (unprovenFrom !== undefined || cut) await file.sync()
-  if (segment.damaged || floor >= segment.nextOffset) return
+  if (segment.damaged || frameFloor >= segment.nextOffset) return frameFloor
   const frame = Buffer.alloc(FRAME_BYTES)
   writeFrame(frame, 0, salt, 0, segment.lastAppendTimeMs, segment.nextOffset)
   try {
     await file.write([frame], end)
     await file.sync()
     segment.takeFloorFrameAt(end)
+    return segment.nextOffset
   } catch (error) {
     if (!isDiskFull(error)) throw error
     context.report('warn', `${segment.path}: no space left to say what is durable; said with the next append`)
     await file.truncate(end)
+    return frameFloor
   }
 }
 

@@ -6,7 +6,7 @@
 import type { Clock } from '../platform/clock.ts'
 import type { File, FileSystem } from '../platform/file-system.ts'
 import { PlayheadError } from '../protocol/errors.ts'
-import { MiB } from '../protocol/limits.ts'
+import { decompressedBytesMax, MiB } from '../protocol/limits.ts'
 import { batchFactsAt } from './batch-facts.ts'
 import { eachStream } from './batch-streams.ts'
 import { searchBehindDamage } from './damage-search.ts'
@@ -21,7 +21,6 @@ import {
 } from './segment-format.ts'
 import { type ScannedFrame, scanSegment } from './segment-scan.ts'
 import { temporarySuffix } from './small-file.ts'
-import { defaultStorageSettings } from './storage-settings.ts'
 import type { CacheCopy, LogCacheCheck } from './verify-cache.ts'
 import type { Findings } from './verify-findings.ts'
 import { SidecarCheck } from './verify-sidecar.ts'
@@ -258,7 +257,6 @@ class LogVerification {
       this.#findings.damaged(path, position, error.message, frameOffset)
     }
     try {
-      const { decompressedBytesMax } = defaultStorageSettings
       const visit = (stream: string, offset: number) => {
         postings.add(stream, offset)
         this.#cache?.event(this.#streams.add(stream), stream, offset)

@@ -6,7 +6,7 @@ import { nodeFileSystem } from '../../platform/node-file-system.ts'
 export interface Faults {
   sync?(path: string): Promise<void> | void
   write?(path: string, bytes: number): Promise<void> | void
-  allocate?(path: string): Promise<void> | void
+  allocate?(path: string, bytes: number): Promise<void> | void
   read?(path: string, bytes: number): Promise<void> | void
 }
 
@@ -40,7 +40,7 @@ export class FaultyFileSystem implements FileSystem {
         await file.sync()
       },
       async allocate(from, to) {
-        await faults().allocate?.(path)
+        await faults().allocate?.(path, to - from)
         await file.allocate(from, to)
       },
       truncate: (sizeBytes) => file.truncate(sizeBytes),
@@ -63,6 +63,10 @@ export class FaultyFileSystem implements FileSystem {
 
   rename(from: string, to: string): Promise<void> {
     return this.#inner.rename(from, to)
+  }
+
+  link(from: string, to: string): Promise<void> {
+    return this.#inner.link(from, to)
   }
 
   remove(path: string): Promise<void> {

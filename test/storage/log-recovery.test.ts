@@ -356,3 +356,25 @@ test('recovery: running it three times without an append changes no byte after t
   }
   assert.ok(contents[1]!.equals(contents[0]!) && contents[2]!.equals(contents[0]!))
 })
+
+test('recovery: an index made again from 8 segments without sidecars is saved on the way, when it is over its memory', async () => {
+  await using directory = await TemporaryDirectory.make()
+  {
+    await using opened = await StoreUnderTest.open(directory.path)
+    const log = await opened.createLog('carts', { 'segment.bytes': '1048576' })
+    for (let round = 0; round < 8; round++) {
+      const records = Array.from({ length: 500 }, (_, place) => `stream-${round}-${place}=${'x'.repeat(1_800)}`)
+      await append(log, ...records)
+    }
+  }
+  for (const name of await readdir(directory.path, { recursive: true }))
+    if (name.endsWith('.idx')) await rm(join(directory.path, name))
+  await using again = await StoreUnderTest.open(directory.path, { settings: { indexMemoryBytes: 400_000 } })
+  const log = again.store.log('carts', 0)
+  const { indexBytes } = log.checkpointer
+  assert.ok(indexBytes < 200_000, `${indexBytes} bytes of the index in memory`)
+  assert.deepEqual(
+    ['stream-0-0', 'stream-7-499'].map((stream) => log.streamInfo(stream, Infinity).lastVersion),
+    [0, 0],
+  )
+})

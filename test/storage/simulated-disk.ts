@@ -224,6 +224,14 @@ class Mounted implements FileSystem {
     })
   }
 
+  async link(from: string, to: string): Promise<void> {
+    await this.#turns()
+    const inode = this.#disk.find(from)
+    if (inode === undefined) throw coded('ENOENT', from)
+    if (this.#disk.find(to) !== undefined) throw coded('EEXIST', to)
+    this.#disk.changeName(parent(to), (names) => names.set(to, inode))
+  }
+
   async remove(path: string): Promise<void> {
     await this.#turns()
     if (this.#disk.find(path) === undefined) throw coded('ENOENT', path)

@@ -42,7 +42,13 @@ export class StoreUnderTest {
       clock: options.clock ?? systemClock,
       random: options.random ?? systemRandom,
       checkpointStore: options.checkpointStore ?? new MemoryCheckpointStore(),
-      settings: { ...defaultStorageSettings, idleFloorMs: 20, ...options.settings },
+      settings: {
+        ...defaultStorageSettings,
+        idleFloorMs: 20,
+        diskFullPauseMs: 0,
+        saveRetryMsMin: 0,
+        ...options.settings,
+      },
       report: (level, message) => reports.push(`${level}: ${message}`),
       onFatal: (error) => failures.push(error),
     })

@@ -1,0 +1,111 @@
+/** Files the disk cannot read (EIO), and batches of a size that is not taken any more: the broker starts and serves what it has. */
+import assert from 'node:assert/strict'
+import { readdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import type { File, FileSystem } from '../../platform/file-system.ts'
+import { nodeFileSystem } from '../../platform/node-file-system.ts'
+import { isPlayheadError } from '../../protocol/errors.ts'
+import { encodeRecordBatch } from '../../protocol/record-batch.ts'
+import { MemoryCheckpointStore } from '../../storage/memory-checkpoint-store.ts'
+import { TemporaryDirectory } from '../temporary-directory.ts'
+import { FaultyFileSystem } from './faulty-file-system.ts'
+import { eventsOf, recordsOf } from './log-contents.ts'
+import { append, StoreUnderTest, until } from './store-under-test.ts'
+
+/** Any read that touches this byte of a file whose path ends so fails. */
+function badSector(ending: string, position: number): FileSystem {
+  const fileSystem = new FaultyFileSystem()
+  fileSystem.open = async (path, mode) => {
+    const file = await nodeFileSystem.open(path, mode)
+    if (!path.endsWith(ending)) return file
+    const read: File['read'] = async (target, at) => {
+      if (at <= position && position < at + target.length) throw ioError(path)
+      return file.read(target, at)
+    }
+    return {
+      path,
+      read,
+      write: (parts, at) => file.write(parts, at),
+      sync: () => file.sync(),
+      allocate: (from, to) => file.allocate(from, to),
+      truncate: (sizeBytes) => file.truncate(sizeBytes),
+      sizeBytes: () => file.sizeBytes(),
+      close: () => file.close(),
+    }
+  }
+  return fileSystem
+}
+
+function ioError(path: string): Error {
+  return Object.assign(new Error(`EIO: i/o error, read ${path}`), { code: 'EIO' })
+}
+
+/** 5 events of 400,000 bytes: two sealed segments of two, and the last one. */
+async function writeThreeSegments(directory: string): Promise<void> {
+  await using opened = await StoreUnderTest.open(directory)
+  const log = await opened.createLog('carts', { 'segment.bytes': '1048576' })
+  for (let round = 0; round < 5; round++) await append(log, `a=${round}${'x'.repeat(400_000)}`)
+  await until(
+    async () => (await readdir(directory, { recursive: true })).filter((name) => name.endsWith('.idx')).length === 2,
+  )
+}
+
+test('unreadable files: EIO whenever a sidecar is read: the broker starts, the segments are read instead', async () => {
+  await using directory = await TemporaryDirectory.make()
+  await writeThreeSegments(directory.path)
+  const fileSystem = new FaultyFileSystem({
+    read: (path) => {
+      if (path.endsWith('.idx')) throw ioError(path)
+    },
+  })
+  await using opened = await StoreUnderTest.open(directory.path, { fileSystem })
+  const log = opened.store.log('carts', 0)
+  assert.deepEqual([(await recordsOf(log)).length, (await eventsOf(log, 'a')).length, log.damage], [5, 5, []])
+})
+
+for (const sidecar of ['there', 'missing'] as const) {
+  test(`unreadable files: EIO in the middle of a sealed segment, its sidecar is ${sidecar}: one batch is damage, the rest is served`, async () => {
+    await using directory = await TemporaryDirectory.make()
+    await writeThreeSegments(directory.path)
+    for (const name of await readdir(directory.path, { recursive: true }))
+      if (sidecar === 'missing' && name.endsWith('.idx')) await rm(join(directory.path, name))
+    const fileSystem = badSector('00000000000000000000.log', 200_000)
+    await using opened = await StoreUnderTest.open(directory.path, { fileSystem })
+    const log = opened.store.log('carts', 0)
+    assert.equal(log.logEndOffset, 5)
+    await assert.rejects(log.read({ offset: 0, maxBytes: 1, limitOffset: Infinity }), (error) =>
+      isPlayheadError(error, 'corruptBatch'),
+    )
+    assert.match(log.damage.join(), /offsets 0 to 0:/)
+    assert.equal((await recordsOf(log, 1)).length, 4)
+  })
+}
+
+test('unreadable files: EIO in the last segment, which nothing proves durable: refused by name, nothing is cut', async () => {
+  await using directory = await TemporaryDirectory.make()
+  await writeThreeSegments(directory.path)
+  const fileSystem = badSector('00000000000000000004.log', 200_000)
+  await assert.rejects(
+    StoreUnderTest.open(directory.path, { fileSystem }),
+    (error) => isPlayheadError(error, 'damagedData') && error.message.includes('00000000000000000004.log'),
+  )
+  await using opened = await StoreUnderTest.open(directory.path)
+  assert.equal((await recordsOf(opened.store.log('carts', 0))).length, 5)
+})
+
+test('recovery: the limit on decompressed bytes was lowered below a batch of the log: it starts and serves it', async () => {
+  await using directory = await TemporaryDirectory.make()
+  {
+    await using opened = await StoreUnderTest.open(directory.path)
+    const log = await opened.createLog()
+    const batch = encodeRecordBatch([{ key: 'a', value: 'x'.repeat(2_000_000), timestamp: 1 }], { compression: 'gzip' })
+    await log.append({ batch, expected: [], wantVersions: false, acks: 'all' })
+  }
+  const settings = { decompressedBytesMax: 1_048_576, tailCacheBytes: 0 }
+  await using again = await StoreUnderTest.open(directory.path, {
+    checkpointStore: new MemoryCheckpointStore(),
+    settings,
+  })
+  assert.equal((await eventsOf(again.store.log('carts', 0), 'a'))[0]?.length, 2_000_002)
+})
