@@ -7,6 +7,8 @@ import { grouped } from './text-table.ts'
 
 const drawMs = 100
 const barChars = 28
+/** Some terminals say 0. */
+const columnsUnknown = 80
 
 export class ProgressBar {
   readonly #terminal: NodeJS.WriteStream | undefined
@@ -35,7 +37,7 @@ export class ProgressBar {
   }
 
   #draw(terminal: NodeJS.WriteStream, progress: ImportProgress): void {
-    terminal.write(`\r${progressLine(progress, terminal.columns ?? 80)}\u001b[K`)
+    terminal.write(`\r${progressLine(progress, terminal.columns || columnsUnknown)}\u001b[K`)
   }
 }
 

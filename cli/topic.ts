@@ -80,9 +80,9 @@ async function askToDelete(name: string, records: number): Promise<void> {
   if (!process.stdin.isTTY) throw new UsageError(`topic delete ${name}: found nobody to ask, wanted --yes`)
   const terminal = createInterface({ input: process.stdin, output: process.stderr })
   try {
-    const answer = await terminal.question(
-      `Delete topic ${name} with ${withUnit(records, 'record')}, for ever? Type its name to say yes: `,
-    )
+    const question = `Delete topic ${name} with ${withUnit(records, 'record')}, for ever? Type its name to say yes: `
+    // Ctrl-D and Ctrl-C reject: no answer is no.
+    const answer = await terminal.question(question).catch(() => '')
     if (answer.trim() !== name) throw new Interrupted('nothing deleted')
   } finally {
     terminal.close()
