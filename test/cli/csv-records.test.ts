@@ -4,11 +4,11 @@ import fc from 'fast-check'
 import { CsvRecords } from '../../cli/csv-records.ts'
 import { numberJson } from '../../cli/import-mapping.ts'
 import type { ImportMapping } from '../../cli/import-mapping.ts'
-import type { RecordBlock } from '../../cli/record-source.ts'
 import { RowProblem } from '../../cli/row-problem.ts'
 import { StreamKeys } from '../../cli/stream-keys.ts'
 import type { RecordInput } from '../../protocol/record.ts'
 import { formatUuid } from '../../protocol/uuid.ts'
+import { readSource } from './read-source.ts'
 
 const hash = Buffer.from('00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff', 'hex')
 const orders: ImportMapping = { format: 'csv', stream: 'customer', type: '=Line', numbers: [] }
@@ -17,22 +17,10 @@ function recordsOf(text: string, mapping: Partial<ImportMapping> = {}, pieceChar
   const whole = { ...orders, ...mapping }
   const streams = new StreamKeys(whole)
   const source = new CsvRecords(whole, streams, { fileHash: hash, nowMs: 1_700_000_000_000 })
-  const records: RecordInput[] = []
-  const take = (block: RecordBlock): void => {
-    for (let index = 0; index < block.length; index++) {
-      try {
-        const record = block.recordAt(index)
-        if (record !== undefined) records.push(record)
-      } catch (error) {
-        if (error instanceof RowProblem)
-          throw new Error(`line ${block.lineOf(index)}: ${error.message}`, { cause: error })
-        throw error
-      }
-    }
-    if (block.problem) throw new Error(`line ${block.lineOf(block.length)}: ${block.problem.message}`)
-  }
-  for (let at = 0; at < text.length; at += pieceChars) take(source.push(text.slice(at, at + pieceChars)))
-  take(source.end())
+  const pieces = Array.from({ length: Math.ceil(text.length / pieceChars) }, (_, place) =>
+    text.slice(place * pieceChars, (place + 1) * pieceChars),
+  )
+  const records = readSource(source, pieces)
   return { records, streams: streams.count }
 }
 

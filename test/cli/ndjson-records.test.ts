@@ -2,32 +2,15 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { ImportMapping } from '../../cli/import-mapping.ts'
 import { NdjsonRecords } from '../../cli/ndjson-records.ts'
-import type { RecordBlock } from '../../cli/record-source.ts'
-import { RowProblem } from '../../cli/row-problem.ts'
 import { StreamKeys } from '../../cli/stream-keys.ts'
-import type { RecordInput } from '../../protocol/record.ts'
+import { readSource } from './read-source.ts'
 
 const base: ImportMapping = { format: 'ndjson', stream: 'id', type: '=Article', numbers: [] }
 
 function recordsOf(text: string, mapping: Partial<ImportMapping> = {}) {
   const whole = { ...base, ...mapping }
   const source = new NdjsonRecords(whole, new StreamKeys(whole), { fileHash: Buffer.alloc(32, 7), nowMs: 5 })
-  const records: RecordInput[] = []
-  const take = (block: RecordBlock): void => {
-    for (let index = 0; index < block.length; index++) {
-      try {
-        const record = block.recordAt(index)
-        if (record !== undefined) records.push(record)
-      } catch (error) {
-        if (error instanceof RowProblem)
-          throw new Error(`line ${block.lineOf(index)}: ${error.message}`, { cause: error })
-        throw error
-      }
-    }
-  }
-  for (const character of text) take(source.push(character))
-  take(source.end())
-  return records
+  return readSource(source, text) // character by character
 }
 
 test('ndjson records: data is the line as it was, digit for digit; numbers may name streams', () => {
