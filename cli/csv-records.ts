@@ -3,17 +3,21 @@
  * Neighbours: csv-rows.ts parses, import-mapping.ts says which column is what, import-file.ts asks for the records.
  */
 import type { RecordInput, RecordInputHeader } from '../protocol/record.ts'
-import type { CsvBlock } from './csv-rows.ts'
+import { ByteKeys } from './byte-keys.ts'
+import type { CsvRow } from './csv-row.ts'
 import { CsvRows } from './csv-rows.ts'
 import { RowTimes, shown } from './import-mapping.ts'
 import type { ImportMapping } from './import-mapping.ts'
-import type { RecordBlock, RecordContext, RecordSource } from './record-source.ts'
+import type { RecordContext, RecordSource } from './record-source.ts'
 import { RowIds } from './row-ids.ts'
 import { RowJson } from './row-json.ts'
 import { RowProblem } from './row-problem.ts'
 import type { StreamKeys } from './stream-keys.ts'
 
 const CARRIAGE_RETURN = '\r'
+const typeBytesMax = 256
+const typesKeptMax = 1_000
+
 export class CsvRecords implements RecordSource {
   readonly #mapping: ImportMapping
   readonly #streams: StreamKeys
@@ -23,6 +27,7 @@ export class CsvRecords implements RecordSource {
   readonly #rows = new CsvRows()
   #columns: Columns | undefined
   #rowCount = 0
+  #hasEnded = false
 
   constructor(mapping: ImportMapping, streams: StreamKeys, { fileHash, nowMs }: RecordContext) {
     this.#mapping = mapping
@@ -35,42 +40,48 @@ export class CsvRecords implements RecordSource {
     return this.#rows.line
   }
 
-  push(text: string): RecordBlock {
-    return this.#block(this.#rows.push(text))
+  push(bytes: Buffer): void {
+    this.#rows.push(bytes)
   }
 
-  end(): RecordBlock {
-    const block = this.#block(this.#rows.end())
-    if (block.length > 0 || this.#columns !== undefined || block.problem !== undefined) return block
-    return {
-      ...block,
-      problem: new RowProblem('found an empty file, wanted a first row with the names of the columns'),
+  end(): void {
+    this.#rows.end()
+    this.#hasEnded = true
+  }
+
+  next(): RecordInput | undefined {
+    while (this.#rows.next()) {
+      const record = this.#record(this.#rows.row)
+      if (record !== undefined) return record
     }
+    if (this.#hasEnded && this.#columns === undefined) {
+      throw new RowProblem('found an empty file, wanted a first row with the names of the columns')
+    }
+    return undefined
   }
 
-  #block({ rows, problem, lineOf }: CsvBlock): RecordBlock {
-    return { length: rows.length, problem, lineOf, recordAt: (index) => this.#record(rows[index]!) }
-  }
-
-  #record(fields: string[]): RecordInput | undefined {
+  /** undefined for the header and for blank lines. */
+  #record(row: CsvRow): RecordInput | undefined {
     const columns = this.#columns
     if (columns === undefined) {
-      if (isBlank(fields)) return undefined
-      this.#columns = new Columns(fields, this.#mapping)
+      if (!isBlank(row)) this.#columns = new Columns(row, this.#mapping)
       return undefined
     }
-    if (columns.endInCarriageReturn) stripCarriageReturn(fields)
-    if (fields.length !== columns.names.length) {
-      if (isBlank(fields)) return undefined
-      throw new RowProblem(`found ${fields.length} columns, wanted ${columns.names.length}, as the first row has`)
+    if (columns.endInCarriageReturn) row.dropCarriageReturn()
+    if (row.count !== columns.names.length) {
+      if (isBlank(row)) return undefined
+      throw new RowProblem(`found ${row.count} columns, wanted ${columns.names.length}, as the first row has`)
     }
-    const key = this.#streams.keyOf(fields[columns.stream]!)
-    const type = columns.type < 0 ? columns.literalType : columns.typeOf(fields[columns.type]!)
+    const { bytes, starts, ends } = row
+    const { stream, time } = columns
+    const key = this.#streams.keyOfBytes(bytes, starts[stream]!, ends[stream]!)
+    const type =
+      columns.type < 0 ? columns.literalType : columns.typeOf(bytes, starts[columns.type]!, ends[columns.type]!)
     const timestamp =
-      columns.time < 0 ? this.#nowMs : this.#times.timeOf(fields[columns.time]!, columns.names[columns.time]!)
+      time < 0 ? this.#nowMs : this.#times.timeOfBytes(bytes, starts[time]!, ends[time]!, columns.names[time]!)
     // Without a time of its own the row must still get the same id whenever it is imported.
-    const id = this.#ids.idOf(this.#rowCount, columns.time < 0 ? 0 : timestamp)
-    const value = columns.json.encode(fields)
+    const id = this.#ids.idOf(this.#rowCount, time < 0 ? 0 : timestamp)
+    const value = columns.json.encode(row)
     this.#rowCount++
     return { key, value, timestamp, headers: [type, { key: 'id', value: id }] }
   }
@@ -87,12 +98,13 @@ class Columns {
   /** -1 = no column has the time. */
   readonly time: number
   readonly json: RowJson
-  #types = new Map<string, RecordInputHeader>()
+  #types = new ByteKeys()
+  #typeHeaders: RecordInputHeader[] = []
 
-  constructor(fields: readonly string[], mapping: ImportMapping) {
-    const names = [...fields]
-    this.endInCarriageReturn = names.at(-1)!.endsWith(CARRIAGE_RETURN)
-    if (this.endInCarriageReturn) names[names.length - 1] = names.at(-1)!.slice(0, -1)
+  constructor(header: CsvRow, mapping: ImportMapping) {
+    this.endInCarriageReturn = header.endsInCarriageReturn
+    if (this.endInCarriageReturn) header.dropCarriageReturn()
+    const names = header.texts()
     this.names = names
     const twice = names.find((name, index) => names.indexOf(name) !== index)
     if (twice !== undefined) throw new RowProblem(`found two columns named ${shown(twice)}, wanted each name once`)
@@ -108,16 +120,20 @@ class Columns {
     )
   }
 
-  typeOf(type: string): RecordInputHeader {
-    const known = this.#types.get(type)
-    if (known !== undefined) return known
-    const bytes = Buffer.byteLength(type)
-    if (bytes === 0 || bytes > 256) {
-      throw new RowProblem(`column ${this.names[this.type]}: found a type of ${bytes} bytes, wanted 1 to 256`)
+  typeOf(bytes: Buffer, from: number, to: number): RecordInputHeader {
+    const known = this.#types.find(bytes, from, to)
+    if (known >= 0) return this.#typeHeaders[known]!
+    if (from === to || to - from > typeBytesMax) {
+      throw new RowProblem(
+        `column ${this.names[this.type]}: found a type of ${to - from} bytes, wanted 1 to ${typeBytesMax}`,
+      )
     }
-    if (this.#types.size >= 1_000) this.#types = new Map()
-    const header = { key: 'type', value: Buffer.from(type) }
-    this.#types.set(header.value.toString(), header)
+    if (this.#types.count >= typesKeptMax) {
+      this.#types = new ByteKeys()
+      this.#typeHeaders = []
+    }
+    const header = { key: 'type', value: Buffer.from(bytes.subarray(from, to)) }
+    this.#typeHeaders[this.#types.add(bytes, from, to)] = header
     return header
   }
 
@@ -128,11 +144,6 @@ class Columns {
   }
 }
 
-function isBlank(fields: readonly string[]): boolean {
-  return fields.length === 1 && (fields[0] === '' || fields[0] === CARRIAGE_RETURN)
-}
-
-function stripCarriageReturn(fields: string[]): void {
-  const last = fields.at(-1)!
-  if (last.endsWith(CARRIAGE_RETURN)) fields[fields.length - 1] = last.slice(0, -1)
+function isBlank(row: CsvRow): boolean {
+  return row.count === 1 && (row.isEmpty(0) || row.text(0) === CARRIAGE_RETURN)
 }

@@ -2,17 +2,18 @@
  * importFile: the rows of a file as events of a topic, each exactly once however often it is interrupted and run again. It is a named
  * producer: for each partition the broker knows how many of its rows it has, and those are skipped.
  * Invariant: when it throws, every row before the one it names has been appended durably.
- * Neighbours: import.ts is the command; file-text.ts reads, csv-records.ts and ndjson-records.ts make the records.
+ * Neighbours: import.ts is the command; file-bytes.ts reads, csv-records.ts and ndjson-records.ts make the records.
  */
 import type { NamedProducer, Playhead, Topic } from '../client/index.ts'
 import { PlayheadError } from '../protocol/errors.ts'
 import { KiB, MiB } from '../protocol/limits.ts'
+import type { RecordInput } from '../protocol/record.ts'
 import { CsvRecords } from './csv-records.ts'
-import { NotUtf8, fileHash, fileSize, fileText } from './file-text.ts'
+import { fileBytes, fileHash, fileSize } from './file-bytes.ts'
 import { importHash } from './import-mapping.ts'
 import type { ImportMapping } from './import-mapping.ts'
 import { NdjsonRecords } from './ndjson-records.ts'
-import type { RecordBlock, RecordSource } from './record-source.ts'
+import type { RecordSource } from './record-source.ts'
 import { RowProblem } from './row-problem.ts'
 import { StreamKeys } from './stream-keys.ts'
 
@@ -77,10 +78,14 @@ export async function importFile(options: ImportOptions): Promise<ImportSummary>
   try {
     let bytesRead = 0
     const onBytes = (count: number): void => void (bytesRead = count)
-    for await (const block of blocksOf(file, source, { signal, onBytes })) {
-      records += await sendBlock(block, producer, file, signal)
+    for await (const bytes of fileBytes(file, { signal, onBytes })) {
+      source.push(bytes)
+      records += await sendRecords(source, producer, file, signal)
       tell('importing', bytesRead)
     }
+    source.end()
+    records += await sendRecords(source, producer, file, signal)
+    tell('importing', bytesRead)
   } finally {
     // Also after a bad row: what was sent before it is to be durable when its message is read.
     await producer.close()
@@ -98,46 +103,31 @@ async function openProducer(topic: Topic, nameHash: Buffer, signal: AbortSignal 
   return topic.namedProducer(nameHash, { ...wait, lingerMs, batchBytes: Math.min(batchBytes, Math.ceil(bytesMax / 2)) })
 }
 
-async function* blocksOf(
-  file: string,
+/** Sends what the source has; answers how many records. */
+async function sendRecords(
   source: RecordSource,
-  options: { signal: AbortSignal | undefined; onBytes: (count: number) => void },
-): AsyncGenerator<RecordBlock> {
-  try {
-    for await (const text of fileText(file, options)) yield source.push(text)
-    yield source.end()
-  } catch (error) {
-    if (error instanceof NotUtf8) throw rowError(file, source.line + error.newlines, error.message)
-    throw error
-  }
-}
-
-/** Sends the records of a block; answers how many. */
-async function sendBlock(
-  block: RecordBlock,
   producer: NamedProducer,
   file: string,
   signal: AbortSignal | undefined,
 ): Promise<number> {
-  let count = 0
-  for (let index = 0; index < block.length; index++) {
-    let record
-    try {
-      record = block.recordAt(index)
-    } catch (error) {
-      if (error instanceof RowProblem) throw rowError(file, block.lineOf(index), error.message)
-      throw error
-    }
-    if (record === undefined) continue
+  for (let count = 0; ; count++) {
+    const record = nextRecord(source, file)
+    if (record === undefined) return count
     const room = producer.send(record)
-    count++
     if (room !== undefined) {
       await room
       signal?.throwIfAborted()
     }
   }
-  if (block.problem !== undefined) throw rowError(file, block.lineOf(block.length), block.problem.message)
-  return count
+}
+
+function nextRecord(source: RecordSource, file: string): RecordInput | undefined {
+  try {
+    return source.next()
+  } catch (error) {
+    if (error instanceof RowProblem) throw rowError(file, source.line, error.message)
+    throw error
+  }
 }
 
 function rowError(file: string, line: number, message: string): PlayheadError {

@@ -39,20 +39,34 @@ export function importHash(fileHash: Buffer, mapping: ImportMapping): Buffer {
 
 /** Rows near one another often have the same time: the last one is kept. */
 export class RowTimes {
-  #text = ''
+  #text: Buffer = Buffer.alloc(0)
   #timeMs = Number.NaN
 
   timeOf(text: string, column: string): number {
-    if (text === this.#text && text !== '') return this.#timeMs
     try {
-      this.#timeMs = parseTime(text)
+      return parseTime(text)
     } catch {
       throw new RowProblem(
         `column ${column}: found ${shown(text)}, wanted a time: ISO-8601 (2011-06-01T12:00:00Z), or seconds or milliseconds since the epoch`,
       )
     }
+  }
+
+  /** The same for a text that is bytes `from` … `to`. */
+  timeOfBytes(bytes: Buffer, from: number, to: number, column: string): number {
+    if (this.#isLast(bytes, from, to)) return this.#timeMs
+    const text = Buffer.from(bytes.subarray(from, to))
+    this.#timeMs = this.timeOf(text.toString(), column)
     this.#text = text
     return this.#timeMs
+  }
+
+  #isLast(bytes: Buffer, from: number, to: number): boolean {
+    const last = this.#text
+    if (last.length === 0 || last.length !== to - from) return false
+    // From the end: there the times of a file differ.
+    for (let index = last.length - 1; index >= 0; index--) if (last[index] !== bytes[from + index]) return false
+    return true
   }
 }
 
@@ -68,7 +82,6 @@ const looseNumber = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$/
 
 /** The JSON of a number column: its digits as they were where JSON allows them, so that nothing is rounded; null when it is empty. */
 export function numberJson(text: string, column: string): string {
-  if (isPlainNumber(text)) return text
   if (text === '') return 'null'
   if (jsonNumber.test(text) && Number.isFinite(Number(text))) return text
   const number = looseNumber.test(text.trim()) ? Number(text) : Number.NaN
@@ -76,20 +89,20 @@ export function numberJson(text: string, column: string): string {
   throw new RowProblem(`column ${column}: found ${shown(text)}, wanted a number (--number ${column})`)
 }
 
-/** Digits, perhaps a sign before and a fraction behind: nearly all numbers are, and this is asked for each of them. */
-function isPlainNumber(text: string): boolean {
-  const first = text.charCodeAt(0) === MINUS ? 1 : 0
+/** Digits, perhaps a sign before and a fraction behind, as JSON has them: nearly all numbers are, and this is asked for each of them. */
+export function isPlainNumber(bytes: Buffer, from: number, to: number): boolean {
+  const first = bytes[from] === MINUS && from < to ? from + 1 : from
   let digits = 0
   let dotAt = -1
-  for (let index = first; index < text.length; index++) {
-    const code = text.charCodeAt(index)
-    if (code >= ZERO && code <= NINE) digits++
-    else if (code === DOT && dotAt < 0 && digits > 0) dotAt = index
+  for (let at = first; at < to; at++) {
+    const byte = bytes[at]!
+    if (byte >= ZERO && byte <= NINE) digits++
+    else if (byte === DOT && dotAt < 0 && digits > 0) dotAt = at
     else return false
   }
-  if (digits === 0 || digits > plainDigitsMax || dotAt === text.length - 1) return false
+  if (digits === 0 || digits > plainDigitsMax || dotAt === to - 1) return false
   // JSON allows no zero before other digits.
-  return text.charCodeAt(first) !== ZERO || digits === 1 || dotAt === first + 1
+  return bytes[first] !== ZERO || digits === 1 || dotAt === first + 1
 }
 
 /** A value in a message: quoted, and cut when it is long. */

@@ -6,12 +6,14 @@ import { MiB } from '../protocol/limits.ts'
 import type { RecordInput } from '../protocol/record.ts'
 import { RowTimes, numberJson, shown } from './import-mapping.ts'
 import type { ImportMapping } from './import-mapping.ts'
-import type { RecordBlock, RecordContext, RecordSource } from './record-source.ts'
+import type { RecordContext, RecordSource } from './record-source.ts'
 import { RowIds } from './row-ids.ts'
 import { RowProblem } from './row-problem.ts'
 import type { StreamKeys } from './stream-keys.ts'
+import { Utf8Lines, notUtf8 } from './utf8-lines.ts'
 
-const lineCharsMax = 64 * MiB
+const NEWLINE = 0x0a
+const lineBytesMax = 64 * MiB
 
 export class NdjsonRecords implements RecordSource {
   readonly #mapping: ImportMapping
@@ -19,8 +21,9 @@ export class NdjsonRecords implements RecordSource {
   readonly #ids: RowIds
   readonly #nowMs: number
   readonly #times = new RowTimes()
-  #rest = ''
-  #lines = 0
+  readonly #lines = new Utf8Lines()
+  #line = 1
+  #nextLine = 1
   #rowCount = 0
 
   constructor(mapping: ImportMapping, streams: StreamKeys, { fileHash, nowMs }: RecordContext) {
@@ -31,35 +34,36 @@ export class NdjsonRecords implements RecordSource {
   }
 
   get line(): number {
-    return this.#lines + 1
+    return this.#line
   }
 
-  push(text: string): RecordBlock {
-    const lines = (this.#rest + text).split('\n')
-    this.#rest = lines.pop()!
-    if (this.#rest.length <= lineCharsMax) return this.#block(lines)
-    const found = `found no end of the line within ${lineCharsMax / MiB} Mi characters`
-    return { ...this.#block(lines), problem: new RowProblem(`${found}, wanted one JSON object a line`) }
+  push(bytes: Buffer): void {
+    this.#lines.push(bytes)
   }
 
-  end(): RecordBlock {
-    const last = this.#rest
-    this.#rest = ''
-    return this.#block(last === '' ? [] : [last])
+  end(): void {
+    this.#lines.finish()
   }
 
-  #block(lines: readonly string[]): RecordBlock {
-    const linesBefore = this.#lines
-    this.#lines += lines.length
-    return {
-      length: lines.length,
-      lineOf: (index) => linesBefore + 1 + index,
-      recordAt: (index) => this.#record(lines[index]!.trim()),
+  next(): RecordInput | undefined {
+    const lines = this.#lines
+    while (lines.at < lines.end) {
+      const newline = lines.bytes.indexOf(NEWLINE, lines.at)
+      const end = newline < 0 ? lines.end : newline
+      const text = lines.bytes.toString('utf8', lines.at, end).trim()
+      lines.at = Math.min(end + 1, lines.end)
+      this.#line = this.#nextLine++
+      if (text !== '') return this.#record(text)
     }
+    this.#line = this.#nextLine
+    if (lines.isBroken) throw notUtf8()
+    if (lines.restBytes <= lineBytesMax) return undefined
+    throw new RowProblem(
+      `found no end of the line within ${lineBytesMax / MiB} Mi bytes, wanted one JSON object a line`,
+    )
   }
 
-  #record(line: string): RecordInput | undefined {
-    if (line === '') return undefined
+  #record(line: string): RecordInput {
     const row = parseObject(line)
     const { stream, type, time, numbers } = this.#mapping
     const key = this.#streams.keyOf(textOf(row, stream, '--stream'))

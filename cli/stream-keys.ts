@@ -1,52 +1,67 @@
 /**
- * StreamKeys: the stream of each row: checked when it is first seen, counted once, and kept as bytes as long as there are not too many.
- * Invariant: holds a copy of each name, never the text it was cut from. Called by csv-records.ts and ndjson-records.ts.
+ * StreamKeys: the stream of each row: checked when it is first seen, counted once, and kept as a record's key as long as there are not too
+ * many. Invariant: holds a copy of each name, never the bytes it was cut from. Called by csv-records.ts and ndjson-records.ts.
  */
 import { checkStream } from '../protocol/names.ts'
 import { isPlayheadError } from '../protocol/errors.ts'
+import { ByteKeys } from './byte-keys.ts'
 import type { ImportMapping } from './import-mapping.ts'
 import { RowProblem } from './row-problem.ts'
 
-/** Names kept as bytes, so that writing one again costs no conversion; further ones are kept as text only. */
-const bytesKeptMax = 100_000
+/** Keys made once and used for every row; for further streams each row gets its own. */
+const keysKeptMax = 100_000
 
 export class StreamKeys {
   readonly #column: string
-  readonly #elseStream: string | undefined
-  readonly #seen = new Map<string, Buffer | undefined>()
+  readonly #elseStream: Buffer | undefined
+  readonly #seen = new ByteKeys()
+  readonly #keys: Buffer[] = []
 
   constructor({ stream, elseStream }: Pick<ImportMapping, 'stream' | 'elseStream'>) {
     this.#column = stream
-    this.#elseStream = elseStream
+    this.#elseStream = elseStream === undefined ? undefined : Buffer.from(elseStream)
   }
 
   get count(): number {
-    return this.#seen.size
+    return this.#seen.count
   }
 
-  /** The stream that the value of the stream column names. */
-  keyOf(value: string): Buffer | string {
-    const key = value === '' ? this.#elseStream : value
-    if (key === undefined) {
-      throw new RowProblem(
-        `column ${this.#column}: found an empty stream name, wanted one; --else-stream NAME takes such rows`,
-      )
+  /** The stream that the value of the stream column names. Throws RowProblem. */
+  keyOf(value: string): Buffer {
+    // As bytes, half a surrogate pair would be U+FFFD, and another stream's name.
+    if (!value.isWellFormed()) this.#check(value)
+    const bytes = Buffer.from(value)
+    return this.keyOfBytes(bytes, 0, bytes.length)
+  }
+
+  /** The same for a value that is bytes `from` … `to`, which are UTF-8. */
+  keyOfBytes(bytes: Buffer, from: number, to: number): Buffer {
+    if (from === to) return this.#keyWithoutName()
+    const id = this.#seen.find(bytes, from, to)
+    if (id >= 0 && id < keysKeptMax) return this.#keys[id]!
+    if (id < 0) {
+      this.#check(bytes.toString('utf8', from, to))
+      this.#seen.add(bytes, from, to)
     }
-    const bytes = this.#seen.get(key)
-    if (bytes !== undefined) return bytes
-    if (!this.#seen.has(key)) this.#add(key)
+    const key = Buffer.from(bytes.subarray(from, to))
+    if (id < 0 && this.#keys.length < keysKeptMax) this.#keys.push(key)
     return key
   }
 
-  #add(key: string): void {
+  #keyWithoutName(): Buffer {
+    const name = this.#elseStream
+    if (name !== undefined) return this.keyOfBytes(name, 0, name.length)
+    throw new RowProblem(
+      `column ${this.#column}: found an empty stream name, wanted one; --else-stream NAME takes such rows`,
+    )
+  }
+
+  #check(name: string): void {
     try {
-      checkStream(key)
+      checkStream(name)
     } catch (error) {
       if (isPlayheadError(error)) throw new RowProblem(`column ${this.#column}: ${error.message}`)
       throw error
     }
-    // A substring keeps the whole text it was cut from alive; a copy by way of bytes does not.
-    const bytes = Buffer.from(key)
-    this.#seen.set(bytes.toString(), this.#seen.size < bytesKeptMax ? bytes : undefined)
   }
 }

@@ -36,11 +36,11 @@ const packages: Record<string, readonly string[]> = {
   replication: [],
   processing: ['lmdb', 'msgpackr'],
   broker: ['fastify', 'prom-client'],
-  cli: ['commander', 'csv-parse', 'papaparse', 'udsv'],
+  cli: ['commander'],
 }
 
 /** The operating system is platform's; these pure parts of Node are everybody's. */
-const pureNodeModules = ['node:assert', 'node:assert/strict', 'node:zlib', 'node:path', 'node:util']
+const pureNodeModules = ['node:assert', 'node:assert/strict', 'node:buffer', 'node:zlib', 'node:path', 'node:util']
 const nodeModules: Record<string, readonly string[]> = {
   protocol: ['node:module'], // loads the native CRC where there is one
   storage: ['node:crypto'],

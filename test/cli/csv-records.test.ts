@@ -8,19 +8,16 @@ import { RowProblem } from '../../cli/row-problem.ts'
 import { StreamKeys } from '../../cli/stream-keys.ts'
 import type { RecordInput } from '../../protocol/record.ts'
 import { formatUuid } from '../../protocol/uuid.ts'
-import { readSource } from './read-source.ts'
+import { piecesOf, readSource } from './read-source.ts'
 
 const hash = Buffer.from('00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff', 'hex')
 const orders: ImportMapping = { format: 'csv', stream: 'customer', type: '=Line', numbers: [] }
 
-function recordsOf(text: string, mapping: Partial<ImportMapping> = {}, pieceChars = 7) {
+function recordsOf(text: string | Buffer, mapping: Partial<ImportMapping> = {}, pieceBytes = 7) {
   const whole = { ...orders, ...mapping }
   const streams = new StreamKeys(whole)
   const source = new CsvRecords(whole, streams, { fileHash: hash, nowMs: 1_700_000_000_000 })
-  const pieces = Array.from({ length: Math.ceil(text.length / pieceChars) }, (_, place) =>
-    text.slice(place * pieceChars, (place + 1) * pieceChars),
-  )
-  const records = readSource(source, pieces)
+  const records = readSource(source, piecesOf(text, pieceBytes))
   return { records, streams: streams.count }
 }
 
@@ -41,9 +38,7 @@ test('csv records: every column is kept in data as the string it was, in order, 
 })
 
 test('csv records: any values survive, whatever characters they hold', () => {
-  const value = fc
-    .string({ unit: 'binary', maxLength: 12 })
-    .filter((text) => text.isWellFormed() && !text.includes('\r'))
+  const value = fc.string({ unit: 'binary', maxLength: 12 }).filter((text) => text.isWellFormed())
   fc.assert(
     fc.property(fc.array(value, { minLength: 1, maxLength: 5 }), (values) => {
       const rows = values.map((text) => `c,"${text.replaceAll('"', '""')}"\n`).join('')
@@ -146,10 +141,60 @@ test('csv records: CRLF line ends, blank lines', () => {
   ])
 })
 
+test('csv records: CRLF: a carriage return belongs to the line end, whether the names are quoted or not, and to a field inside quotes', () => {
+  for (const header of ['customer,sku', '"customer","sku"', '"customer" , "sku" '.replace(', ', ',')]) {
+    const { records } = recordsOf(`${header}\r\n1,a\r\n2,"b\r"\r\n3,c\n4,d\r`)
+    assert.deepEqual(
+      records.map((record) => (dataOf(record) as { sku: string }).sku),
+      ['a', 'b\r', 'c', 'd'],
+      header,
+    )
+  }
+})
+
+test('csv records: a byte order mark is left out, however the file is cut; only one', () => {
+  for (let pieceBytes = 1; pieceBytes < 6; pieceBytes++) {
+    const { records } = recordsOf('\ufeff"customer",sku\n1,\ufeff\n', {}, pieceBytes)
+    assert.deepEqual(dataOf(records[0]), { customer: '1', sku: '\ufeff' })
+    assert.throws(() => recordsOf('\ufeff', {}, pieceBytes), /line 1: found an empty file/)
+    assert.throws(() => recordsOf('\ufeff\ufeffcustomer\n', {}, pieceBytes), /wanted one named "customer"/)
+  }
+})
+
+test('csv records: bytes that are not UTF-8 are named by their line, and the rows before it are given out, however the file is cut', () => {
+  const bytes = Buffer.from('customer,sku\n1,\xe9\n2,"x\ncaf', 'latin1')
+  const good = Buffer.from('customer,sku\n1,é\n2,"x\ny"\n')
+  for (let pieceBytes = 1; pieceBytes < good.length + 9; pieceBytes++) {
+    assert.throws(() => recordsOf(bytes, {}, pieceBytes), /line 2: found bytes that are not UTF-8/)
+    for (const [bad, line] of [
+      ['3,caf\xe9\n4,d\n', 5],
+      ['3,"a\nb\nc\xe9\n"\n', 7],
+      ['3,\xc3', 5],
+    ] as const) {
+      const source = new CsvRecords(orders, new StreamKeys(orders), { fileHash: hash, nowMs: 0 })
+      let count = 0
+      const pieces = piecesOf(Buffer.concat([good, Buffer.from(bad, 'latin1')]), pieceBytes)
+      const read = (): void => {
+        while (source.next() !== undefined) count++
+      }
+      assert.throws(() => {
+        for (const piece of pieces) {
+          source.push(piece)
+          read()
+        }
+        source.end()
+        read()
+      }, /not UTF-8, wanted UTF-8; convert the file first/)
+      assert.equal(source.line, line)
+      assert.equal(count, 2)
+    }
+  }
+})
+
 test('csv records: ids are UUIDv7 from file and row: the same on every run, different in every row', () => {
   const text = `customer,at\n${'c,2011-06-01T00:00:00Z\n'.repeat(50)}`
-  const idsOf = (pieceChars: number): string[] =>
-    recordsOf(text, { time: 'at' }, pieceChars).records.map(({ headers }) => formatUuid(headers?.[1]?.value as Buffer))
+  const idsOf = (pieceBytes: number): string[] =>
+    recordsOf(text, { time: 'at' }, pieceBytes).records.map(({ headers }) => formatUuid(headers?.[1]?.value as Buffer))
   const ids = idsOf(5)
   assert.deepEqual(idsOf(1000), ids)
   assert.equal(new Set(ids).size, 50)

@@ -3,14 +3,14 @@ import { test } from 'node:test'
 import type { ImportMapping } from '../../cli/import-mapping.ts'
 import { NdjsonRecords } from '../../cli/ndjson-records.ts'
 import { StreamKeys } from '../../cli/stream-keys.ts'
-import { readSource } from './read-source.ts'
+import { piecesOf, readSource } from './read-source.ts'
 
 const base: ImportMapping = { format: 'ndjson', stream: 'id', type: '=Article', numbers: [] }
 
-function recordsOf(text: string, mapping: Partial<ImportMapping> = {}) {
+function recordsOf(text: string | Buffer, mapping: Partial<ImportMapping> = {}) {
   const whole = { ...base, ...mapping }
   const source = new NdjsonRecords(whole, new StreamKeys(whole), { fileHash: Buffer.alloc(32, 7), nowMs: 5 })
-  return readSource(source, text) // character by character
+  return readSource(source, piecesOf(text, 1))
 }
 
 test('ndjson records: data is the line as it was, digit for digit; numbers may name streams', () => {
@@ -51,5 +51,13 @@ test('ndjson records: what is wrong is named by its line', () => {
   assert.throws(
     () => recordsOf('{"id":"a","n":"x"}', { numbers: ['n'] }),
     /line 1: column n: found "x", wanted a number/,
+  )
+})
+
+test('ndjson records: a byte order mark is left out; bytes that are not UTF-8 are named by their line', () => {
+  assert.equal(recordsOf('\ufeff{"id":"é"}\n')[0]?.value, '{"id":"é"}')
+  assert.throws(
+    () => recordsOf(Buffer.from('{"id":"a"}\n\n{"id":"\xe9"}\n', 'latin1')),
+    /line 3: found bytes that are not UTF-8/,
   )
 })

@@ -1,24 +1,31 @@
-/** What a record source makes of a text that comes in pieces: its records, or the error that names the line. */
-import type { RecordBlock, RecordSource } from '../../cli/record-source.ts'
+/** What a record source makes of a file that comes in pieces: its records, or the error that names the line. */
+import type { RecordSource } from '../../cli/record-source.ts'
 import { RowProblem } from '../../cli/row-problem.ts'
 import type { RecordInput } from '../../protocol/record.ts'
 
-export function readSource(source: RecordSource, pieces: Iterable<string>): RecordInput[] {
+/** The bytes of `text` in pieces of `pieceBytes`, each with memory of its own. */
+export function piecesOf(text: string | Buffer, pieceBytes: number): Buffer[] {
+  const bytes = Buffer.from(text)
+  return Array.from({ length: Math.ceil(bytes.length / pieceBytes) }, (_, place) =>
+    Buffer.from(bytes.subarray(place * pieceBytes, (place + 1) * pieceBytes)),
+  )
+}
+
+export function readSource(source: RecordSource, pieces: Iterable<Buffer>): RecordInput[] {
   const records: RecordInput[] = []
-  const take = (block: RecordBlock): void => {
-    for (let index = 0; index < block.length; index++) {
-      try {
-        const record = block.recordAt(index)
-        if (record !== undefined) records.push(record)
-      } catch (error) {
-        if (error instanceof RowProblem)
-          throw new Error(`line ${block.lineOf(index)}: ${error.message}`, { cause: error })
-        throw error
-      }
+  const take = (): void => {
+    try {
+      for (let record = source.next(); record !== undefined; record = source.next()) records.push(record)
+    } catch (error) {
+      if (error instanceof RowProblem) throw new Error(`line ${source.line}: ${error.message}`, { cause: error })
+      throw error
     }
-    if (block.problem) throw new Error(`line ${block.lineOf(block.length)}: ${block.problem.message}`)
   }
-  for (const piece of pieces) take(source.push(piece))
-  take(source.end())
+  for (const piece of pieces) {
+    source.push(piece)
+    take()
+  }
+  source.end()
+  take()
   return records
 }

@@ -1,0 +1,46 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { ByteKeys } from '../../cli/byte-keys.ts'
+import { StreamKeys } from '../../cli/stream-keys.ts'
+
+test('byte keys: each different key has its own number, in the order they came (any keys, cut out of anything)', () => {
+  const key = fc.oneof(fc.uint8Array({ maxLength: 3 }), fc.uint8Array({ maxLength: 40 }))
+  fc.assert(
+    fc.property(fc.array(key, { maxLength: 60 }), fc.nat(5), (all, before) => {
+      const keys = new ByteKeys()
+      const wanted = new Map<string, number>()
+      for (const bytes of all) {
+        const name = Buffer.from(bytes).toString('hex')
+        const around = Buffer.concat([Buffer.alloc(before, 7), bytes, Buffer.from([7])])
+        assert.equal(keys.find(around, before, before + bytes.length), wanted.get(name) ?? -1)
+        if (wanted.has(name)) continue
+        assert.equal(keys.add(around, before, before + bytes.length), wanted.size)
+        wanted.set(name, wanted.size)
+        around.fill(0)
+      }
+      assert.equal(keys.count, wanted.size)
+    }),
+  )
+})
+
+test('byte keys: many keys are found again as the table grows (50,000)', () => {
+  const keys = new ByteKeys()
+  const names = Array.from({ length: 50_000 }, (_, index) => Buffer.from(`customer-${index}`))
+  for (const name of names) keys.add(name, 0, name.length)
+  for (const [index, name] of names.entries()) assert.equal(keys.find(name, 0, name.length), index)
+  assert.equal(keys.find(Buffer.from('customer-50000'), 0, 14), -1)
+})
+
+test('stream keys: a stream is one and counted once, also past the number of keys kept (100,100), as text and as bytes', () => {
+  const streams = new StreamKeys({ stream: 'customer' })
+  for (let round = 0; round < 2; round++) {
+    for (let index = 0; index < 100_100; index++)
+      assert.equal(streams.keyOf(`c${index}`).toString('latin1'), `c${index}`)
+  }
+  const bytes = Buffer.from('xc100050x')
+  const key = streams.keyOfBytes(bytes, 1, 8)
+  bytes.fill(0)
+  assert.equal(key.toString(), 'c100050')
+  assert.equal(streams.count, 100_100)
+})
