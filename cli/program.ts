@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
 import { integerOf, secondsOf } from './arguments.ts'
+import { addBench } from './bench/bench-commands.ts'
 import { packagePath } from './demo/package-path.ts'
 import { LineWriter } from './line-writer.ts'
 import { Session } from './session.ts'
@@ -43,6 +44,7 @@ export function buildProgram(outcome: ProgramOutcome): Command {
   addWriting(program, session)
   addReading(program, session)
   addOperating(program, session, outcome)
+  addBench(program, session)
   return program
 }
 
