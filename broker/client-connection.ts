@@ -92,6 +92,7 @@ export class ClientConnection implements RequestHolder {
       onStalled: () => this.stalled(),
     })
     this.#timer = this.#clock.after(config.helloWaitMsMax, () => this.#helloOverdue())
+    this.#connection.room = () => this.#frames.room()
     this.#connection.onData = (bytes) => this.#receive(bytes)
     this.#connection.onDrain = () => this.#drained()
     this.#connection.onClose = () => this.#closed()

@@ -28,6 +28,8 @@ const frameBytesTarget = 4 * MiB
 const conditionBytesMax = MiB
 /** Room for a frame's prefix and header beside its batches. */
 const frameOverheadBytes = 64 * 1024
+/** Batches up to this size, on average, are joined in their frame. */
+const joinedBytesMax = 4 * 1024
 const waitingBatchesMax = 65_536
 const tickMs = 50
 
@@ -57,6 +59,8 @@ export interface LaneBatch {
   readonly timeoutMs: number
   readonly written: (written: Written) => void
   readonly failed: (error: unknown) => void
+  /** Called after `written` if the encoded bytes are surely not needed any more: they were sent once, and that was answered. */
+  readonly release?: () => void
 }
 
 export interface LaneOptions {
@@ -112,6 +116,8 @@ export class AppendLane {
   #stopped: unknown
   #failures = 0
   #progressAtMs: number
+  /** When the first append was enqueued that the planned pump will see. */
+  #turnMs = 0
   #tick: Timer | undefined
   #idleWaiters: (() => void)[] = []
   /** Called after batches have left for the broker or settled: there may be room for more. */
@@ -140,6 +146,8 @@ export class AppendLane {
       batch.failed(refusal)
       return () => {}
     }
+    // One reading for all appends of a turn.
+    if (!this.#pumpPlanned) this.#turnMs = this.#cluster.clock.monotonicMs()
     let conditionBytes = 0
     for (const { stream } of batch.expected) conditionBytes += stream.length * 3 + 16
     const entry: Entry = {
@@ -152,7 +160,7 @@ export class AppendLane {
       isInDoubt: false,
       failure: undefined,
       settled: false,
-      enqueuedAtMs: this.#cluster.clock.monotonicMs(),
+      enqueuedAtMs: this.#turnMs,
     }
     if (this.isIdle) this.#progressAtMs = entry.enqueuedAtMs
     this.#waiting.push(entry)
@@ -251,26 +259,28 @@ export class AppendLane {
       expected: batch.expected as Expectation[],
       wantVersions: batch.wantVersions,
     }))
-    const body = entries.map(({ bytes }) => bytes)
     // Half the patience of the most patient batch, so that a dead connection leaves time for another one.
     const timeoutMs = Math.max(...entries.map(({ batch }) => batch.timeoutMs)) / 2
-    connection.request('append', { topic, partition, acks, groups }, body, { timeoutMs }).then(
+    connection.request('append', { topic, partition, acks, groups }, bodyOf(entries), { timeoutMs }).then(
       ({ header }) => this.#onReply(frame, header),
       (error: unknown) => this.#onFailure(frame, error),
     )
   }
 
   #onReply(frame: FlightFrame, reply: ReplyOf<'append'>): void {
-    this.#progressAtMs = this.#cluster.clock.monotonicMs()
     const token = { topicId: reply.topicId, partition: this.#options.partition, endOffset: reply.endOffset }
     const sent = frame.entries.length
     const again = frame.entries.filter((entry, index) => {
       const verdict = reply.groups[index]
       if (verdict === undefined) return this.#fail(entry, missingVerdict(index, reply.groups.length))
-      if (verdict.failure === undefined) return this.#written(entry, { token, ...verdict })
+      if (verdict.failure === undefined) return this.#written(entry, writtenOf(token, verdict))
       return this.#judge(entry, errorOf(verdict.failure))
     })
-    if (again.length < sent) this.#failures = 0
+    // A reply that refuses all it was asked is no progress: a disk that stays full is waited for no longer than a broker that is gone.
+    if (again.length < sent) {
+      this.#progressAtMs = this.#cluster.clock.monotonicMs()
+      this.#failures = 0
+    }
     this.#answered(frame, again)
   }
 
@@ -351,6 +361,7 @@ export class AppendLane {
     if (entry.settled) return false
     entry.settled = true
     entry.batch.written(written)
+    if (entry.sends === 1) entry.batch.release?.()
     return false
   }
 
@@ -388,6 +399,19 @@ export class AppendLane {
     const message = `${topic} partition ${partition}: append found no progress within ${batch.timeoutMs} ms${why}; ${known}`
     return new PlayheadError(code, message, { outcome: isOpen ? 'unknown' : 'notApplied', timeoutMs: batch.timeoutMs })
   }
+}
+
+function writtenOf(token: Token, verdict: ReplyOf<'append'>['groups'][number]): Written {
+  const { baseOffset, appendTimeMs, duplicate, versions } = verdict
+  return { token, baseOffset, appendTimeMs, duplicate, versions }
+}
+
+/** The batches of a frame, small ones joined: handing the socket one more part costs more than copying a few hundred bytes. */
+function bodyOf(entries: readonly Entry[]): Buffer[] {
+  const parts = entries.map(({ bytes }) => bytes)
+  let bytes = 0
+  for (const part of parts) bytes += part.length
+  return bytes > parts.length * joinedBytesMax || parts.length === 1 ? parts : [Buffer.concat(parts, bytes)]
 }
 
 function missingVerdict(index: number, count: number): PlayheadError {

@@ -31,11 +31,26 @@ export interface AppendPlan {
 /** Encodes the events and their conditions. Throws invalidEvent, invalidStream, invalidExpectedVersion or invalidArgument. */
 export function planAppend(state: TopicState, appends: readonly StreamAppend[]): AppendPlan {
   const timestampMs = state.cluster.clock.now()
-  const records: RecordInput[] = []
-  const expected: Expectation[] = []
-  const streams = new Set<string>()
-  for (const { stream, events, expectedVersion } of appends) {
+  if (appends.length > 1) checkDistinct(state, appends)
+  // map, not push: an array that grows begins with room for 17, and thousands of these wait at the same time.
+  const plans = appends.map(({ stream, events, expectedVersion }) => {
     checkStream(stream)
+    return {
+      expected: expectationOf(state.name, stream, expectedVersion),
+      records: events.map((event) => encodeEvent(stream, event, { id: state.nextId(timestampMs), timestampMs })),
+    }
+  })
+  const records = plans.length === 1 ? plans[0]!.records : plans.flatMap((plan) => plan.records)
+  const expected = plans.length === 1 ? plans[0]!.expected : plans.flatMap((plan) => plan.expected)
+  if (records.length === 0) {
+    throw new PlayheadError('invalidEvent', `append to ${state.name}: found no event, wanted at least one`)
+  }
+  return { records, expected }
+}
+
+function checkDistinct(state: TopicState, appends: readonly StreamAppend[]): void {
+  const streams = new Set<string>()
+  for (const { stream } of appends) {
     if (streams.has(stream)) {
       throw new PlayheadError(
         'invalidArgument',
@@ -43,13 +58,7 @@ export function planAppend(state: TopicState, appends: readonly StreamAppend[]):
       )
     }
     streams.add(stream)
-    expected.push(...expectationOf(state.name, stream, expectedVersion))
-    for (const event of events) records.push(encodeEvent(stream, event, { id: state.nextId(timestampMs), timestampMs }))
   }
-  if (records.length === 0) {
-    throw new PlayheadError('invalidEvent', `append to ${state.name}: found no event, wanted at least one`)
-  }
-  return { records, expected }
 }
 
 /** The one partition of all the streams. Throws wrongPartition naming two that are not together. */
@@ -68,27 +77,22 @@ export function commonPartition(state: TopicState, layout: TopicLayout, appends:
   return partition
 }
 
-export async function appendEvents(
+/** Throws, rather than rejects, for what is wrong with the appends themselves. */
+export function appendEvents(
   state: TopicState,
   appends: readonly StreamAppend[],
   options: WaitOptions,
 ): Promise<Written> {
   options.signal?.throwIfAborted()
-  const { records, expected } = planAppend(state, appends)
-  const partition = commonPartition(state, await state.layout(options), appends)
-  options.signal?.throwIfAborted()
-  try {
-    return await submit(state, partition, { records, expected }, options)
-  } catch (error) {
-    if (
-      isPlayheadError(error, 'unknownTopic') ||
-      isPlayheadError(error, 'unknownPartition') ||
-      isPlayheadError(error, 'wrongPartition')
-    ) {
-      state.forget()
-    }
-    throw error
-  }
+  const plan = planAppend(state, appends)
+  // Without a wait where none is needed: thousands of appends may be on their way at once, and each turn costs them all.
+  const { knownLayout } = state
+  if (knownLayout !== undefined) return submit(state, commonPartition(state, knownLayout, appends), plan, options)
+  return state.layout(options).then((layout) => {
+    const partition = commonPartition(state, layout, appends)
+    options.signal?.throwIfAborted()
+    return submit(state, partition, plan, options)
+  })
 }
 
 function submit(
@@ -101,7 +105,7 @@ function submit(
     const { signal, timeoutMs = state.cluster.timeoutMs } = options
     const onAbort = () => giveUp(signal?.reason)
     const giveUp = state.eventLane(partition).enqueue({
-      encode: (numbering) => encodeRecordBatch(records, { ...numbering, compression: 'none' }),
+      encode: (numbering) => encodeRecordBatch(records, numbering),
       recordCount: records.length,
       expected,
       wantVersions: true,
@@ -112,9 +116,15 @@ function submit(
       },
       failed(error) {
         signal?.removeEventListener('abort', onAbort)
+        if (saysTopicChanged(error)) state.forget()
         reject(error)
       },
     })
     signal?.addEventListener('abort', onAbort, { once: true })
   })
+}
+
+function saysTopicChanged(error: unknown): boolean {
+  if (!isPlayheadError(error)) return false
+  return error.code === 'unknownTopic' || error.code === 'unknownPartition' || error.code === 'wrongPartition'
 }

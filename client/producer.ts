@@ -7,9 +7,10 @@ import type { Acks } from '../protocol/append.ts'
 import { PlayheadError } from '../protocol/errors.ts'
 import { KiB, MiB, streamNameBytesMax } from '../protocol/limits.ts'
 import { checkStream } from '../protocol/names.ts'
+import { BatchMemory } from '../protocol/batch-memory.ts'
 import { RecordBatch } from '../protocol/record-batch.ts'
 import type { Compression } from '../protocol/record-batch.ts'
-import type { LogRecord, RecordInput } from '../protocol/record.ts'
+import type { LogRecord, RecordContent, RecordInput } from '../protocol/record.ts'
 import type { Timer } from '../platform/clock.ts'
 import { AppendLane } from './append-lane.ts'
 import type { Written } from './append-lane.ts'
@@ -78,6 +79,10 @@ export interface ProducerIdentity {
 }
 
 const inFlightDefault = 5
+/** Few enough that a record's time is right to well under a millisecond. */
+const recordsPerClockReading = 64
+/** Memory of written batches that a producer keeps for its next ones. */
+const keptBytesMax = 8 * MiB
 
 export class Producer {
   readonly stats: ProducerStats = {
@@ -104,6 +109,10 @@ export class Producer {
   #room: { promise: Promise<void>; resolve: () => void } | undefined
   #linger: Timer | undefined
   #turnPlanned = false
+  #clockMs = 0
+  /** Records that may still take `#clockMs` for their time. */
+  #clockUses = 0
+  #clockTurn = false
   #failure: { error: unknown } | undefined
   #isClosed = false
   readonly #ready: Promise<void>
@@ -143,19 +152,14 @@ export class Producer {
    */
   send(record: ProducerRecord): Promise<void> | undefined {
     this.#check(record)
-    // No spread here: this runs for every record.
-    const input: RecordInput = {
-      key: record.key ?? null,
-      value: record.value,
-      timestamp: record.timestamp ?? this.#state.cluster.clock.now(),
-      headers: record.headers,
-    }
+    const timestamp = record.timestamp ?? this.#nowMs()
     this.stats.sentRecords++
     if (this.#partitioner === undefined) {
-      this.#early.push(input)
-      this.#bufferedBytes += earlyBytes(input)
+      const early = { key: record.key ?? null, value: record.value, timestamp, headers: record.headers }
+      this.#early.push(early)
+      this.#bufferedBytes += earlyBytes(early)
     } else {
-      this.#add(this.#partitioner, input)
+      this.#add(this.#partitioner, record, timestamp)
     }
     return this.#bufferedBytes < this.#bufferBytesMax ? undefined : this.#untilRoom()
   }
@@ -211,11 +215,28 @@ export class Producer {
     if (typeof key === 'string' && (key.length === 0 || key.length > streamNameBytesMax / 3)) checkStream(key)
   }
 
-  #add(partitioner: Partitioner, record: RecordInput): void {
-    const partition = partitioner.partition(record.key)
+  /** The wall clock, read once a turn and then every few records: reading it costs as much as encoding a record. */
+  #nowMs(): number {
+    if (this.#clockUses === 0) {
+      this.#clockUses = recordsPerClockReading
+      this.#clockMs = this.#state.cluster.clock.now()
+      if (!this.#clockTurn) {
+        this.#clockTurn = true
+        void this.#state.cluster.clock.yield().then(() => {
+          this.#clockTurn = false
+          this.#clockUses = 0
+        })
+      }
+    }
+    this.#clockUses--
+    return this.#clockMs
+  }
+
+  #add(partitioner: Partitioner, record: RecordContent, timestamp: number): void {
+    const partition = partitioner.partition(record.key ?? null)
     const accumulator = this.#accumulators[partition]!
     const wasEmpty = accumulator.isEmpty
-    this.#bufferedBytes += accumulator.add(record)
+    this.#bufferedBytes += accumulator.add(record, timestamp)
     if (accumulator.isFull) {
       accumulator.seal()
       partitioner.onBatchFull(partition)
@@ -255,6 +276,8 @@ export class Producer {
     } = this.#options
     const timeoutMs = this.#options.timeoutMs ?? this.#state.cluster.timeoutMs
     const { producerId, producerEpoch, firstSequence, onFailure, batchesPerFrameMax } = this.#identity
+    // A batch is full with the record that takes it over its size: most fit into the room behind it.
+    const memory = new BatchMemory(batchBytes + Math.max(batchBytes >> 3, 2 * KiB), keptBytesMax)
     for (let partition = 0; partition < layout.partitions; partition++) {
       const lane = new AppendLane(this.#state.cluster, {
         topic: this.#state.name,
@@ -274,6 +297,7 @@ export class Producer {
         batchBytes,
         compression,
         timeoutMs,
+        memory,
         onWritten: (batch, written) => this.#onBatchWritten(batch, written),
         onFailed: (batch, error) => this.#onBatchFailed(batch, error),
       })
@@ -289,7 +313,7 @@ export class Producer {
     const early = this.#early
     this.#early = []
     this.#bufferedBytes = 0
-    for (const record of early) this.#add(this.#partitioner, record)
+    for (const record of early) this.#add(this.#partitioner, record, record.timestamp)
     this.#release(0)
   }
 

@@ -4,11 +4,13 @@
  */
 import { RecordBatchBuilder } from '../protocol/record-batch.ts'
 import type { Compression } from '../protocol/record-batch.ts'
-import type { RecordInput } from '../protocol/record.ts'
+import type { BatchMemory } from '../protocol/batch-memory.ts'
+import type { RecordContent } from '../protocol/record.ts'
 import type { AppendLane, Written } from './append-lane.ts'
 
 export interface SealedBatch {
   readonly partition: number
+  /** To be looked at while it is handed over only: the memory of a written batch is used again. */
   readonly bytes: Buffer
   readonly recordCount: number
   /** What the records were counted as while they waited. */
@@ -21,6 +23,7 @@ export interface AccumulatorOptions {
   readonly batchBytes: number
   readonly compression: Compression
   readonly timeoutMs: number
+  readonly memory: BatchMemory
   readonly onWritten: (batch: SealedBatch, written: Written) => void
   readonly onFailed: (batch: SealedBatch, error: unknown) => void
 }
@@ -28,12 +31,15 @@ export interface AccumulatorOptions {
 export class RecordAccumulator {
   readonly partition: number
   readonly #options: AccumulatorOptions
-  readonly #builder = new RecordBatchBuilder()
-  #emptyBytes: number
+  readonly #builder: RecordBatchBuilder
+  readonly #batchBytes: number
+  readonly #emptyBytes: number
 
   constructor(options: AccumulatorOptions) {
     this.partition = options.partition
     this.#options = options
+    this.#batchBytes = options.batchBytes
+    this.#builder = new RecordBatchBuilder(options.memory)
     this.#emptyBytes = this.#builder.sizeBytes
   }
 
@@ -46,21 +52,21 @@ export class RecordAccumulator {
     return this.#options.lane.hasRoom
   }
 
-  /** Answers the bytes by which the buffer has grown. */
-  add(record: RecordInput): number {
+  /** Encodes the record; `timestamp`: ms since the epoch. Answers the bytes by which the buffer has grown. */
+  add(record: RecordContent, timestamp: number): number {
     const before = this.#builder.sizeBytes
-    this.#builder.append(record)
+    this.#builder.appendContent(record, timestamp)
     return this.#builder.sizeBytes - before
   }
 
   get isFull(): boolean {
-    return this.#builder.sizeBytes >= this.#options.batchBytes
+    return this.#builder.sizeBytes >= this.#batchBytes
   }
 
   /** Makes a batch of what there is and gives it to the lane. */
   seal(): void {
     if (this.isEmpty) return
-    const { lane, partition, compression, timeoutMs, onWritten, onFailed } = this.#options
+    const { lane, partition, compression, timeoutMs, memory, onWritten, onFailed } = this.#options
     const recordCount = this.#builder.recordCount
     const bufferedBytes = this.#builder.sizeBytes - this.#emptyBytes
     let bytes: Buffer = Buffer.alloc(0)
@@ -76,6 +82,7 @@ export class RecordAccumulator {
         if (bytes.length === 0) bytes = this.#builder.build({ compression })
         onFailed(sealed(), error)
       },
+      release: () => memory.give(bytes),
     })
   }
 }

@@ -81,7 +81,12 @@ export class Replay implements AsyncIterable<ReplayBatch> {
         // The next fetch runs while this reply is consumed: of this partition, or of one that has waited for its turn.
         if (fetcher.isDone) open--
         else waiting.push(fetcher)
-        waiting.shift()?.fetch()
+        const next = waiting.shift()
+        if (next !== undefined) {
+          next.fetch()
+          // A turn of the event loop, or the request would leave only after all of this reply has been consumed.
+          await this.#state.cluster.clock.yield()
+        }
         const range = ranges.find(({ partition }) => partition === fetcher.partition)!
         for (const batch of batches) {
           signal?.throwIfAborted()

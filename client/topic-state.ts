@@ -6,12 +6,11 @@ import type { ReplyOf } from '../protocol/api.ts'
 import { isPlayheadError } from '../protocol/errors.ts'
 import { partitionOf } from '../protocol/murmur2.ts'
 import type { Token } from '../protocol/token.ts'
-import { uuidV7 } from '../protocol/uuid.ts'
+import { UUID_BYTES, stampUuidV7 } from '../protocol/uuid.ts'
 import { AppendLane } from './append-lane.ts'
 import type { Cluster } from './cluster.ts'
 
-const randomPoolBytes = 4_000
-const randomBytesPerId = 10
+const randomPoolIds = 256
 /** Few, so that appends which wait meanwhile share the next frame. */
 const eventFramesInFlight = 4
 
@@ -35,10 +34,14 @@ export class TopicState {
   readonly name: string
   readonly cluster: Cluster
   #layout: Promise<TopicLayout> | undefined
+  /** What `#layout` has resolved to. */
+  #knownLayout: TopicLayout | undefined
   readonly #tokens = new Map<number, Token>()
   readonly #eventLanes = new Map<number, AppendLane>()
   readonly #eventProducerId: number
+  /** Ids to be: each is cut off as it is needed. */
   #randomPool: Buffer = Buffer.alloc(0)
+  #randomAt = 0
 
   constructor(cluster: Cluster, name: string) {
     this.cluster = cluster
@@ -56,15 +59,26 @@ export class TopicState {
     if (this.#layout !== undefined) return this.#layout
     const asked = this.describe(options).then(layoutOf)
     this.#layout = asked
-    asked.catch(() => {
-      if (this.#layout === asked) this.#layout = undefined
-    })
+    asked.then(
+      (layout) => {
+        if (this.#layout === asked) this.#knownLayout = layout
+      },
+      () => {
+        if (this.#layout === asked) this.#layout = undefined
+      },
+    )
     return asked
+  }
+
+  /** The layout, if it has been asked for and answered. */
+  get knownLayout(): TopicLayout | undefined {
+    return this.#knownLayout
   }
 
   /** After an error that says the topic is not the one known here (deleted, and perhaps created anew). */
   forget(): void {
     this.#layout = undefined
+    this.#knownLayout = undefined
     this.#tokens.clear()
   }
 
@@ -136,10 +150,13 @@ export class TopicState {
 
   /** A fresh event id. */
   nextId(nowMs: number): Buffer {
-    if (this.#randomPool.length < randomBytesPerId) this.#randomPool = this.cluster.random.bytes(randomPoolBytes)
-    const random = this.#randomPool.subarray(0, randomBytesPerId)
-    this.#randomPool = this.#randomPool.subarray(randomBytesPerId)
-    return uuidV7(random, nowMs)
+    if (this.#randomAt === this.#randomPool.length) {
+      this.#randomPool = this.cluster.random.bytes(randomPoolIds * UUID_BYTES)
+      this.#randomAt = 0
+    }
+    const id = this.#randomPool.subarray(this.#randomAt, (this.#randomAt += UUID_BYTES))
+    stampUuidV7(id, nowMs)
+    return id
   }
 }
 

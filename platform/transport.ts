@@ -6,6 +6,11 @@ export interface Connection {
   readonly remoteAddress: string
   /** Set once, before the first turn ends: bytes as they arrive. The bytes stay the receiver's. */
   onData: (bytes: Buffer) => void
+  /**
+   * May be set: where what arrives next is to be put, asked for before each read and answered with at least one byte. Then `onData` is called with
+   * the beginning of that memory wherever the transport can read into it, and nothing is allocated or copied.
+   */
+  room?: () => Buffer
   /** Set once: the connection is gone (by either side); the error if there was one. Called exactly once. */
   onClose: (error?: Error) => void
   /** Called each time that everything written has gone to the kernel: `pendingBytes` is 0 again. */

@@ -11,7 +11,7 @@
  */
 import assert from 'node:assert/strict'
 import { PlayheadError } from './errors.ts'
-import { MiB } from './limits.ts'
+import { KiB, MiB } from './limits.ts'
 
 const LENGTH = 0
 const VERSION = 4
@@ -25,8 +25,16 @@ assert(HEADER_LENGTH + 4 === FRAME_PREFIX_BYTES)
 
 export const FLAG_ERROR = 1
 
-/** A frame that spans several chunks gets this much room at once, and more only as its bytes arrive. */
+/** A large frame gets this much room at once, and more only as its bytes arrive. */
 const FIRST_ROOM_BYTES = MiB
+/** Memory is taken in pieces: small ones on a quiet connection, large ones where few pushes fill them. */
+const MEMORY_BYTES_MIN = 16 * KiB
+const MEMORY_BYTES_MAX = 256 * KiB
+const BUSY_PUSHES = 4
+const QUIET_PUSHES = 64
+/** Less room than this is not worth a system call. */
+const ROOM_BYTES_MIN = 2 * KiB
+const noMemory: Buffer = Buffer.alloc(0)
 
 export interface FramePrefix {
   /** Of the api, 0 … 255. */
@@ -58,69 +66,93 @@ export function encodeFrame(prefix: FramePrefix, header: Buffer, body: readonly 
   return [head, ...body]
 }
 
-/** Cuts what arrives on a connection into frames. After it has thrown it must not be used again: the place of the next frame is unknown. */
+/**
+ * Cuts what arrives on a connection into frames, each in one piece of memory. Whoever reads the connection asks `room` where to put the bytes and
+ * says what came by `push`: then nothing is copied unless a frame crosses from one piece of memory to the next. Bytes that came elsewhere
+ * may be pushed too. After it has thrown it must not be used again: the place of the next frame is unknown.
+ */
 export class FrameReader {
   /** The largest frame accepted, length field excluded; may be raised once the peer is known. Holds from the next frame on. */
   frameBytesMax: number
-  /** Arrived and not yet taken; the first of them from `#at` on. Bounded by whoever stops reading the connection: see waitingBytes. */
-  #chunks: Buffer[] = []
-  #at = 0
-  #waitingBytes = 0
-  /** The frame that began in one chunk and ends in a later one. */
-  #partial: Buffer | undefined
-  #partialBytes = 0
-  #partialTotal = 0
+  /** Handed out up to `#start`, arrived up to `#end`, free behind it. Never written again below `#end`: frames are slices of it. */
+  #memory = noMemory
+  #start = 0
+  #end = 0
+  /** Of the frame that has begun to arrive, length field included; 0 = its length is not known or not looked at yet. */
+  #total = 0
+  /** Of the last whole frame: the next one is probably as long. */
+  #lastTotal = 0
+  #memoryBytes = MEMORY_BYTES_MIN
+  /** Pushes into the present memory. */
+  #pushes = 0
 
   /** `frameBytesMax`: the largest frame accepted, length field excluded. */
   constructor(frameBytesMax: number) {
     this.frameBytesMax = frameBytesMax
   }
 
-  /** Bytes that have arrived and are not part of a frame handed out yet. */
+  /** Bytes that have arrived and are not part of a frame handed out yet. Bounded by whoever stops reading the connection. */
   get waitingBytes(): number {
-    return this.#waitingBytes + this.#partialBytes
+    return this.#end - this.#start
   }
 
   /** Size of the frame that has begun to arrive and is not whole yet, as its length field says; 0 = there is none. */
   get arrivingBytes(): number {
-    return this.#partial === undefined ? 0 : this.#partialTotal
+    return this.#total
   }
 
-  /** Takes over the bytes: frames are slices of them. */
-  push(chunk: Buffer): void {
-    if (chunk.length === 0) return
-    this.#chunks.push(chunk)
-    this.#waitingBytes += chunk.length
+  /** Where the bytes that arrive next may be put, from its beginning on. Ask again after each push. */
+  room(): Buffer {
+    const left = this.#memory.length - this.#end
+    // A frame that would not end in this memory, as far as one can know, is better begun in the next one.
+    const wanted = Math.min(this.#total || this.#lastTotal, FIRST_ROOM_BYTES) - this.waitingBytes
+    if (left < Math.max(wanted, ROOM_BYTES_MIN) || left === 0) this.#renew(1)
+    return this.#memory.subarray(this.#end)
+  }
+
+  /** Takes over the bytes: frames are slices of them, or of a copy. */
+  push(bytes: Buffer): void {
+    const { length } = bytes
+    if (length === 0) return
+    if (this.#isNext(bytes)) {
+      this.#end += length
+    } else if (this.#start === this.#end) {
+      this.#memory = bytes
+      this.#start = 0
+      this.#end = length
+    } else {
+      if (this.#memory.length - this.#end < length) this.#renew(length)
+      bytes.copy(this.#memory, this.#end)
+      this.#end += length
+    }
+    this.#pushes++
   }
 
   /** The next whole frame, or undefined until more has arrived. Throws malformedFrame or frameTooLarge: close the connection then. */
   next(): Frame | undefined {
-    if (this.#partial === undefined) {
-      if (this.#waitingBytes < LENGTH_BYTES) return undefined
-      const chunk = this.#chunks[0]!
-      const at = this.#at
-      const total = LENGTH_BYTES + this.#checkedLength(chunk, at)
-      if (chunk.length - at >= total) {
-        this.#consume(total)
-        return frameOf(chunk, at, at + total)
-      }
-      this.#partialTotal = total
-      this.#partialBytes = 0
-      this.#partial = Buffer.allocUnsafeSlow(Math.min(total, FIRST_ROOM_BYTES))
+    const waiting = this.#end - this.#start
+    if (this.#total === 0) {
+      if (waiting < LENGTH_BYTES) return undefined
+      this.#total = LENGTH_BYTES + this.#checkedLength()
     }
-    this.#collect()
-    if (this.#partialBytes < this.#partialTotal) return undefined
-    const whole = this.#partial
-    this.#partial = undefined
-    this.#partialBytes = 0
-    return frameOf(whole, 0, whole.length)
+    if (waiting < this.#total) return undefined
+    const at = this.#start
+    this.#start += this.#total
+    this.#lastTotal = this.#total
+    this.#total = 0
+    return frameOf(this.#memory, at, this.#start)
   }
 
-  /** The length field at the beginning of what waits; at least its 4 bytes have arrived. */
-  #checkedLength(chunk: Buffer, at: number): number {
-    let length = 0
-    if (chunk.length - at >= LENGTH_BYTES) length = chunk.readUInt32LE(at + LENGTH)
-    else length = Buffer.concat([chunk.subarray(at), ...this.#chunks.slice(1, LENGTH_BYTES)]).readUInt32LE(LENGTH)
+  #isNext(bytes: Buffer): boolean {
+    return (
+      bytes.buffer === this.#memory.buffer &&
+      bytes.byteOffset === this.#memory.byteOffset + this.#end &&
+      this.#end + bytes.length <= this.#memory.length
+    )
+  }
+
+  #checkedLength(): number {
+    const length = this.#memory.readUInt32LE(this.#start + LENGTH)
     if (length < FRAME_PREFIX_BYTES - LENGTH_BYTES) {
       throw malformed(`found length ${length}, wanted at least ${FRAME_PREFIX_BYTES - LENGTH_BYTES}`)
     }
@@ -134,32 +166,18 @@ export class FrameReader {
     return length
   }
 
-  #collect(): void {
-    while (this.#chunks.length > 0 && this.#partialBytes < this.#partialTotal) {
-      const chunk = this.#chunks[0]!
-      const count = Math.min(chunk.length - this.#at, this.#partialTotal - this.#partialBytes)
-      this.#makeRoom(count)
-      chunk.copy(this.#partial!, this.#partialBytes, this.#at, this.#at + count)
-      this.#partialBytes += count
-      this.#consume(count)
-    }
-  }
-
-  #makeRoom(count: number): void {
-    const partial = this.#partial!
-    if (this.#partialBytes + count <= partial.length) return
-    const room = Math.min(this.#partialTotal, Math.max(partial.length * 2, this.#partialBytes + count))
-    this.#partial = Buffer.allocUnsafeSlow(room)
-    partial.copy(this.#partial, 0, 0, this.#partialBytes)
-  }
-
-  /** Takes `count` bytes off; they lie in the first chunk. */
-  #consume(count: number): void {
-    this.#at += count
-    this.#waitingBytes -= count
-    if (this.#at < this.#chunks[0]!.length) return
-    this.#chunks.shift()
-    this.#at = 0
+  /** Goes on in fresh memory, with room for `count` bytes at least: as much as a busy or a quiet connection needs, and its frames. */
+  #renew(count: number): void {
+    const waiting = this.#end - this.#start
+    if (this.#pushes <= BUSY_PUSHES) this.#memoryBytes = Math.min(MEMORY_BYTES_MAX, this.#memoryBytes * 4)
+    else if (this.#pushes >= QUIET_PUSHES) this.#memoryBytes = Math.max(MEMORY_BYTES_MIN, this.#memoryBytes / 4)
+    const claimed = Math.min(Math.max(this.#total, this.#lastTotal), Math.max(FIRST_ROOM_BYTES, 2 * waiting))
+    const memory = Buffer.allocUnsafeSlow(Math.max(this.#memoryBytes, claimed, waiting + count))
+    this.#memory.copy(memory, 0, this.#start, this.#end)
+    this.#memory = memory
+    this.#start = 0
+    this.#end = waiting
+    this.#pushes = 0
   }
 }
 

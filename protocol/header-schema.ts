@@ -96,7 +96,13 @@ export function list<T>(field: Field<T>, countMax: number): Field<T[]> {
     pack: (values) => values.map((value) => field.pack(value)),
     unpack(value, path) {
       if (!Array.isArray(value) || value.length > countMax) throw malformed(path, value, doc)
-      return value.map((item, index) => field.unpack(item, `${path}[${index}]`))
+      const items = value as unknown[]
+      try {
+        return items.map((item) => field.unpack(item, path))
+      } catch {
+        // Once more, to name the one that is wrong: making a name for each that is right would cost as much as reading it.
+        return items.map((item, index) => field.unpack(item, `${path}[${index}]`))
+      }
     },
   }
 }
@@ -105,18 +111,29 @@ export function list<T>(field: Field<T>, countMax: number): Field<T[]> {
 export function struct<S extends Shape>(shape: S): Field<ValuesOf<S>> & { readonly shape: S } {
   const entries = Object.entries(shape)
   const doc = `[${entries.map(([name, field]) => `${name}: ${field.doc}`).join(', ')}]`
+  const unpackStruct = (value: unknown[], pathOf: (name: string) => string): ValuesOf<S> => {
+    const out: Record<string, unknown> = {}
+    for (let index = 0; index < entries.length; index++) {
+      const [name, field] = entries[index]!
+      out[name] = field.unpack(value[index], pathOf(name))
+    }
+    return out as ValuesOf<S>
+  }
   return {
     shape,
     doc,
-    pack: (values) => entries.map(([name, field]) => field.pack(values[name as keyof S])),
+    pack(values) {
+      const packed: unknown[] = []
+      for (const [name, field] of entries) packed.push(field.pack(values[name as keyof S]))
+      return packed
+    },
     unpack(value, path) {
       if (!Array.isArray(value)) throw malformed(path, value, 'an array')
-      const out: Record<string, unknown> = {}
-      for (let index = 0; index < entries.length; index++) {
-        const [name, field] = entries[index] as [string, Field<unknown>]
-        out[name] = field.unpack(value[index], path === '' ? name : `${path}.${name}`)
+      try {
+        return unpackStruct(value, () => path)
+      } catch {
+        return unpackStruct(value, (name) => (path === '' ? name : `${path}.${name}`)) // as in a list
       }
-      return out as ValuesOf<S>
     },
   }
 }

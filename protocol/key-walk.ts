@@ -8,43 +8,72 @@ import { skipHeaders } from './record.ts'
 import { VarintReader } from './varint.ts'
 
 /**
- * Calls `visit` for each of the `recordCount` records in `records` (uncompressed, without the batch header) with its offset delta and
- * the place of its key, -1 and -1 = null. Checks the whole layout: lengths, headers, offset deltas rising from 0 up to
- * `lastOffsetDelta`, no bytes left over. It may have visited some records before it throws.
+ * Stands on one record after the other of `records` (uncompressed, without the batch header). Checks the whole layout: lengths, headers, offset
+ * deltas rising from 0 up to `lastOffsetDelta`, no bytes left over. It may have stood on some records before it throws.
+ *
+ * const cursor = new KeyCursor(records, recordCount)
+ * while (cursor.next()) look(cursor.offsetDelta, cursor.keyStart, cursor.keyEnd)
  */
-export function walkKeys(
-  records: Buffer,
-  recordCount: number,
-  visit: (offsetDelta: number, keyStart: number, keyEnd: number) => void,
-  lastOffsetDelta = recordCount - 1,
-): void {
-  const reader = new VarintReader(records, 0, records.length)
-  let previous = -1
-  for (let index = 0; index < recordCount; index++) {
-    reader.end = records.length
+export class KeyCursor {
+  offsetDelta = -1
+  /** Where the key lies in `records`; -1 and -1 = null. */
+  keyStart = -1
+  keyEnd = -1
+  readonly #reader: VarintReader
+  readonly #recordCount: number
+  readonly #lastOffsetDelta: number
+  #visited = 0
+
+  constructor(records: Buffer, recordCount: number, lastOffsetDelta = recordCount - 1) {
+    this.#reader = new VarintReader(records, 0, records.length)
+    this.#recordCount = recordCount
+    this.#lastOffsetDelta = lastOffsetDelta
+  }
+
+  /** Moves to the next record; false after the last one. Throws invalidBatch. */
+  next(): boolean {
+    const reader = this.#reader
+    reader.end = reader.bytes.length
+    if (this.#visited === this.#recordCount) return this.#checkEnd()
+    this.#visited++
     const bodyBytes = reader.length(1)
     const end = reader.at + bodyBytes
     reader.end = end
     reader.at++ // attributes: unused by the format
     reader.next() // timestamp delta
     const offsetDelta = reader.next()
-    if (offsetDelta <= previous || offsetDelta > lastOffsetDelta) {
-      throw reader.invalid(`offset delta ${offsetDelta} after ${previous}`, `a larger one up to ${lastOffsetDelta}`)
+    if (offsetDelta <= this.offsetDelta || offsetDelta > this.#lastOffsetDelta) {
+      const wanted = `a larger one up to ${this.#lastOffsetDelta}`
+      throw reader.invalid(`offset delta ${offsetDelta} after ${this.offsetDelta}`, wanted)
     }
-    previous = offsetDelta
+    this.offsetDelta = offsetDelta
     const keyBytes = reader.skip(-1)
-    const keyEnd = keyBytes < 0 ? -1 : reader.at
-    const keyStart = keyBytes < 0 ? -1 : keyEnd - keyBytes
+    this.keyEnd = keyBytes < 0 ? -1 : reader.at
+    this.keyStart = keyBytes < 0 ? -1 : reader.at - keyBytes
     reader.skip(-1)
     const headerCount = reader.next()
     if (headerCount !== 0) skipHeaders(reader, headerCount)
     if (reader.at !== end) throw reader.invalid(`${end - reader.at} bytes too many`, 'the end of the record')
-    visit(offsetDelta, keyStart, keyEnd)
+    return true
   }
-  if (reader.at !== records.length) {
+
+  #checkEnd(): false {
+    const { at, bytes } = this.#reader
+    if (at === bytes.length) return false
     throw new PlayheadError(
       'invalidBatch',
-      `record batch: found ${records.length - reader.at} bytes after ${recordCount} records (byte ${BATCH_HEADER_BYTES + reader.at} on), wanted none`,
+      `record batch: found ${bytes.length - at} bytes after ${this.#recordCount} records (byte ${BATCH_HEADER_BYTES + at} on), wanted none`,
     )
   }
+}
+
+/** Calls `visit` for each record that a KeyCursor stands on. */
+export function walkKeys(
+  records: Buffer,
+  recordCount: number,
+  visit: (offsetDelta: number, keyStart: number, keyEnd: number) => void,
+  lastOffsetDelta = recordCount - 1,
+): void {
+  const cursor = new KeyCursor(records, recordCount, lastOffsetDelta)
+  while (cursor.next()) visit(cursor.offsetDelta, cursor.keyStart, cursor.keyEnd)
 }

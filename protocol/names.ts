@@ -2,6 +2,7 @@
  * Names that users choose: topics, streams, playheads. Each is checked where it enters, with a typed error that says what is allowed.
  * Names never become paths, yet topic and playhead names keep to characters that are safe everywhere.
  */
+import { isUtf8 } from 'node:buffer'
 import { PlayheadError } from './errors.ts'
 import type { ErrorCode } from './errors.ts'
 import { playheadNameBytesMax, streamNameBytesMax, topicNameBytesMax } from './limits.ts'
@@ -32,13 +33,14 @@ export function checkStream(name: string): void {
 
 /** The stream name in bytes `from` … `to` (exclusive) of `bytes`: a record's key. Throws invalidStream like checkStream. */
 export function streamOfKey(bytes: Buffer, from = 0, to = bytes.length): string {
+  checkKey(bytes, from, to) // what is not UTF-8 would read as U+FFFD: two keys would become one stream
+  return bytes.toString('utf8', from, to)
+}
+
+/** Throws invalidStream unless bytes `from` … `to` (exclusive), a record's key, are a stream name: 1 … 1,024 bytes of UTF-8. */
+export function checkKey(bytes: Buffer, from: number, to: number): void {
   if (to <= from || to - from > streamNameBytesMax) throw invalidStream(`found ${to - from} bytes`)
-  const name = bytes.toString('utf8', from, to)
-  // What is not UTF-8 reads as U+FFFD: two keys would become one stream. A key that really holds U+FFFD is written back the same.
-  if (name.includes('\ufffd') && bytes.compare(Buffer.from(name), undefined, undefined, from, to) !== 0) {
-    throw invalidStream('found bytes that are not UTF-8')
-  }
-  return name
+  if (!isUtf8(bytes.subarray(from, to))) throw invalidStream('found bytes that are not UTF-8')
 }
 
 function checkPlainName(code: ErrorCode, thing: string, name: string, bytesMax: number): void {

@@ -1,6 +1,6 @@
 /**
- * RecordBatchBuilder: records in, the bytes of a record batch out. One growing buffer per builder, used again for the next batch;
- * nothing is allocated per record. Invariant: what it builds passes checkBatch (encodeSparseBatch: checkAnyBatch).
+ * RecordBatchBuilder: records in, the bytes of a record batch out. One growing buffer per builder, used again for the next batch, or
+ * handed over as the batch where BatchMemory has others; nothing is allocated per record. Invariant: what it builds passes checkBatch (encodeSparseBatch: checkAnyBatch).
  * Neighbours: record.ts lays out a record, batch-header.ts the header.
  */
 import assert from 'node:assert/strict'
@@ -8,10 +8,10 @@ import { BATCH_HEADER_BYTES, sealBatch } from './batch-header.ts'
 import type { Compression } from './batch-header.ts'
 import { compressRecords } from './compression.ts'
 import { PlayheadError } from './errors.ts'
-import { recordBodyBytes, writeRecord } from './record.ts'
-import type { LogRecord, RecordInput } from './record.ts'
+import { blobBytes, recordRoomBytes, writeRecord } from './record.ts'
+import type { LogRecord, RecordContent, RecordInput } from './record.ts'
+import type { BatchMemory } from './batch-memory.ts'
 import { timestampMax } from './time.ts'
-import { VARINT_BYTES_MAX } from './varint.ts'
 
 export interface BatchOptions {
   /** Default -1: no producer, no protection against duplicates. */
@@ -23,16 +23,23 @@ export interface BatchOptions {
 }
 
 const FIRST_BYTES = 16 * 1024
+const SHARED_BYTES_MAX = 2 * 1024
 const offsetDeltaMax = 0x7fff_ffff
 
 export class RecordBatchBuilder {
-  #bytes = Buffer.allocUnsafeSlow(FIRST_BYTES)
+  #bytes: Buffer = Buffer.allocUnsafeSlow(FIRST_BYTES)
   #end = BATCH_HEADER_BYTES
   #count = 0
   #baseOffset = 0
   #lastOffsetDelta = -1
   #baseTimestamp = 0
   #maxTimestamp = 0
+  readonly #memory: BatchMemory | undefined
+
+  /** `memory`: where large batches are handed over in, for whoever gives it back (see `build`). */
+  constructor(memory?: BatchMemory) {
+    this.#memory = memory
+  }
 
   get recordCount(): number {
     return this.#count
@@ -45,8 +52,13 @@ export class RecordBatchBuilder {
 
   /** Adds a record after the others. Throws invalidEvent for a timestamp that is no time. */
   append(record: RecordInput): void {
+    this.appendContent(record, record.timestamp)
+  }
+
+  /** The same for a record that does not say its own time; `timestamp`: ms since the epoch. */
+  appendContent(record: RecordContent, timestamp: number): void {
     if (this.#count === 0) this.#baseOffset = 0
-    this.#append(record, this.#lastOffsetDelta + 1)
+    this.#append(record, timestamp, this.#lastOffsetDelta + 1)
   }
 
   /** Adds a record that keeps its offset, which is larger than all before and less than 2^31 after the first. */
@@ -54,16 +66,17 @@ export class RecordBatchBuilder {
     if (this.#count === 0) this.#baseOffset = offset
     const offsetDelta = offset - this.#baseOffset
     assert(offsetDelta > this.#lastOffsetDelta && offsetDelta <= offsetDeltaMax)
-    this.#append(record, offsetDelta)
+    this.#append(record, record.timestamp, offsetDelta)
   }
 
-  /** The batch, in fresh memory of exactly its size; the builder is empty then. There must be a record. */
+  /**
+   * The batch; the builder is empty then. There must be a record. It has memory of its own: fresh, or a slab of the builder's BatchMemory,
+   * which may be given back once nobody looks at the batch any more.
+   */
   build(options: BatchOptions = {}): Buffer {
     assert(this.#count > 0)
     const compression = options.compression ?? 'none'
-    const records = compressRecords(this.#bytes.subarray(BATCH_HEADER_BYTES, this.#end), compression)
-    const batch = Buffer.allocUnsafeSlow(BATCH_HEADER_BYTES + records.length)
-    batch.set(records, BATCH_HEADER_BYTES)
+    const batch = this.#batchBytes(compression)
     sealBatch(batch, {
       baseOffset: this.#baseOffset,
       compression,
@@ -86,25 +99,46 @@ export class RecordBatchBuilder {
     this.#lastOffsetDelta = -1
   }
 
-  #append(record: RecordInput, offsetDelta: number): void {
-    if (!Number.isInteger(record.timestamp) || Math.abs(record.timestamp) > timestampMax)
-      throw invalidTimestamp(record.timestamp)
-    if (this.#count === 0) {
-      this.#baseTimestamp = record.timestamp
-      this.#maxTimestamp = record.timestamp
+  /** The batch's bytes with the records in place and the header still to be written. */
+  #batchBytes(compression: Compression): Buffer {
+    const memory = this.#memory
+    if (compression === 'none' && memory !== undefined && memory.isWorthGiving(this.#bytes, this.#end)) {
+      const batch = this.#bytes.subarray(0, this.#end)
+      this.#bytes = memory.take()
+      return batch
     }
-    const timestampDelta = record.timestamp - this.#baseTimestamp
-    const bodyBytes = recordBodyBytes(record, timestampDelta, offsetDelta)
-    this.#makeRoom(VARINT_BYTES_MAX + bodyBytes)
-    this.#end = writeRecord(this.#bytes, this.#end, record, bodyBytes, timestampDelta, offsetDelta)
+    const records = this.#bytes.subarray(BATCH_HEADER_BYTES, this.#end)
+    const packed = compression === 'none' ? records : compressRecords(records, compression)
+    const size = BATCH_HEADER_BYTES + packed.length
+    // A batch of an event or two shares memory with its neighbours: memory of its own costs more than all else about it. Not where
+    // memory is given back: BatchMemory must never take what is shared for a slab.
+    const batch =
+      memory === undefined && size < SHARED_BYTES_MAX ? Buffer.allocUnsafe(size) : Buffer.allocUnsafeSlow(size)
+    batch.set(packed, BATCH_HEADER_BYTES)
+    return batch
+  }
+
+  #append(record: RecordContent, timestamp: number, offsetDelta: number): void {
+    if (!Number.isInteger(timestamp) || Math.abs(timestamp) > timestampMax) throw invalidTimestamp(timestamp)
+    if (this.#count === 0) {
+      this.#baseTimestamp = timestamp
+      this.#maxTimestamp = timestamp
+    }
+    const timestampDelta = timestamp - this.#baseTimestamp
+    const keyBytes = blobBytes(record.key)
+    const valueBytes = blobBytes(record.value)
+    const room = recordRoomBytes(record, keyBytes, valueBytes)
+    if (this.#end + room > this.#bytes.length) this.#makeRoom(room)
+    this.#end = writeRecord(this.#bytes, this.#end, record, keyBytes, valueBytes, timestampDelta, offsetDelta)
     this.#count++
     this.#lastOffsetDelta = offsetDelta
-    if (record.timestamp > this.#maxTimestamp) this.#maxTimestamp = record.timestamp
+    if (timestamp > this.#maxTimestamp) this.#maxTimestamp = timestamp
   }
 
   #makeRoom(count: number): void {
-    if (this.#end + count <= this.#bytes.length) return
-    const larger = Buffer.allocUnsafeSlow(Math.max(this.#bytes.length * 2, this.#end + count))
+    const wanted = Math.max(this.#bytes.length * 2, this.#end + count)
+    const slab = this.#memory !== undefined && this.#end + count <= this.#memory.slabBytes
+    const larger = slab ? this.#memory!.take() : Buffer.allocUnsafeSlow(wanted)
     this.#bytes.copy(larger, 0, 0, this.#end)
     this.#bytes = larger
   }
@@ -112,10 +146,16 @@ export class RecordBatchBuilder {
 
 /** One batch of these records, of which there is at least one. */
 export function encodeRecordBatch(records: readonly RecordInput[], options: BatchOptions = {}): Buffer {
-  const builder = new RecordBatchBuilder()
+  const builder = idleBuilder ?? new RecordBatchBuilder()
+  idleBuilder = undefined // until it is empty again: if a record throws, the next batch begins with a new one
   for (const record of records) builder.append(record)
-  return builder.build(options)
+  const batch = builder.build(options)
+  if (batch.length <= FIRST_BYTES) idleBuilder = builder
+  return batch
 }
+
+/** Between two small batches: a builder's memory costs more than encoding an event. */
+let idleBuilder: RecordBatchBuilder | undefined
 
 /**
  * Records cut out of their batches, in offset order, offsets kept: one batch with gaps between its offset deltas. Where the offsets

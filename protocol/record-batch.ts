@@ -11,9 +11,7 @@ import {
   batchBytes,
   checkAnyBatch,
   codec,
-  isAppendTime,
   isControl,
-  lastOffsetDelta,
   leaderEpoch,
   maxTimestamp,
   nextOffset,
@@ -26,9 +24,8 @@ import type { Codec } from './batch-header.ts'
 import { decompressRecords, decompressRecordsSync } from './compression.ts'
 import { PlayheadError } from './errors.ts'
 import { decompressedBytesMax } from './limits.ts'
-import { readRecord } from './record.ts'
+import { RecordCursor, RecordFields } from './record-cursor.ts'
 import type { LogRecord } from './record.ts'
-import { VarintReader } from './varint.ts'
 
 export {
   BATCH_HEADER_BYTES,
@@ -51,7 +48,7 @@ export {
   stampBatch,
 } from './batch-header.ts'
 export type { Codec, Compression } from './batch-header.ts'
-export { walkKeys } from './key-walk.ts'
+export { KeyCursor, walkKeys } from './key-walk.ts'
 export { RecordBatchBuilder, encodeRecordBatch, encodeSparseBatch } from './record-batch-builder.ts'
 export type { BatchOptions } from './record-batch-builder.ts'
 
@@ -118,10 +115,14 @@ export class RecordBatch {
     this.#records ??= await decompressRecords(this.bytes, 0, decompressedBytesMax)
   }
 
+  /** What stands behind the header, decompressed. Throws as decompressRecordsSync does. */
+  get records(): Buffer {
+    return (this.#records ??= decompressRecordsSync(this.bytes, 0, decompressedBytesMax))
+  }
+
   /** The records, decoded one by one. Throws invalidBatch; unsupportedCompression or batchTooLarge where they were compressed. */
   [Symbol.iterator](): Iterator<LogRecord> & Iterable<LogRecord> {
-    this.#records ??= decompressRecordsSync(this.bytes, 0, decompressedBytesMax)
-    return new RecordIterator(this.bytes, this.#records)
+    return new RecordIterator(this.bytes, this.records)
   }
 }
 
@@ -142,40 +143,19 @@ export function splitBatches(body: Buffer): RecordBatch[] {
 }
 
 class RecordIterator implements Iterator<LogRecord>, Iterable<LogRecord> {
-  readonly #reader: VarintReader
-  readonly #baseOffset: number
-  readonly #lastOffset: number
-  readonly #baseTimestamp: number
-  /** For batches whose timestamps the broker set: the timestamp of all records. */
-  readonly #appendTime: number | undefined
-  #left: number
-  #offset: number
+  readonly #cursor: RecordCursor
+  readonly #fields: RecordFields
 
   constructor(batch: Buffer, records: Buffer) {
-    this.#reader = new VarintReader(records, 0, records.length)
-    this.#baseOffset = baseOffset(batch)
-    this.#lastOffset = this.#baseOffset + lastOffsetDelta(batch)
-    this.#baseTimestamp = baseTimestamp(batch)
-    this.#appendTime = isAppendTime(batch) ? maxTimestamp(batch) : undefined
-    this.#left = recordCount(batch)
-    this.#offset = this.#baseOffset - 1
+    this.#cursor = new RecordCursor(batch, records)
+    this.#fields = new RecordFields(batch, records)
   }
 
   next(): IteratorResult<LogRecord, undefined> {
-    if (this.#left === 0) {
-      if (this.#reader.at !== this.#reader.end) throw this.#reader.invalid('more bytes', 'the end of the last record')
-      return { done: true, value: undefined }
-    }
-    this.#left--
-    const record = readRecord(this.#reader, this.#baseOffset, this.#baseTimestamp)
-    if (record.offset <= this.#offset || record.offset > this.#lastOffset) {
-      throw this.#reader.invalid(
-        `offset ${record.offset} after ${this.#offset}`,
-        `a larger one up to ${this.#lastOffset}`,
-      )
-    }
-    this.#offset = record.offset
-    if (this.#appendTime !== undefined) record.timestamp = this.#appendTime
+    const cursor = this.#cursor
+    if (!cursor.next()) return { done: true, value: undefined }
+    const { fieldsAt, end, offsetDelta, timestampDelta } = cursor
+    const record = this.#fields.record(fieldsAt, end, offsetDelta, timestampDelta)
     return { done: false, value: record }
   }
 

@@ -8,7 +8,7 @@
  * Decoding is total: any bytes give records or invalidBatch. Neighbours: record-batch.ts reads, record-batch-builder.ts writes.
  */
 import type { VarintReader } from './varint.ts'
-import { varintBytes, writeVarint } from './varint.ts'
+import { VARINT_BYTES_MAX, varintBytes, writeVarint } from './varint.ts'
 
 export interface RecordHeader {
   key: string
@@ -30,11 +30,16 @@ export interface RecordInputHeader {
   readonly value: string | Buffer | null
 }
 
-/** A record to be written. Text is written as UTF-8. */
-export interface RecordInput {
-  readonly key: string | Buffer | null
+/** What a record to be written holds; an absent key is null. Text is written as UTF-8. */
+export interface RecordContent {
+  readonly key?: string | Buffer | null
   readonly value: string | Buffer | null
-  readonly headers?: readonly RecordInputHeader[]
+  readonly headers?: readonly RecordInputHeader[] | undefined
+}
+
+/** A record to be written. */
+export interface RecordInput extends RecordContent {
+  readonly key: string | Buffer | null
   /** ms since the epoch. */
   readonly timestamp: number
 }
@@ -42,52 +47,74 @@ export interface RecordInput {
 /** The shortest record: a byte for each of its seven fields. */
 export const RECORD_BYTES_MIN = 7
 
-/** Bytes of a record after its length field. */
-export function recordBodyBytes(record: RecordInput, timestampDelta: number, offsetDelta: number): number {
-  let count =
-    1 + varintBytes(timestampDelta) + varintBytes(offsetDelta) + blobBytes(record.key) + blobBytes(record.value)
-  const headers = record.headers
-  if (headers === undefined) return count + 1
-  count += varintBytes(headers.length)
-  for (let index = 0; index < headers.length; index++) {
-    const header = headers[index]!
-    count += blobBytes(header.key) + blobBytes(header.value)
-  }
-  return count
+/** Bytes of a key or a value; -1 = null. Found once per record, as of text it costs as much as writing it. */
+export function blobBytes(blob: string | Buffer | null | undefined): number {
+  if (blob === null || blob === undefined) return -1
+  return typeof blob === 'string' ? textBytes(blob) : blob.length
 }
 
-/** Writes a record of `bodyBytes` (see recordBodyBytes) at `at`, where there is room; answers the position after it. */
+/** Room that a record may need at most, `keyBytes` and `valueBytes` being those of its blobs. */
+export function recordRoomBytes(record: RecordContent, keyBytes: number, valueBytes: number): number {
+  const room = RECORD_FIELDS_ROOM + Math.max(keyBytes, 0) + Math.max(valueBytes, 0)
+  return record.headers === undefined ? room : room + headersRoomBytes(record.headers)
+}
+
+/**
+ * Writes a record at `at`, where there is room (see recordRoomBytes); answers the position after it. In one pass: the body goes behind as
+ * many bytes as its length will probably take, and moves in the rare case that it takes others.
+ */
 export function writeRecord(
   bytes: Buffer,
   at: number,
-  record: RecordInput,
-  bodyBytes: number,
+  record: RecordContent,
+  keyBytes: number,
+  valueBytes: number,
   timestampDelta: number,
   offsetDelta: number,
 ): number {
-  at = writeVarint(bytes, at, bodyBytes)
-  bytes[at++] = 0
-  at = writeVarint(bytes, at, timestampDelta)
-  at = writeVarint(bytes, at, offsetDelta)
-  at = writeBlob(bytes, at, record.key)
-  at = writeBlob(bytes, at, record.value)
-  const headers = record.headers
-  if (headers === undefined) {
-    bytes[at] = 0
-    return at + 1
+  const { headers } = record
+  const guess = keyBytes + valueBytes + (headers === undefined ? 8 : 8 + headers.length * HEADER_BYTES_USUAL)
+  const bodyAt = at + (guess < 0x40 ? 1 : guess < 0x2000 ? 2 : varintBytes(guess))
+  let end = bodyAt
+  bytes[end++] = 0
+  end = writeVarint(bytes, end, timestampDelta)
+  end = writeVarint(bytes, end, offsetDelta)
+  end = writeBlob(bytes, end, record.key, keyBytes)
+  end = writeBlob(bytes, end, record.value, valueBytes)
+  if (headers === undefined) bytes[end++] = 0
+  else end = writeHeaders(bytes, end, headers)
+  const bodyBytes = end - bodyAt
+  const lengthBytes = varintBytes(bodyBytes)
+  if (at + lengthBytes !== bodyAt) {
+    bytes.copyWithin(at + lengthBytes, bodyAt, end)
+    end = at + lengthBytes + bodyBytes
   }
+  writeVarint(bytes, at, bodyBytes)
+  return end
+}
+
+function headersRoomBytes(headers: readonly RecordInputHeader[]): number {
+  let room = VARINT_BYTES_MAX
+  for (let index = 0; index < headers.length; index++) {
+    const { key, value } = headers[index]!
+    room += 2 * VARINT_BYTES_MAX + key.length * UTF8_BYTES_MAX
+    if (value !== null) room += typeof value === 'string' ? value.length * UTF8_BYTES_MAX : value.length
+  }
+  return room
+}
+
+function writeHeaders(bytes: Buffer, at: number, headers: readonly RecordInputHeader[]): number {
   at = writeVarint(bytes, at, headers.length)
   for (let index = 0; index < headers.length; index++) {
-    const header = headers[index]!
-    at = writeBlob(bytes, at, header.key)
-    at = writeBlob(bytes, at, header.value)
+    const { key, value } = headers[index]!
+    at = writeHeaderText(bytes, at, key)
+    at = typeof value === 'string' ? writeHeaderText(bytes, at, value) : writeBlob(bytes, at, value, blobBytes(value))
   }
   return at
 }
 
 /** The record at the reader's place, which moves behind it. Throws invalidBatch. */
 export function readRecord(reader: VarintReader, baseOffset: number, baseTimestamp: number): LogRecord {
-  const { bytes } = reader
   const batchEnd = reader.end
   const bodyBytes = reader.length(0)
   const end = reader.at + bodyBytes
@@ -97,8 +124,16 @@ export function readRecord(reader: VarintReader, baseOffset: number, baseTimesta
   reader.at++ // attributes: unused by the format
   const timestamp = baseTimestamp + reader.next()
   const offset = baseOffset + reader.next()
-  const key = readBlob(reader, bytes)
-  const value = readBlob(reader, bytes)
+  const key = readBlob(reader)
+  const value = readBlob(reader)
+  const headers = readHeaders(reader)
+  reader.end = batchEnd
+  return { offset, timestamp, key, value, headers }
+}
+
+/** The headers of the record that ends where the reader does, which moves there. Throws invalidBatch. */
+export function readHeaders(reader: VarintReader): RecordHeader[] {
+  const { bytes, end } = reader
   const headerCount = reader.next()
   if (headerCount < 0 || headerCount > (end - reader.at) / 2)
     throw reader.invalid(`${headerCount} headers`, 'no more than fit')
@@ -106,11 +141,10 @@ export function readRecord(reader: VarintReader, baseOffset: number, baseTimesta
   for (let index = 0; index < headerCount; index++) {
     const nameBytes = reader.skip(0)
     const name = headerName(bytes, reader.at - nameBytes, reader.at)
-    headers.push({ key: name, value: readBlob(reader, bytes) })
+    headers.push({ key: name, value: readBlob(reader) })
   }
   if (reader.at !== end) throw reader.invalid(`${end - reader.at} bytes too many`, 'the end of the record')
-  reader.end = batchEnd
-  return { offset, timestamp, key, value, headers }
+  return headers
 }
 
 /** Moves the reader over `headerCount` headers without looking at them. */
@@ -123,9 +157,10 @@ export function skipHeaders(reader: VarintReader, headerCount: number): void {
   }
 }
 
-function readBlob(reader: VarintReader, bytes: Buffer): Buffer | null {
+/** A key or a value at the reader's place, as a slice. Throws invalidBatch. */
+export function readBlob(reader: VarintReader): Buffer | null {
   const length = reader.skip(-1)
-  return length < 0 ? null : bytes.subarray(reader.at - length, reader.at)
+  return length < 0 ? null : reader.bytes.subarray(reader.at - length, reader.at)
 }
 
 /** Nearly all headers are these; comparing a few bytes is cheaper than making text. */
@@ -144,36 +179,44 @@ function sameBytes(wanted: Buffer, bytes: Buffer, at: number): boolean {
   return true
 }
 
-function blobBytes(blob: string | Buffer | null): number {
-  if (blob === null) return 1
-  const length = typeof blob === 'string' ? textBytes(blob) : blob.length
-  return varintBytes(length) + length
-}
-
-function writeBlob(bytes: Buffer, at: number, blob: string | Buffer | null): number {
-  if (blob === null) {
-    bytes[at] = 1 // -1
-    return at + 1
-  }
-  if (typeof blob !== 'string') {
-    const { length } = blob
-    at = writeVarint(bytes, at, length)
-    if (length > SHORT_BLOB) bytes.set(blob, at)
-    else for (let index = 0; index < length; index++) bytes[at + index] = blob[index]!
-    return at + length
-  }
-  const length = textBytes(blob)
+function writeBlob(bytes: Buffer, at: number, blob: string | Buffer | null | undefined, length: number): number {
   at = writeVarint(bytes, at, length)
-  if (length === blob.length && length <= SHORT_TEXT) {
-    for (let index = 0; index < length; index++) bytes[at + index] = blob.charCodeAt(index)
-    return at + length
-  }
-  return at + bytes.write(blob, at, length, 'utf8')
+  if (length <= 0) return at
+  if (typeof blob === 'string') writeText(bytes, at, blob, length)
+  else if (length > SHORT_BLOB) bytes.set(blob!, at)
+  else for (let index = 0; index < length; index++) bytes[at + index] = blob![index]!
+  return at + length
 }
 
-/** Up to here a loop beats a call into the runtime: over ASCII text, and over bytes. */
+function writeText(bytes: Buffer, at: number, text: string, length: number): void {
+  // As many bytes as characters: ASCII, which the runtime writes three times as fast as Latin-1 than as UTF-8.
+  if (length !== text.length) bytes.write(text, at, length, 'utf8')
+  else if (length > SHORT_TEXT) bytes.write(text, at, length, 'latin1')
+  else for (let index = 0; index < length; index++) bytes[at + index] = text.charCodeAt(index)
+}
+
+/** Text that is nearly always a few ASCII characters: written while it is looked at. */
+function writeHeaderText(bytes: Buffer, at: number, text: string): number {
+  const { length } = text
+  if (length > SHORT_TEXT) return writeBlob(bytes, at, text, textBytes(text))
+  let seen = 0
+  for (let index = 0; index < length; index++) {
+    const code = text.charCodeAt(index)
+    seen |= code
+    bytes[at + 1 + index] = code
+  }
+  if (seen > 0x7f) return writeBlob(bytes, at, text, textBytes(text))
+  bytes[at] = length << 1
+  return at + 1 + length
+}
+
+/** Up to here a loop beats a call into the runtime: over ASCII text, and over bytes. The length of either takes one byte. */
 const SHORT_TEXT = 16
 const SHORT_BLOB = 32
+const UTF8_BYTES_MAX = 3
+/** Length, attributes, two deltas, two lengths, and a count of headers. */
+const RECORD_FIELDS_ROOM = 7 * VARINT_BYTES_MAX
+const HEADER_BYTES_USUAL = 20
 
 /** Bytes of the text as UTF-8. */
 function textBytes(text: string): number {

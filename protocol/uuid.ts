@@ -10,13 +10,19 @@ export const UUID_BYTES = 16
 
 /** A UUIDv7 of the time `nowMs` (ms since the epoch, ≥ 0) and at least 10 random bytes. */
 export function uuidV7(random: Buffer, nowMs: number): Buffer {
-  assert(random.length >= 10 && nowMs >= 0)
+  assert(random.length >= 10)
   const id = Buffer.allocUnsafe(UUID_BYTES)
-  id.writeUIntBE(Math.floor(nowMs), 0, 6)
   random.copy(id, 6, 0, 10)
+  stampUuidV7(id, nowMs)
+  return id
+}
+
+/** Makes 16 random bytes a UUIDv7 of the time `nowMs` (ms since the epoch, ≥ 0), in place. */
+export function stampUuidV7(id: Buffer, nowMs: number): void {
+  assert(id.length === UUID_BYTES && nowMs >= 0)
+  id.writeUIntBE(Math.floor(nowMs), 0, 6)
   id[6] = 0x70 | (id[6]! & 0x0f)
   id[8] = 0x80 | (id[8]! & 0x3f)
-  return id
 }
 
 /** 16 bytes as `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx`. */

@@ -28,6 +28,12 @@ export function writeVarint(bytes: Buffer, at: number, value: number): number {
 }
 
 function writeLongVarint(bytes: Buffer, at: number, value: number): number {
+  if (value >= -0x2000 && value < 0x2000) {
+    const zigzag = (value << 1) ^ (value >> 31)
+    bytes[at] = 0x80 | (zigzag & 0x7f)
+    bytes[at + 1] = zigzag >> 7
+    return at + 2
+  }
   if (value >= -SMALL && value < SMALL) {
     let zigzag = (value << 1) ^ (value >> 31)
     while ((zigzag & ~0x7f) !== 0) {
@@ -63,14 +69,28 @@ export class VarintReader {
 
   /** The next value: a safe integer. */
   next(): number {
-    const { bytes, end } = this
-    let at = this.at
+    const { bytes, at, end } = this
     if (at >= end) throw this.invalid('the end', 'a varint')
-    const first = bytes[at++]!
+    const first = bytes[at]!
     if (first < 0x80) {
-      this.at = at
+      this.at = at + 1
       return (first >> 1) ^ -(first & 1)
     }
+    if (at + 1 < end) {
+      const second = bytes[at + 1]!
+      if (second < 0x80) {
+        this.at = at + 2
+        const zigzag = (first & 0x7f) | (second << 7)
+        return (zigzag >> 1) ^ -(zigzag & 1)
+      }
+    }
+    return this.#middle(first)
+  }
+
+  /** A value of three bytes or more, or one that is cut off. */
+  #middle(first: number): number {
+    const { bytes, end } = this
+    let at = this.at + 1
     let zigzag = first & 0x7f
     for (let shift = 7; shift <= 21 && at < end; shift += 7) {
       const byte = bytes[at++]!

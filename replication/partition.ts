@@ -64,6 +64,11 @@ export class Partition {
     return this.#log.append(group)
   }
 
+  /** The same for groups that have nothing to do with one another, with one wait for all: what became of each, or why it was refused. */
+  appendEach(groups: readonly AppendGroup[]): Promise<(Appended | PlayheadError)[]> {
+    return this.#log.appendEach(groups)
+  }
+
   /** Whole committed batches from the one that holds `offset`; none when there are none yet. */
   async read(offset: number, maxBytes: number): Promise<PartitionRead> {
     const highWatermark = this.highWatermark

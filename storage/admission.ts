@@ -5,14 +5,15 @@
  * Neighbours: Log asks and is called back; the queue is bounded by number and bytes.
  */
 import { PlayheadError } from '../protocol/errors.ts'
-import type { Appended, IncomingAppend } from './incoming-append.ts'
+import type { IncomingAppend } from './incoming-append.ts'
+import type { Decision } from './log-end.ts'
 
 interface Waiting {
   readonly append: IncomingAppend
   /** Its own preparation, if it needs one, and that under way or done. */
   readonly prepare: (() => Promise<void>) | undefined
   ready: Promise<void> | undefined
-  resolve(result: Promise<Appended>): void
+  resolve(decision: Decision): void
   reject(error: unknown): void
 }
 
@@ -24,8 +25,8 @@ export interface AdmissionOptions {
   readonly waitingBytesMax: number
   /** What must be waited for before the append can take effect; undefined = nothing. Throws when it never can. */
   blocker(append: IncomingAppend): Promise<void> | undefined
-  /** Makes the append take effect, synchronously. Throws when it is refused. */
-  apply(append: IncomingAppend): Promise<Appended>
+  /** Makes the append take effect or refuses it, synchronously. Throws when it cannot be decided. */
+  decide(append: IncomingAppend): Decision
 }
 
 export class Admission {
@@ -42,10 +43,10 @@ export class Admission {
     return this.#waiting.length
   }
 
-  /** Takes effect before this returns when nothing blocks it and nobody waits; else in order of arrival. `prepare`: what it must wait for itself. */
-  enter(append: IncomingAppend, prepare?: () => Promise<void>): Promise<Appended> {
+  /** Takes effect before this returns when nothing blocks it and nobody waits, and is answered at once; else in order of arrival. `prepare`: what it must wait for itself. */
+  enter(append: IncomingAppend, prepare?: () => Promise<void>): Decision | Promise<Decision> {
     if (prepare === undefined && this.#waiting.length === 0 && this.#options.blocker(append) === undefined) {
-      return this.#options.apply(append)
+      return this.#options.decide(append)
     }
     const bytes = append.group.batch.length
     if (
@@ -90,7 +91,7 @@ export class Admission {
           wait = this.#options.blocker(head.append)
         )
           await wait
-        head.resolve(this.#options.apply(head.append))
+        head.resolve(this.#options.decide(head.append))
       } catch (error) {
         head.reject(error)
       }

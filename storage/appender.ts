@@ -16,13 +16,14 @@ import { FRAME_BYTES, FRAME_SCRATCH_BYTES, writeFrame } from './segment-format.t
 
 /** Batches up to this size are copied beside their frames, so that a group of small ones is one piece to the kernel. */
 const copiedBatchBytesMax = 16 * KiB
-/** So are larger ones that lie in far more memory than they fill: what stays in the tail cache must not hold on to a whole frame as received. */
-const pinnedMax = 4
+/** So are larger ones that lie in far more memory than they fill: the tail cache counts that memory as its own. */
+const pinnedMax = 16
 
 export interface AppendEntry extends BatchFacts {
   /** Of the frame in the segment. */
   readonly position: number
-  readonly batch: Buffer
+  /** Other memory after the write than before: see copiedBatchBytesMax. */
+  batch: Buffer
   readonly appendTimeMs: number
 }
 
@@ -254,8 +255,8 @@ export class Appender {
   }
 }
 
-/** The pieces of one write: frames and small batches copied together, large batches as they are. Copied batches are replaced by their copies in `group`. */
-function encodeGroup(group: AppendEntry[], salt: Buffer, floor: number): { parts: Buffer[]; bytes: number } {
+/** The pieces of one write: frames and small batches copied together, large batches as they are. Copied batches are replaced by their copies. */
+function encodeGroup(group: readonly AppendEntry[], salt: Buffer, floor: number): { parts: Buffer[]; bytes: number } {
   let copiedBytes = 0
   for (const { batch } of group) copiedBytes += copiedBytesOf(batch)
   const copies = Buffer.allocUnsafeSlow(copiedBytes)
@@ -264,7 +265,7 @@ function encodeGroup(group: AppendEntry[], salt: Buffer, floor: number): { parts
   let partStart = 0
   let at = 0
   let position = group[0]?.position ?? 0
-  for (const [index, entry] of group.entries()) {
+  for (const entry of group) {
     const { batch } = entry
     assert(entry.position === position, 'a group is contiguous')
     batch.copy(scratch, FRAME_BYTES, 0, FRAME_SCRATCH_BYTES - FRAME_BYTES)
@@ -273,7 +274,7 @@ function encodeGroup(group: AppendEntry[], salt: Buffer, floor: number): { parts
     at += FRAME_BYTES
     if (isCopied(batch)) {
       batch.copy(copies, at)
-      group[index] = { ...entry, batch: copies.subarray(at, at + batch.length) }
+      entry.batch = copies.subarray(at, at + batch.length)
       at += batch.length
     } else {
       parts.push(copies.subarray(partStart, at), batch)

@@ -43,6 +43,11 @@ export class Checkpointer {
   #stopped = false
   /** Saves that failed since the last good one; the first of them is reported. */
   #failuresInRow = 0
+  /**
+   * No save of its own accord before this after one that took long: a save costs by the stream, so those of millions of streams are better few
+   * and large. Appends go on meanwhile, and what they add is bounded by IndexMemory.
+   */
+  #restUntilMs = -Infinity
   /** No save before this after one that failed. */
   #retryAtMs = -Infinity
 
@@ -62,7 +67,7 @@ export class Checkpointer {
   get due(): boolean {
     if (this.#stopped || this.#dirtyBytes === 0 || this.#saving !== undefined) return false
     const { settings, clock } = this.#options.context
-    if (clock.monotonicMs() < this.#retryAtMs) return false
+    if (clock.monotonicMs() < Math.max(this.#retryAtMs, this.#restUntilMs)) return false
     if (this.#dirtyBytes >= settings.checkpointBytes) return true
     return clock.monotonicMs() - this.#lastSaveMs >= settings.checkpointIntervalMs
   }
@@ -125,6 +130,8 @@ export class Checkpointer {
     const { context, index, producers, appender } = this.#options
     if (this.#stopped || index.capturing || appender.failure !== undefined) return
     producers.expire(this.#expiryTime())
+    const { clock } = context
+    const startMs = clock.monotonicMs()
     const { capture, puts, coveredBytes } = this.#capture()
     try {
       await appender.durable(capture.nextOffset)
@@ -137,6 +144,7 @@ export class Checkpointer {
       if (coveredBytes > 0) this.#lastSaveMs = context.clock.monotonicMs()
       this.#failuresInRow = 0
       this.#retryAtMs = -Infinity
+      this.#restUntilMs = 2 * clock.monotonicMs() - startMs
       this.stats.saves++
     } catch (error) {
       this.#failed(error)

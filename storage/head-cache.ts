@@ -42,10 +42,16 @@ export class HeadCache {
     this.#young.set(stream, head)
   }
 
-  /** Replaces a head that is here; others stay out. */
-  update(stream: string, head: StreamHead): void {
-    if (this.#young.has(stream)) this.#young.set(stream, head)
-    if (this.#old.has(stream)) this.#old.set(stream, head)
+  get isEmpty(): boolean {
+    return this.#young.size + this.#old.size === 0
+  }
+
+  /** Replaces heads that are here; others stay out. */
+  updateAll(heads: readonly (readonly [string, StreamHead])[]): void {
+    for (const [stream, head] of heads) {
+      if (this.#young.has(stream)) this.#young.set(stream, head)
+      if (this.#old.has(stream)) this.#old.set(stream, head)
+    }
   }
 
   clear(): void {

@@ -1,15 +1,16 @@
 /**
  * IncomingAppend: a group on its way into a log, with everything about its bytes checked that needs no state of the log: the batch itself,
  * its size, its streams' names and partition, the form of its conditions. What is compressed is decompressed (`prepare`) for its keys.
- * Invariant: once `streams` is there, the log can take the group in without waiting for anything of the group's own.
+ * Invariant: once `keys` is there, the log can take the group in without waiting for anything of the group's own.
  * Neighbours: Log makes it on arrival and hands it to Admission.
  */
-import { checkBatch, codec, recordCount, walkKeys, BATCH_HEADER_BYTES } from '../protocol/record-batch.ts'
+import { checkBatch, codec, recordCount, BATCH_HEADER_BYTES } from '../protocol/record-batch.ts'
 import { decompressRecords } from '../protocol/compression.ts'
 import { PlayheadError } from '../protocol/errors.ts'
-import { partitionOf } from '../protocol/murmur2.ts'
-import { checkStream, streamOfKey } from '../protocol/names.ts'
+import { partitionOf, partitionOfKey } from '../protocol/murmur2.ts'
+import { checkStream } from '../protocol/names.ts'
 import type { Acks, Expectation } from '../protocol/append.ts'
+import { BatchKeys } from './batch-streams.ts'
 
 /** One batch with its conditions: written whole or not at all. */
 export interface AppendGroup {
@@ -46,7 +47,7 @@ export class IncomingAppend {
   readonly group: AppendGroup
   readonly recordCount: number
   readonly #rules: BatchRules
-  #streams: readonly (string | null)[] | undefined
+  #keys: BatchKeys | undefined
 
   /** Throws invalidBatch, batchTooLarge, unsupportedCompression, invalidStream, wrongPartition, invalidExpectedVersion. */
   constructor(group: AppendGroup, rules: BatchRules) {
@@ -57,38 +58,37 @@ export class IncomingAppend {
     this.group = group
     this.recordCount = recordCount(batch)
     this.#rules = rules
-    if (codec(batch) === 'none') this.#streams = streamsOf(batch.subarray(BATCH_HEADER_BYTES), this.recordCount, rules)
+    if (codec(batch) === 'none') this.#take(batch.subarray(BATCH_HEADER_BYTES))
   }
 
-  /** Of each record, null without a key; empty when no record has one; undefined until `prepare` has been awaited. */
-  get streams(): readonly (string | null)[] | undefined {
-    return this.#streams
+  /** Undefined until `prepare` has been awaited. */
+  get keys(): BatchKeys | undefined {
+    return this.#keys
   }
 
   async prepare(): Promise<void> {
-    if (this.#streams !== undefined) return
-    const records = await decompressRecords(this.group.batch, 0, this.#rules.decompressedBytesMax)
-    this.#streams = streamsOf(records, this.recordCount, this.#rules)
+    if (this.#keys !== undefined) return
+    this.#take(await decompressRecords(this.group.batch, 0, this.#rules.decompressedBytesMax))
+  }
+
+  #take(records: Buffer): void {
+    const keys = BatchKeys.of(records, this.recordCount)
+    checkPartitions(keys, this.#rules)
+    this.#keys = keys
   }
 }
 
-function streamsOf(records: Buffer, count: number, rules: BatchRules): (string | null)[] {
-  let streams = noStreams
-  walkKeys(records, count, (offsetDelta, keyStart, keyEnd) => {
-    if (keyStart < 0) {
-      if (streams !== noStreams) streams.push(null)
-      return
-    }
-    const stream = streamOfKey(records, keyStart, keyEnd)
-    checkPartition(stream, rules)
-    if (streams === noStreams) streams = Array.from({ length: offsetDelta }, () => null)
-    streams.push(stream)
-  })
-  return streams
+function checkPartitions(keys: BatchKeys, rules: BatchRules): void {
+  const { partition, partitions, partitionBy } = rules
+  if (partitions === 1) return
+  const { records, starts, ends, hashes } = keys
+  for (let record = 0; record < keys.count; record++) {
+    const [start, end] = [starts[record]!, ends[record]!]
+    if (start < 0) continue
+    const wanted = partitionOfKey(records, start, end, partitions, partitionBy, hashes[record])
+    if (wanted !== partition) throw wrongPartition(records.toString('utf8', start, end), partition, wanted)
+  }
 }
-
-/** Of every batch without a key: nothing is made for each of its records. */
-const noStreams: (string | null)[] = []
 
 /** A condition on a stream that lives elsewhere would always find it empty. */
 function checkExpectations(expected: readonly Expectation[], rules: BatchRules): void {
@@ -106,8 +106,11 @@ function checkExpectations(expected: readonly Expectation[], rules: BatchRules):
 function checkPartition(stream: string, { partition, partitions, partitionBy }: BatchRules): void {
   if (partitions === 1) return
   const wanted = partitionOf(stream, partitions, partitionBy)
-  if (wanted === partition) return
-  throw new PlayheadError(
+  if (wanted !== partition) throw wrongPartition(stream, partition, wanted)
+}
+
+function wrongPartition(stream: string, partition: number, wanted: number): PlayheadError {
+  return new PlayheadError(
     'wrongPartition',
     `${stream}: found it in an append to partition ${partition}, wanted partition ${wanted}, where the topic's partition.by puts it`,
     { stream, found: partition, wanted },

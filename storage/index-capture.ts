@@ -6,48 +6,17 @@
  * Neighbours: StreamIndex makes one, Log calls write() when everything captured is durable in the log.
  */
 import assert from 'node:assert/strict'
-import type { Clock } from '../platform/clock.ts'
+import { BlockMerge, type MergeTarget, type Slice } from './block-merge.ts'
 import type { CheckpointPut, CheckpointStore } from './checkpoint-store.ts'
-import {
-  chunkKey,
-  encodeHead,
-  encodeState,
-  headKey,
-  type StoredHead,
-  type StreamHead,
-  stateKey,
-  tailOffsets,
-} from './index-keys.ts'
-import { packOffsets, varintBytesMax, writeVarint } from './postings.ts'
+import { encodeState, stateKey } from './index-keys.ts'
+import { MergedStreams } from './merged-streams.ts'
 import type { RecentPostings } from './recent-postings.ts'
-import type { StoredPostings } from './stored-postings.ts'
-import { sortNames } from './stream-names.ts'
 
-/** Streams merged between two yields to the event loop: about 2 ms. */
-const streamsPerTurn = 512
-/** Events of one stream merged at a time, and how many cost as much as a stream. */
-const eventsPerTurn = 16_384
-const eventsPerStream = 32
-/** Streams of one transaction. */
-const streamsPerWrite = 4096
 /** Transactions handed to the store and not done yet. */
 const writesInFlightMax = 3
-const chunkEntriesMax = 512
-/** A tail larger than this leaves the head and becomes a chunk. */
-const tailBytesMax = 512
 
-interface Slice {
-  readonly puts: CheckpointPut[]
-  readonly heads: [string, StreamHead][]
-}
-
-export interface CaptureTarget {
+export interface CaptureTarget extends MergeTarget {
   readonly store: CheckpointStore
-  readonly prefix: Buffer
-  readonly stored: StoredPostings
-  readonly clock: Clock
-  /** Heads that the store holds from now on. */
-  onHeads(heads: readonly [string, StreamHead][]): void
   /** Called once, when the write is over. */
   onEnd(outcome: 'committed' | 'failed'): void
 }
@@ -77,9 +46,9 @@ export class IndexCapture {
     assert(!this.#started, 'a capture is written once')
     this.#started = true
     try {
-      const { puts, heads } = await this.#writeTables()
-      await this.#target.store.write([...puts, this.#state(this.nextOffset), ...extra])
-      this.#target.onHeads(heads)
+      const slice = await this.#writeTables()
+      await this.#target.store.write([...(slice?.puts ?? []), this.#state(this.nextOffset), ...extra])
+      if (slice !== undefined) this.#written(slice)
       this.#target.onEnd('committed')
     } catch (error) {
       await Promise.allSettled(this.#inFlight)
@@ -96,56 +65,32 @@ export class IndexCapture {
   }
 
   /** Answers what may go with the state: all of a small capture, else nothing. */
-  async #writeTables(): Promise<Slice> {
-    const [table] = this.#tables
-    if (table === undefined) return { puts: [], heads: [] }
-    if (this.#tables.length === 1 && table.streams <= streamsPerTurn)
-      return this.#merge(table, [...table.names()].toSorted())
+  async #writeTables(): Promise<Slice | undefined> {
+    if (this.#tables.length === 0) return undefined
+    // All tables at once, so that a stream is read and written once however many segments it has events in.
+    const merge = new BlockMerge(this.#target, await MergedStreams.of(this.#tables, this.#target.clock))
+    const first = await merge.slice()
+    let next = await merge.slice()
+    if (first === undefined || next === undefined) return first
     await this.#target.store.write([this.#state(this.#indexedTo)])
-    for (const each of this.#tables) {
-      // In order, because neighbours share pages: of a million streams a transaction then touches a hundred pages and not four thousand.
-      const names = await sortNames([...each.names()], 'units', this.#target.clock)
-      for (let at = 0; at < names.length; at += streamsPerWrite) {
-        await this.#writeSlice(await this.#merge(each, names.slice(at, at + streamsPerWrite)))
-      }
-      await this.#drain(0) // the next table may have the same streams, and reads the heads that this one wrote
-    }
-    return { puts: [], heads: [] }
+    await this.#writeSlice(first)
+    for (; next !== undefined; next = await merge.slice()) await this.#writeSlice(next)
+    await this.#drain(0)
+    return undefined
   }
 
-  async #merge(table: RecentPostings, streams: readonly string[]): Promise<Slice> {
-    const slice: Slice = { puts: [], heads: [] }
-    let work = 0
-    for (const stream of streams) {
-      const slot = table.slotOf(stream)
-      let head = this.#target.stored.head(stream)
-      const count = table.count(slot)
-      const covered = head !== undefined && table.firstOffset(slot) <= head.lastOffset
-      let from = covered ? table.countBelow(slot, head!.lastOffset + 1) : 0
-      if (from === count) continue
-      while (from < count) {
-        const to = Math.min(count, from + eventsPerTurn)
-        head = extendHead(this.#target.prefix, stream, head, table, { slot, from, to }, slice.puts)
-        work += 1 + (to - from) / eventsPerStream
-        from = to
-        if (work < streamsPerTurn) continue
-        work = 0
-        await this.#target.clock.yield()
-      }
-      slice.puts.push({ key: headKey(this.#target.prefix, stream), value: encodeHead(head!) })
-      slice.heads.push([
-        stream,
-        { lastVersion: head!.lastVersion, firstVersion: head!.firstVersion, lastOffset: head!.lastOffset },
-      ])
-    }
-    return slice
+  /** The store has what was in a slice: so must the cache of heads, as far as it has them. */
+  #written({ heads, headsLeftOut }: Slice): void {
+    if (headsLeftOut)
+      this.#target.heads.clear() // some may have come into it since, as they were before
+    else this.#target.heads.updateAll(heads)
   }
 
-  async #writeSlice({ puts, heads }: Slice): Promise<void> {
+  async #writeSlice(slice: Slice): Promise<void> {
     await this.#drain(writesInFlightMax - 1)
     const write: Promise<void> = this.#target.store
-      .write(puts)
-      .then(() => this.#target.onHeads(heads))
+      .write(slice.puts)
+      .then(() => this.#written(slice))
       .catch((error: unknown) => {
         this.#failure ??= error
       })
@@ -161,60 +106,4 @@ export class IndexCapture {
   #state(indexedTo: number): CheckpointPut {
     return { key: stateKey(this.#target.prefix), value: encodeState({ indexedTo, reachesTo: this.nextOffset }) }
   }
-}
-
-/** The head of a stream with the events at places [from, to) of `table` behind it; chunks that leave its tail are added to `puts`. */
-function extendHead(
-  prefix: Buffer,
-  stream: string,
-  old: StoredHead | undefined,
-  table: RecentPostings,
-  { slot, from, to }: { slot: number; from: number; to: number },
-  puts: CheckpointPut[],
-): StoredHead {
-  const declared = Math.max(0, table.firstVersion(slot))
-  const lastVersion = (old?.lastVersion ?? declared - 1) + to - from
-  const firstVersion = old?.firstVersion ?? declared
-  const offsets: number[] = []
-  const keepsTail = old !== undefined && old.tailCount > 0 && old.tail.length + (to - from) * 3 <= tailBytesMax
-  if (keepsTail) {
-    table.read(slot, from, to, offsets)
-    const tail = packTail(old.tail, old.lastOffset, offsets, 0)
-    return { lastVersion, firstVersion, lastOffset: offsets.at(-1)!, tailCount: old.tailCount + offsets.length, tail }
-  }
-  if (old !== undefined) for (const offset of tailOffsets(old)) offsets.push(offset)
-  table.read(slot, from, to, offsets)
-  const rest = pushChunks(prefix, stream, lastVersion + 1 - offsets.length, offsets, puts)
-  const tail = packTail(noBytes, -1, offsets, rest)
-  return { lastVersion, firstVersion, lastOffset: offsets.at(-1)!, tailCount: offsets.length - rest, tail }
-}
-
-const noBytes = Buffer.alloc(0)
-
-/** `tail`, which ends with offset `previous`, and then offsets[from …). */
-function packTail(tail: Buffer, previous: number, offsets: readonly number[], from: number): Buffer {
-  const bytes = Buffer.allocUnsafe(tail.length + (offsets.length - from) * varintBytesMax)
-  tail.copy(bytes)
-  return bytes.subarray(0, packOffsets(offsets, from, offsets.length, previous, bytes, tail.length))
-}
-
-/** Cuts chunks off the front of `offsets` until a tail's worth is left; answers where that begins. `version`: of the first offset. */
-function pushChunks(
-  prefix: Buffer,
-  stream: string,
-  version: number,
-  offsets: readonly number[],
-  puts: CheckpointPut[],
-): number {
-  let from = 0
-  while (from < offsets.length) {
-    const to = Math.min(offsets.length, from + chunkEntriesMax)
-    const bytes = Buffer.allocUnsafe((to - from + 1) * varintBytesMax)
-    const start = writeVarint(bytes, 0, to - from)
-    const end = packOffsets(offsets, from, to, -1, bytes, start)
-    if (to === offsets.length && end - start <= tailBytesMax) break
-    puts.push({ key: chunkKey(prefix, stream, version + from), value: Buffer.from(bytes.subarray(0, end)) })
-    from = to
-  }
-  return from
 }

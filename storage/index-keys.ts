@@ -2,12 +2,13 @@
  * Keys of a log's derived state in the checkpoint store, and the value that a stream's head has there. docs/formats/cache.md has the words.
  *
  *   prefix = topic id (16 bytes) | u32 BE partition
- *   prefix 'h' stream                           head: varints lastVersion, firstVersion, lastOffset, tailCount | tail: packed offsets
+ *   prefix 'h' name                             head block: heads of streams from that name on, as head-block.ts draws it
+ *                                               head: varints lastVersion, firstVersion, lastOffset, tailCount | tail: packed offsets
  *   prefix 'i'                                  varints indexedTo, reachesTo
  *   prefix 'p' u16 BE bytes, stream, u64 BE v   chunk: varint count, packed offsets of versions v, v + 1 …
  *
  * Everything else that a log keeps there has a kind byte below 'h' (Log owns those).
- * Invariant: a head's tail holds the newest events, the chunks hold all before it without gap, so a stream of few events is one key.
+ * Invariant: a head's tail holds the newest events, the chunks hold all before it without gap, so a stream of few events is only there.
  * Neighbours: StreamIndex reads and writes these.
  */
 import assert from 'node:assert/strict'
@@ -50,17 +51,13 @@ export function logPrefix(topicId: Buffer, partition: number): Buffer {
   return prefix
 }
 
-export function headKey(prefix: Buffer, stream: string): Buffer {
-  const bytes = Buffer.byteLength(stream)
-  const key = Buffer.allocUnsafe(prefix.length + 1 + bytes)
+/** The key of the head block whose first name this is; also what a stream's block is looked for with. */
+export function headBlockKey(prefix: Buffer, name: Buffer): Buffer {
+  const key = Buffer.allocUnsafe(prefix.length + 1 + name.length)
   prefix.copy(key)
   key[prefix.length] = HEAD
-  key.write(stream, prefix.length + 1)
+  name.copy(key, prefix.length + 1)
   return key
-}
-
-export function streamOfHeadKey(prefix: Buffer, key: Buffer): string {
-  return key.toString('utf8', prefix.length + 1)
 }
 
 /** Of the whole index of a log: every head, the state and every chunk. */

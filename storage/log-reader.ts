@@ -98,9 +98,9 @@ export class LogReader {
     if (offset >= limit) return { batches: [], nextOffset: offset }
     const cached = this.#options.tail.read(offset, limit, maxBytes)
     const found = cached ?? (await this.#options.segments.read(extent.segments, offset, limit, maxBytes))
-    const batches = found.map(({ bytes }) => bytes)
+    const batches = found.map(({ batch }) => batch)
     this.stats.readBatches += batches.length
-    for (const bytes of batches) this.stats.readBytes += bytes.length
+    for (const batch of batches) this.stats.readBytes += batch.length
     return { batches, nextOffset: found.at(-1)?.nextOffset ?? offset }
   }
 

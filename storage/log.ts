@@ -1,14 +1,13 @@
 /**
- * Log: one partition's records on this broker. Both paths pass here: append decides in one synchronous step (duplicate? conditions?
- * then offset, time, versions) and hands the bytes to the Appender; reads plan synchronously and then fetch bytes.
+ * Log: one partition's records on this broker. Both paths pass here: an append is decided in one synchronous step (LogEnd), and told when what
+ * it rests on is durable; reads plan synchronously and then fetch bytes.
  * Invariants: logStartOffset <= durableOffset <= logEndOffset; what an append was decided on is everything appended before it, durable or not;
  * nobody is answered, yes or no, before what the answer rests on is durable.
  * Neighbours: Partition (replication) calls it; it asks Admission, SegmentChain, Appender, StreamIndex, ProducerState, LogReader, Sealing,
  * Checkpointer.
  */
 import { PlayheadError } from '../protocol/errors.ts'
-import type { VersionConflict } from '../protocol/errors.ts'
-import { baseSequence, codec, maxTimestamp, producerEpoch, producerId, stampBatch } from '../protocol/record-batch.ts'
+import { codec } from '../protocol/record-batch.ts'
 import { Admission } from './admission.ts'
 import { Appender } from './appender.ts'
 import type { AppendEntry } from './appender.ts'
@@ -16,7 +15,9 @@ import { Checkpointer } from './checkpointer.ts'
 import { describeRange } from './damage.ts'
 import { IncomingAppend } from './incoming-append.ts'
 import type { AppendGroup, Appended } from './incoming-append.ts'
-import type { DuplicateBatch, ProducerBatch, ProducerProgress } from './producer-state.ts'
+import { LogEnd } from './log-end.ts'
+import type { Decision } from './log-end.ts'
+import type { ProducerProgress } from './producer-state.ts'
 import { LogReader } from './log-reader.ts'
 import type { ReadRange, ReadResult, TimeClock } from './log-reader.ts'
 import { recoverLog } from './recovery.ts'
@@ -55,13 +56,6 @@ export class Log {
   onEndMoved: () => void = () => undefined
   /** Set by the owner: more is durable. */
   onDurableMoved: () => void = () => undefined
-  readonly #counts = {
-    appendedBatches: 0,
-    appendedRecords: 0,
-    appendedBytes: 0,
-    duplicates: 0,
-    refusals: 0,
-  }
   readonly #context: StorageContext
   readonly #identity: LogIdentity
   readonly #settings: () => TopicSettings
@@ -69,12 +63,11 @@ export class Log {
   readonly #tail: TailCache
   readonly #appender: Appender
   readonly #chain: SegmentChain
+  readonly #end: LogEnd
   readonly #admission: Admission
   readonly #reader: LogReader
   readonly #sealing: Sealing
   readonly #checkpointer: Checkpointer
-  #logEndOffset: number
-  #lastAppendTimeMs: number
   /** Why nothing is answered any more. */
   #closed: PlayheadError | undefined
 
@@ -84,8 +77,6 @@ export class Log {
     this.#identity = identity
     this.#settings = settings
     this.#recovered = recovered
-    this.#logEndOffset = recovered.nextOffset
-    this.#lastAppendTimeMs = recovered.lastAppendTimeMs
     context.indexMemory.add(recovered.index)
     this.#tail = new TailCache(context.tailBudget, context.settings.tailCacheBytesPerLog)
     this.#appender = new Appender({
@@ -116,18 +107,33 @@ export class Log {
       this.#sealing.add({ segment, producers: snapshot, tables: undefined })
     }
     this.#reader = this.#openReader()
+    const { producers } = recovered
+    this.#end = new LogEnd({
+      context,
+      identity,
+      index,
+      producers,
+      chain: this.#chain,
+      appender: this.#appender,
+      offset: recovered.nextOffset,
+      appendTimeMs: recovered.lastAppendTimeMs,
+      onAppended: (batchBytes) => {
+        this.#checkpointer.appended(batchBytes)
+        this.onEndMoved()
+      },
+    })
     this.#admission = new Admission({
       waitingMax: context.settings.waitingAppendsMax,
       waitingBytesMax: context.settings.waitingAppendBytesMax,
       blocker: (append) => this.#blocker(append),
-      apply: (append) => this.#apply(append),
+      decide: (append) => this.#end.decide(append),
     })
     this.#checkpointer = new Checkpointer({
       context,
       identity,
       salt,
       index,
-      producers: recovered.producers,
+      producers,
       chain: this.#chain,
       appender: this.#appender,
       replayedBytes: recovered.replayedBytes,
@@ -171,7 +177,7 @@ export class Log {
   }
 
   get logEndOffset(): number {
-    return this.#logEndOffset
+    return this.#end.offset
   }
 
   get durableOffset(): number {
@@ -202,7 +208,7 @@ export class Log {
     const indexMemoryBytes = this.#recovered.index.memoryBytes
     const producers = this.#recovered.producers.count
     return {
-      ...this.#counts,
+      ...this.#end.counts,
       ...this.#reader.stats,
       groups,
       syncs,
@@ -222,22 +228,46 @@ export class Log {
   /**
    * Appends one batch, all or nothing. Resolves when it is durable (`acks` none: when it has taken effect). Rejects with wrongExpectedVersion and every
    * failing condition, once what it names is durable; invalidBatch, batchTooLarge, unsupportedCompression, invalidStream, wrongPartition,
-   * invalidExpectedVersion, invalidProducerEpoch, outOfOrderSequence, overloaded, diskFull, stopping.
+   * invalidExpectedVersion, invalidProducerEpoch, outOfOrderSequence, overloaded, diskFull, stopping, storageFailed.
    */
-  // oxlint-disable-next-line require-await -- whatever is thrown before the first wait is a rejection too
   async append(group: AppendGroup): Promise<Appended> {
-    if (this.#closed !== undefined) throw this.#closed
-    const { batchBytesMax, partitionBy } = this.#settings()
-    const { partition, partitions } = this.#identity
-    const { decompressedBytesMax } = this.#context.settings
-    const append = new IncomingAppend(group, {
-      partition,
-      partitions,
-      partitionBy,
-      batchBytesMax,
-      decompressedBytesMax,
-    })
-    return this.#admission.enter(append, this.#preparation(append))
+    const [outcome] = await this.appendEach([group])
+    if (outcome instanceof PlayheadError) throw outcome
+    return outcome!
+  }
+
+  /**
+   * Appends batches that have nothing to do with one another, in their order and each as `append` does, and waits once for all: what
+   * became of each, or why it was refused.
+   */
+  async appendEach(groups: readonly AppendGroup[]): Promise<(Appended | PlayheadError)[]> {
+    const decisions: (Decision | Promise<Decision>)[] = []
+    for (const group of groups) decisions.push(this.#enter(group))
+    const outcomes: (Appended | PlayheadError)[] = []
+    let restsOn = 0
+    for (const pending of decisions) {
+      const decision = pending instanceof Promise ? await pending : pending
+      outcomes.push(decision.outcome)
+      restsOn = Math.max(restsOn, decision.restsOn)
+    }
+    if (restsOn > this.durableOffset) await this.#appender.durable(restsOn)
+    return outcomes
+  }
+
+  /** Takes the group in at once, or queues it. Never rejects with a refusal: that is an outcome too. */
+  #enter(group: AppendGroup): Decision | Promise<Decision> {
+    try {
+      if (this.#closed !== undefined) throw this.#closed
+      const { batchBytesMax, partitionBy } = this.#settings()
+      const { partition, partitions } = this.#identity
+      const { decompressedBytesMax } = this.#context.settings
+      const rules = { partition, partitions, partitionBy, batchBytesMax, decompressedBytesMax }
+      const append = new IncomingAppend(group, rules)
+      const decision = this.#admission.enter(append, this.#preparation(append))
+      return decision instanceof Promise ? decision.catch(refused) : decision
+    } catch (error) {
+      return refused(error)
+    }
   }
 
   /** Whole batches; none when nothing lies between `offset` and the limit. Throws offsetOutOfRange, corruptBatch. */
@@ -331,8 +361,7 @@ export class Log {
     const { index } = this.#recovered
     const compressed = codec(batch) !== 'none'
     const cold = expected.some(({ stream }) => index.isCold(stream))
-    const coldVersions =
-      wantVersions && (append.streams ?? []).some((stream) => stream !== null && index.isCold(stream))
+    const coldVersions = wantVersions && append.keys !== undefined && index.anyCold(append.keys)
     if (!compressed && !cold && !coldVersions) return undefined
     return () => this.#prepare(append)
   }
@@ -341,7 +370,7 @@ export class Log {
     await append.prepare()
     const { expected, wantVersions } = append.group
     const streams = new Set(expected.map(({ stream }) => stream))
-    if (wantVersions) for (const stream of append.streams ?? []) if (stream !== null) streams.add(stream)
+    if (wantVersions) for (const stream of append.keys?.streams() ?? []) streams.add(stream)
     await this.#recovered.index.prefetch([...streams])
   }
 
@@ -351,7 +380,7 @@ export class Log {
     return (
       this.#appenderPressure() ??
       this.#checkpointer.pressure() ??
-      this.#chain.blocker(append.group.batch.length, this.#logEndOffset, this.#context.clock.now())
+      this.#chain.blocker(append.group.batch.length, this.#end.offset, this.#context.clock.now())
     )
   }
 
@@ -362,115 +391,6 @@ export class Log {
     return this.#appender.durable(durableOffset + 1)
   }
 
-  /** The synchronous step. Between here and the end of #write nothing else runs. */
-  #apply(append: IncomingAppend): Promise<Appended> {
-    const { batch, expected } = append.group
-    const { producers } = this.#recovered
-    const producer: ProducerBatch = {
-      producerId: producerId(batch),
-      producerEpoch: producerEpoch(batch),
-      baseSequence: baseSequence(batch),
-      recordCount: append.recordCount,
-    }
-    const seen = producers.check(producer)
-    if (seen !== 'new') return this.#answerDuplicate(append, seen)
-    const conflicts = this.#conflicts(expected)
-    if (conflicts.length === 0) return this.#write(append, producer)
-    producers.refused(producer, this.#appendTime())
-    return this.#refuse(conflicts)
-  }
-
-  #write(append: IncomingAppend, producer: ProducerBatch): Promise<Appended> {
-    const { batch, acks } = append.group
-    const { recordCount } = append
-    // May read the cache, so it comes before the first thing that takes effect.
-    const versions = this.#versionsOf(append, (stream) => this.#recovered.index.lastVersion(stream) + 1)
-    const baseOffset = this.#logEndOffset
-    const endOffset = baseOffset + recordCount
-    const appendTimeMs = this.#appendTime()
-    this.#lastAppendTimeMs = appendTimeMs
-    stampBatch(batch, 0, baseOffset, this.#context.leaderEpoch)
-    const { leaderEpoch } = this.#context
-    const facts = { baseOffset, nextOffset: endOffset, recordCount, leaderEpoch, maxTimestamp: maxTimestamp(batch) }
-    try {
-      const position = this.#chain.take(facts, batch.length, appendTimeMs)
-      this.#index(append, baseOffset)
-      this.#recovered.producers.record(producer, baseOffset, appendTimeMs)
-      this.#logEndOffset = endOffset
-      this.#appender.add({ ...facts, position, batch, appendTimeMs })
-    } catch (error) {
-      throw this.#appender.fail(error) // half of it has taken effect: what came next would stand behind a hole
-    }
-    this.#checkpointer.appended(batch.length)
-    this.#counts.appendedBatches++
-    this.#counts.appendedRecords += recordCount
-    this.#counts.appendedBytes += batch.length
-    this.onEndMoved()
-    const result: Appended = { baseOffset, endOffset, appendTimeMs, duplicate: false, versions }
-    if (acks === 'none') return Promise.resolve(result)
-    return this.#appender.durable(endOffset).then(() => result)
-  }
-
-  /** Adds the records to their streams. */
-  #index(append: IncomingAppend, baseOffset: number): void {
-    const { index } = this.#recovered
-    const streams = append.streams ?? []
-    for (let delta = 0; delta < streams.length; delta++) {
-      const stream = streams[delta] ?? null
-      if (stream !== null) index.add(stream, baseOffset + delta)
-    }
-  }
-
-  /** The version of each record, if they were asked for; `firstOf`: of a stream's first record in the batch, -1 when the index lacks it. */
-  #versionsOf(append: IncomingAppend, firstOf: (stream: string, delta: number) => number): number[] {
-    if (!append.group.wantVersions) return []
-    const streams = append.streams ?? []
-    if (streams.length === 0) return noVersions(append.recordCount)
-    const nextVersions = new Map<string, number>()
-    return streams.map((stream, delta) => {
-      if (stream === null) return -1
-      const version = nextVersions.get(stream) ?? firstOf(stream, delta)
-      nextVersions.set(stream, version < 0 ? -1 : version + 1)
-      return version
-    })
-  }
-
-  /** The answer of the first time, once that is durable. */
-  async #answerDuplicate(append: IncomingAppend, seen: DuplicateBatch): Promise<Appended> {
-    this.#counts.duplicates++
-    const { baseOffset, lastOffset, appendTimeMs } = seen
-    const { acks } = append.group
-    const { index } = this.#recovered
-    const versions = this.#versionsOf(append, (stream, delta) => index.versionAt(stream, baseOffset + delta))
-    if (acks !== 'none') await this.#appender.durable(lastOffset + 1)
-    return { baseOffset, endOffset: lastOffset + 1, appendTimeMs, duplicate: true, versions }
-  }
-
-  #conflicts(expected: AppendGroup['expected']): VersionConflict[] {
-    const conflicts: VersionConflict[] = []
-    for (const { stream, version } of expected) {
-      const found = this.#recovered.index.lastVersion(stream)
-      if (found !== version) conflicts.push({ stream, expected: version, found })
-    }
-    return conflicts
-  }
-
-  /** Held back until the events that the versions found rest on are durable: a refusal must not name what could still vanish. */
-  async #refuse(conflicts: readonly VersionConflict[]): Promise<never> {
-    this.#counts.refusals++
-    let lastOffset = -1
-    for (const { stream } of conflicts) {
-      lastOffset = Math.max(lastOffset, this.#recovered.index.lastBelow(stream, this.#logEndOffset).lastOffset)
-    }
-    const { topic } = this.#identity
-    const name = (version: number) => (version < 0 ? 'none' : String(version))
-    const texts = conflicts.map(
-      (each) => `${topic}/${each.stream}: expected ${name(each.expected)}, found ${name(each.found)}`,
-    )
-    await this.#appender.durable(lastOffset + 1)
-    throw new PlayheadError('wrongExpectedVersion', texts.join('; '), {}, conflicts)
-  }
-
   #rolled(full: Segment | undefined): void {
     const { index, producers } = this.#recovered
     const tables = index.nextSegment()
@@ -478,17 +398,13 @@ export class Log {
   }
 
   #groupDurable(entries: readonly AppendEntry[]): void {
-    for (const entry of entries) this.#tail.add(entry, entry.batch)
+    for (const entry of entries) this.#tail.add(entry)
     this.onDurableMoved()
-  }
-
-  /** Never goes back, whatever the clock does. */
-  #appendTime(): number {
-    return Math.max(this.#lastAppendTimeMs, Math.floor(this.#context.clock.now()))
   }
 }
 
-/** Records without a key have none. */
-function noVersions(count: number): number[] {
-  return Array.from({ length: count }, () => -1)
+/** Told at once: it rests on nothing. What is no refusal is a bug. */
+function refused(error: unknown): Decision {
+  if (error instanceof PlayheadError) return { outcome: error, restsOn: 0 }
+  throw error
 }

@@ -17,7 +17,7 @@ import { Damage, describeRange } from './damage.ts'
 import type { DamagedRange } from './damage.ts'
 import { logPrefix } from './index-keys.ts'
 import { batchFactsAt, producerBatchAt } from './batch-facts.ts'
-import { eachStream } from './batch-streams.ts'
+import { eachKey } from './batch-streams.ts'
 import { ProducerState } from './producer-state.ts'
 import { readCheckpoint } from './recovery-checkpoint.ts'
 import type { RecoveryCheckpoint } from './recovery-checkpoint.ts'
@@ -172,8 +172,8 @@ class LogRecovery {
     if (baseOffset >= this.#producersTo) this.#producers.record(producer, baseOffset, appendTimeMs)
     const { indexedTo } = this.#index
     if (nextOffset <= indexedTo) return undefined
-    return eachStream(bytes, batchStart, decompressedBytesMax, (stream, offset) => {
-      if (offset >= indexedTo) this.#index.add(stream, offset)
+    return eachKey(bytes, batchStart, decompressedBytesMax, (records, from, to, hash, offset) => {
+      if (offset >= indexedTo) this.#index.addKey(records, from, to, hash, offset)
     })
   }
 

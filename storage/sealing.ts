@@ -6,9 +6,10 @@
  */
 import { crc32c } from '../protocol/crc32c.ts'
 import { decompressedBytesMax, KiB } from '../protocol/limits.ts'
+import { sleep } from '../platform/clock.ts'
 import type { File } from '../platform/file-system.ts'
 import { batchFactsAt } from './batch-facts.ts'
-import { eachStream } from './batch-streams.ts'
+import { eachKey, type KeyVisitor } from './batch-streams.ts'
 import { OffsetIndex } from './offset-index.ts'
 import { RecentPostings } from './recent-postings.ts'
 import { Segment } from './segment.ts'
@@ -27,8 +28,11 @@ import { TimeIndex } from './time-index.ts'
 const sliceBytes = 1024 * KiB
 /** The same where every key is looked at. */
 const walkedSliceBytes = 256 * KiB
-/** Events merged between two yields. */
-const eventsPerTurn = 16_384
+/** Streams of a segment whose versions are read from the index without waiting for it to be saved: about 20 ms. */
+const lookedUpMax = 4096
+/** How long, and how often a save of the index is looked for; it comes every few seconds. */
+const captureWaitMsMax = 60_000
+const captureLookMs = 100
 
 /** A segment that will take no more batches: it has its file open and all its bytes are durable. */
 export interface FullSegment {
@@ -115,17 +119,18 @@ export class Sealing {
     const header = Buffer.alloc(SEGMENT_HEADER_BYTES)
     await file.read(header, 0)
     let checksum = crc32c(header)
-    const postings = await this.#merged(tables ?? [], segment.baseOffset)
-    const add = (stream: string, offset: number) => postings.add(stream, offset)
+    const postings = new RecentPostings(segment.baseOffset)
+    const add: KeyVisitor = (bytes, from, to, hash, offset) => void postings.add(bytes, from, to, hash, offset)
     const slices = tables === undefined ? walkedSliceBytes : sliceBytes
     const end = await this.#scan(file, segment, slices, ({ bytes, batchStart, batchEnd }) => {
       if (this.#stopped) throw stopped
       checksum = crc32c(bytes.subarray(batchStart - FRAME_BYTES, batchEnd), checksum)
       if (tables !== undefined || batchEnd === batchStart) return undefined
-      return eachStream(bytes, batchStart, decompressedBytesMax, add)
+      return eachKey(bytes, batchStart, decompressedBytesMax, add)
     })
     if (end.position !== segment.endPosition || end.nextOffset !== segment.nextOffset)
       throw new Error(`damage at byte ${end.position}: ${end.problem}`)
+    await this.#versionsKnown(tables ?? [], segment.nextOffset)
     const parts = await writeSidecar({
       summary: {
         topicId: identity.topicId,
@@ -145,7 +150,7 @@ export class Sealing {
       offsets: indexes.offsets.encode(),
       times: indexes.times.encode(),
       producers,
-      postings,
+      tables: tables ?? [postings],
       versionAt: (stream, offset) => index.versionAt(stream, offset),
       clock: context.clock,
     })
@@ -153,23 +158,18 @@ export class Sealing {
     await replaceFile(context.fileSystem, sidecarPath(identity, segment), parts)
   }
 
-  async #merged(tables: readonly RecentPostings[], baseOffset: number): Promise<RecentPostings> {
-    const merged = new RecentPostings(baseOffset)
-    let events = 0
-    for (const table of tables) {
-      for (const stream of table.names()) {
-        const slot = table.slotOf(stream)
-        const offsets: number[] = []
-        table.read(slot, 0, table.count(slot), offsets)
-        for (const offset of offsets) merged.add(stream, offset)
-        events += offsets.length
-        if (events < eventsPerTurn) continue
-        events = 0
-        await this.#options.context.clock.yield()
-        if (this.#stopped) throw stopped
-      }
+  /**
+   * A capture tells the tables which versions they hold. Where they have many streams it is worth waiting for: else each stream's version would be
+   * read from the store, one by one.
+   */
+  async #versionsKnown(tables: readonly RecentPostings[], nextOffset: number): Promise<void> {
+    const { context, index } = this.#options
+    const deadlineMs = context.clock.monotonicMs() + captureWaitMsMax
+    while (tables.some(({ streams }) => streams > lookedUpMax) && index.indexedTo < nextOffset) {
+      if (context.clock.monotonicMs() > deadlineMs) return
+      await sleep(context.clock, captureLookMs)
+      if (this.#stopped) throw stopped
     }
-    return merged
   }
 
   #scan(file: File, segment: Segment, slices: number, visit: Parameters<typeof scanSegment>[1]) {

@@ -22,7 +22,7 @@ import { readAround } from './unreadable.ts'
 
 /** A batch in its place. `bytes` is the batch alone. */
 export interface FoundBatch {
-  readonly bytes: Buffer
+  readonly batch: Buffer
   readonly baseOffset: number
   readonly nextOffset: number
   readonly appendTimeMs: number
@@ -196,7 +196,7 @@ export class SegmentReader {
       if (end > offset && end <= limitOffset) {
         const batch = bytes.subarray(start, at)
         batches.push({
-          bytes: batch,
+          batch,
           baseOffset: expected,
           nextOffset: end,
           appendTimeMs: frameAppendTime(bytes, start - FRAME_BYTES),
@@ -292,7 +292,7 @@ async function visitAll(
   const results = await Promise.allSettled(reads) // all end before the pin is released
   for (const result of results) {
     if (result.status === 'rejected') throw result.reason
-    for (const batch of result.value) await visit(batch.bytes)
+    for (const { batch } of result.value) await visit(batch)
   }
 }
 
@@ -306,7 +306,7 @@ function withinBytes(batches: FoundBatch[], maxBytes: number): FoundBatch[] {
   let bytes = 0
   let count = 0
   for (const batch of batches) {
-    bytes += batch.bytes.length
+    bytes += batch.batch.length
     if (count > 0 && bytes > maxBytes) break
     count++
   }

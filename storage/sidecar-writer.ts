@@ -5,6 +5,7 @@
  */
 import type { Clock } from '../platform/clock.ts'
 import { crc32c } from '../protocol/crc32c.ts'
+import { MergedStreams, type StreamPart } from './merged-streams.ts'
 import { packOffsets, varintBytesMax, writeVarint } from './postings.ts'
 import type { RecentPostings } from './recent-postings.ts'
 import {
@@ -18,7 +19,6 @@ import {
   SectionKind,
   type SegmentSummary,
 } from './sidecar-format.ts'
-import { sortNames } from './stream-names.ts'
 
 /** A block ends with the stream that takes it past this, so finding a stream reads about so much. */
 const blockBytesMin = 16 * 1024
@@ -31,22 +31,26 @@ export interface SidecarInput {
   readonly times: Buffer
   /** ProducerState.snapshot() as it was at the segment's end. */
   readonly producers: Buffer
-  /** Every event of the segment with a stream. */
-  readonly postings: RecentPostings
-  /** The version of the event of `stream` at `offset`, which is the stream's first one in the segment: StreamIndex.versionAt. */
+  /** Every event of the segment with a stream, in one table or several that follow each other. They must not grow any more. */
+  readonly tables: readonly RecentPostings[]
+  /**
+   * The version of the event of `stream` at `offset`, which is the stream's first one in the segment: StreamIndex.versionAt. Not asked where
+   * the tables know.
+   */
   readonly versionAt: (stream: string, offset: number) => number
   readonly clock: Clock
 }
 
 /** The parts of the file, in order. */
 export async function writeSidecar(input: SidecarInput): Promise<Buffer[]> {
-  const { summary, postings, clock } = input
+  const { summary, clock } = input
+  const postings = await encodePostings(input)
   const parts = [
     encodeSidecarHeader(),
     ...section(SectionKind.offsets, [input.offsets]),
     ...section(SectionKind.times, [input.times]),
     ...section(SectionKind.producers, [input.producers]),
-    ...section(SectionKind.postings, await encodePostings(input)),
+    ...section(SectionKind.postings, postings.parts),
   ]
   let bodyBytes = 0
   let bodyChecksum = 0
@@ -68,30 +72,34 @@ function section(kind: SectionKind, parts: readonly Buffer[]): Buffer[] {
   return [encodeSectionHeader(kind, length, crc), ...parts]
 }
 
-async function encodePostings({ postings, versionAt, clock }: SidecarInput): Promise<Buffer[]> {
-  const names = await sortNames([...postings.names()], 'bytes', clock)
+interface EncodedPostings {
+  readonly parts: Buffer[]
+  readonly streams: number
+}
+
+async function encodePostings({ tables, versionAt, clock }: SidecarInput): Promise<EncodedPostings> {
+  const merged = await MergedStreams.of(tables, clock)
   const directory: Buffer[] = []
   const blocks: Buffer[] = []
-  let block: Buffer[] = []
-  let [blockBytes, blockStart] = [0, 0]
-  let firstName = ''
+  const block = new BlockWriter()
+  let firstName: Buffer = noName
+  let [streams, blockStart] = [0, 0]
   const endBlock = () => {
-    if (block.length === 0) return
-    const bytes = Buffer.concat(block, blockBytes)
+    if (block.bytes === 0) return
+    const bytes = block.take()
     directory.push(directoryEntry(blockStart, bytes, firstName))
     blocks.push(bytes)
     blockStart += bytes.length
-    block = []
-    blockBytes = 0
   }
-  for (const [place, name] of names.entries()) {
-    if (block.length === 0) firstName = name
-    const slot = postings.slotOf(name)
-    const entry = encodeStream(postings, slot, name, versionAt(name, postings.firstOffset(slot)))
-    block.push(entry)
-    blockBytes += entry.length
-    if (blockBytes >= blockBytesMin) endBlock()
-    if (place % streamsPerTurn === streamsPerTurn - 1) await clock.yield()
+  for (let parts = merged.next(); parts !== undefined; parts = merged.next()) {
+    const { table, slot } = parts[0]!
+    if (block.bytes === 0) firstName = table.keys.key(slot)
+    const declared = table.firstVersion(slot)
+    const firstVersion = declared >= 0 ? declared : versionAt(table.keys.stream(slot), table.firstOffset(slot))
+    block.add(parts, firstVersion)
+    if (block.bytes >= blockBytesMin) endBlock()
+    streams++
+    if (streams % streamsPerTurn === 0) await clock.yield()
   }
   endBlock()
   const directoryBytes = Buffer.concat(directory)
@@ -101,31 +109,55 @@ async function encodePostings({ postings, versionAt, clock }: SidecarInput): Pro
   header.writeUInt32LE(directoryBytes.length, 8)
   const crc = crc32c(directoryBytes, crc32c(header.subarray(0, POSTINGS_HEADER_CRC)))
   header.writeUInt32LE(crc, POSTINGS_HEADER_CRC)
-  return [header, directoryBytes, ...blocks]
+  return { parts: [header, directoryBytes, ...blocks], streams }
 }
 
-function directoryEntry(position: number, block: Buffer, firstName: string): Buffer {
-  const entry = Buffer.alloc(DIRECTORY_ENTRY_BYTES + Buffer.byteLength(firstName))
+const noName = Buffer.alloc(0)
+
+function directoryEntry(position: number, block: Buffer, firstName: Buffer): Buffer {
+  const entry = Buffer.alloc(DIRECTORY_ENTRY_BYTES + firstName.length)
   entry.writeUInt32LE(position, 0)
   entry.writeUInt32LE(block.length, 4)
   entry.writeUInt32LE(crc32c(block), 8)
-  entry.writeUInt16LE(entry.length - DIRECTORY_ENTRY_BYTES, 12)
-  entry.write(firstName, DIRECTORY_ENTRY_BYTES)
+  entry.writeUInt16LE(firstName.length, 12)
+  firstName.copy(entry, DIRECTORY_ENTRY_BYTES)
   return entry
 }
 
-function encodeStream(postings: RecentPostings, slot: number, name: string, firstVersion: number): Buffer {
-  const count = postings.count(slot)
-  const offsets: number[] = []
-  postings.read(slot, 0, count, offsets)
-  const packed = Buffer.allocUnsafe(count * varintBytesMax)
-  const packedBytes = packOffsets(offsets, 0, count, -1, packed, 0)
-  const nameBytes = Buffer.byteLength(name)
-  const entry = Buffer.allocUnsafe(4 * varintBytesMax + nameBytes + packedBytes)
-  let at = writeVarint(entry, 0, nameBytes)
-  at += entry.write(name, at)
-  at = writeVarint(entry, at, firstVersion)
-  at = writeVarint(entry, at, count)
-  at = writeVarint(entry, at, packedBytes)
-  return Buffer.from(entry.subarray(0, at + packed.copy(entry, at, 0, packedBytes)))
+/** The streams of one block, written one behind the other; nothing is made per stream. */
+class BlockWriter {
+  bytes = 0
+  #buffer = Buffer.allocUnsafeSlow(2 * blockBytesMin)
+  #packed = Buffer.allocUnsafeSlow(blockBytesMin)
+
+  add(parts: readonly StreamPart[], firstVersion: number): void {
+    const offsets: number[] = []
+    for (const { table, slot } of parts) table.read(slot, 0, table.count(slot), offsets)
+    const { table, slot } = parts[0]!
+    if (offsets.length * varintBytesMax > this.#packed.length)
+      this.#packed = Buffer.allocUnsafeSlow(offsets.length * varintBytesMax)
+    const packedBytes = packOffsets(offsets, 0, offsets.length, -1, this.#packed, 0)
+    const nameBytes = table.keys.keyBytes(slot)
+    this.#makeRoom(4 * varintBytesMax + nameBytes + packedBytes)
+    let at = writeVarint(this.#buffer, this.bytes, nameBytes)
+    at = table.keys.copyKey(slot, this.#buffer, at)
+    at = writeVarint(this.#buffer, at, firstVersion)
+    at = writeVarint(this.#buffer, at, offsets.length)
+    at = writeVarint(this.#buffer, at, packedBytes)
+    this.bytes = at + this.#packed.copy(this.#buffer, at, 0, packedBytes)
+  }
+
+  /** What is written so far; the next block begins. */
+  take(): Buffer {
+    const block = Buffer.from(this.#buffer.subarray(0, this.bytes))
+    this.bytes = 0
+    return block
+  }
+
+  #makeRoom(bytes: number): void {
+    if (this.bytes + bytes <= this.#buffer.length) return
+    const larger = Buffer.allocUnsafeSlow(2 * (this.bytes + bytes))
+    this.#buffer.copy(larger, 0, 0, this.bytes)
+    this.#buffer = larger
+  }
 }

@@ -3,13 +3,17 @@
  * Invariant: it answers what was written or throws `damagedData`; a head that cannot be read is never taken for a stream that does not exist.
  * Neighbours: StreamIndex asks it, IndexCapture writes what it reads, index-keys.ts has the layout.
  */
-import { PlayheadError } from '../protocol/errors.ts'
 import type { CheckpointEntry, CheckpointStore } from './checkpoint-store.ts'
-import { chunkKey, decodeHead, headKey, type StoredHead, tailOffsets, versionOfChunkKey } from './index-keys.ts'
+import { damagedIndex } from './damaged-index.ts'
+import { HeadEntries } from './head-block.ts'
+import { HeadBlocks } from './head-blocks.ts'
+import { chunkKey, headBlockKey, type StoredHead, tailOffsets, versionOfChunkKey } from './index-keys.ts'
 import { countBelow, unpackOffsets, VarintReader } from './postings.ts'
 
-/** Chunks fetched at a time. */
+/** Chunks, and blocks, fetched at a time. */
 const chunksPerRange = 16
+const blocksPerRange = 8
+const oneZero = Buffer.alloc(1)
 
 interface Chunk {
   readonly firstVersion: number
@@ -19,18 +23,41 @@ interface Chunk {
 export class StoredPostings {
   readonly #store: CheckpointStore
   readonly #prefix: Buffer
+  readonly blocks: HeadBlocks
 
   constructor(store: CheckpointStore, prefix: Buffer) {
+    this.blocks = new HeadBlocks(store, prefix)
     this.#store = store
     this.#prefix = prefix
   }
 
   head(stream: string): StoredHead | undefined {
-    const badValues = this.#store.stats.badValues
-    const value = this.#store.get(headKey(this.#prefix, stream))
-    if (value !== undefined) return decodeHead(value)
-    if (this.#store.stats.badValues !== badValues) throw damagedIndex(`'${stream}'`, 'found a head with a bad checksum')
-    return undefined
+    const name = Buffer.from(stream)
+    const block = this.blocks.blockOf(headBlockKey(this.#prefix, name))
+    if (block === undefined) return undefined
+    const entries = new HeadEntries(block.value)
+    return entries.find(name) ? entries.head : undefined
+  }
+
+  /** Names in order that begin with `prefix` and come after `after`, `limit` of them at most. */
+  names(prefix: string, after: string | undefined, limit: number): string[] {
+    const [first, past] = [Buffer.from(prefix), after === undefined ? undefined : Buffer.from(after)]
+    const start = past !== undefined && Buffer.compare(past, first) > 0 ? past : first
+    const names: string[] = []
+    let from = this.blocks.blockOf(headBlockKey(this.#prefix, start))?.key
+    while (from !== undefined && names.length < limit) {
+      const blocks = this.blocks.from(from, blocksPerRange)
+      for (const { value } of blocks) {
+        for (const entries = new HeadEntries(value); names.length < limit && entries.next(); ) {
+          const { name } = entries
+          if (Buffer.compare(name, start) < 0 || (past !== undefined && Buffer.compare(name, past) <= 0)) continue
+          if (Buffer.compare(name.subarray(0, first.length), first) > 0) return names
+          names.push(entries.stream)
+        }
+      }
+      from = blocks.length < blocksPerRange ? undefined : Buffer.concat([blocks.at(-1)!.key, oneZero])
+    }
+    return names
   }
 
   /** Appends the offsets of versions [from, to) of a stream to `into`; they must lie within firstVersion … lastVersion of `head`. */
@@ -100,12 +127,4 @@ function decodeChunk(stream: string, { key, value }: CheckpointEntry): Chunk {
   unpackOffsets(value, reader.at, value.length, count, offsets)
   if (count === 0) throw damagedIndex(`'${stream}'`, 'found an empty chunk')
   return { firstVersion: versionOfChunkKey(key), offsets }
-}
-
-/** Thrown by everything that finds the stored index to be wrong: the owner wipes it and has it rebuilt. */
-export function damagedIndex(what: string, found: string): PlayheadError {
-  return new PlayheadError(
-    'damagedData',
-    `stream index of ${what}: ${found}; the cache must be wiped, it is rebuilt from the log`,
-  )
 }

@@ -10,21 +10,21 @@
  */
 import assert from 'node:assert/strict'
 import type { Clock } from '../platform/clock.ts'
-import { type CheckpointStore, afterPrefix } from './checkpoint-store.ts'
+import type { BatchKeys } from './batch-streams.ts'
+import type { CheckpointStore } from './checkpoint-store.ts'
 import { HeadCache } from './head-cache.ts'
 import { IndexCapture } from './index-capture.ts'
 import {
   decodeState,
-  headKey,
+  headBlockKey,
   indexRange,
   type IndexState,
   type StoredHead,
   type StreamHead,
   stateKey,
-  streamOfHeadKey,
 } from './index-keys.ts'
 import { RecentPostings } from './recent-postings.ts'
-import { damagedIndex, StoredPostings } from './stored-postings.ts'
+import { StoredPostings } from './stored-postings.ts'
 import { compareNames, firstNames } from './stream-names.ts'
 
 export interface StreamIndexOptions {
@@ -149,7 +149,20 @@ export class StreamIndex {
   /** One event of `stream` at `offset`. Offsets ascend over all calls. */
   add(stream: string, offset: number): void {
     if (!this.#active.fits(offset)) this.#freeze()
-    this.#active.add(stream, offset)
+    this.#active.addStream(stream, offset)
+  }
+
+  /** The same for a record's key, at bytes [from, to), and its streamKeyHash. */
+  addKey(bytes: Buffer, from: number, to: number, hash: number, offset: number): void {
+    if (!this.#active.fits(offset)) this.#freeze()
+    this.#active.add(bytes, from, to, hash, offset)
+  }
+
+  /** The same for all records of a batch that begins at `baseOffset`. */
+  addBatch(keys: BatchKeys, baseOffset: number): void {
+    if (keys.count === 0) return
+    if (!this.#active.fits(baseOffset + keys.count)) this.#freeze()
+    this.#active.addBatch(keys, baseOffset)
   }
 
   /**
@@ -189,11 +202,21 @@ export class StreamIndex {
     return this.#state.reachesTo > 0 && !this.#heads.has(stream)
   }
 
+  /** Whether any stream of the batch is cold. */
+  anyCold(keys: BatchKeys): boolean {
+    if (this.#state.reachesTo === 0) return false
+    for (let record = 0; record < keys.count; record++) {
+      const stream = keys.stream(record)
+      if (stream !== null && this.isCold(stream)) return true
+    }
+    return false
+  }
+
   /** Makes streams warm, off the event loop as far as the store can. A hint: no result depends on it. */
   async prefetch(streams: readonly string[]): Promise<void> {
     const cold = streams.filter((stream) => this.isCold(stream))
     if (cold.length === 0) return
-    await this.#options.store.prefetch(cold.map((stream) => headKey(this.#options.prefix, stream)))
+    await this.#options.store.prefetch(cold.map((stream) => headBlockKey(this.#options.prefix, Buffer.from(stream))))
     for (const stream of cold) this.#head(stream)
   }
 
@@ -238,7 +261,8 @@ export class StreamIndex {
       const recent: string[] = []
       for (const table of [...this.#frozen, this.#active])
         recent.push(...firstNames(table.names(), prefix, after, limit))
-      const stored = this.#storedNames(prefix, after, Math.min(headsPerRange, limit))
+      const stored =
+        this.#state.reachesTo === 0 ? [] : this.#stored.names(prefix, after, Math.min(headsPerRange, limit))
       const names = [...new Set([...recent, ...stored])].toSorted(compareNames)
       // Past the end of a full answer of either source there may be names that we have not seen.
       const page = names.slice(0, Math.min(headsPerRange, limit))
@@ -283,16 +307,18 @@ export class StreamIndex {
     this.#capturing = true
     const before = this.#state.indexedTo
     if (tables.length > 0) this.#state = { indexedTo: before, reachesTo: Math.max(nextOffset, this.#state.reachesTo) }
-    const onHeads = (heads: readonly [string, StreamHead][]) => {
-      for (const [stream, head] of heads) this.#heads.update(stream, head)
-    }
     const onEnd = (outcome: 'committed' | 'failed') => {
       this.#capturing = false
       if (outcome === 'failed') return this.#heads.clear() // it is not known which of them the store took
       this.#frozen.splice(0, tables.length)
       this.#state = { indexedTo: nextOffset, reachesTo: Math.max(nextOffset, this.#state.reachesTo) }
     }
-    return new IndexCapture({ store, prefix, clock, stored: this.#stored, onHeads, onEnd }, tables, before, nextOffset)
+    return new IndexCapture(
+      { store, prefix, clock, stored: this.#stored, heads: this.#heads, onEnd },
+      tables,
+      before,
+      nextOffset,
+    )
   }
 
   /** Forgets events at or past `offset`, which must not be in the store (>= reachesTo): undoes what was added and never became durable. */
@@ -374,18 +400,6 @@ export class StreamIndex {
       if (first < end) part.table.read(part.slot, first, end, offsets)
     }
     return offsets
-  }
-
-  #storedNames(prefix: string, after: string | undefined, limit: number): string[] {
-    if (this.#state.reachesTo === 0) return []
-    const first = headKey(this.#options.prefix, prefix)
-    const past = after === undefined ? first : Buffer.concat([headKey(this.#options.prefix, after), Buffer.alloc(1)])
-    const from = Buffer.compare(past, first) > 0 ? past : first
-    const badValues = this.#options.store.stats.badValues
-    const entries = this.#options.store.range(from, afterPrefix(first), { limit })
-    if (this.#options.store.stats.badValues !== badValues)
-      throw damagedIndex(`streams '${prefix}…'`, 'found a head with a bad checksum')
-    return entries.map(({ key }) => streamOfHeadKey(this.#options.prefix, key))
   }
 }
 

@@ -1,13 +1,14 @@
 /**
  * TailCache: the newest durable batches of one log, as they arrived, so that tail readers cost no file read. TailCacheBudget bounds all
  * logs of a broker together: the log that has had no append for the longest gives its bytes back first.
- * Invariant: the batches are contiguous and end at the log's durable end. Neighbours: Log fills it when a group is durable and reads it.
+ * Invariants: the batches are contiguous and end at the log's durable end; what is counted is all the memory that they keep alive, as a batch is
+ * part of what was received in one piece. Neighbours: Log fills it when a group is durable and reads it.
  */
 import assert from 'node:assert/strict'
 import type { BatchFacts } from './segment.ts'
 
 export interface CachedBatch extends BatchFacts {
-  readonly bytes: Buffer
+  readonly batch: Buffer
 }
 
 /** Removed entries are dropped from the array when this many have gathered. */
@@ -49,6 +50,8 @@ export class TailCache {
   #batches: CachedBatch[] = []
   #first = 0
   #bytes = 0
+  /** How many of the batches lie in each piece of memory. */
+  readonly #pins = new Map<ArrayBufferLike, number>()
 
   constructor(budget: TailCacheBudget, bytesMax: number) {
     this.#budget = budget
@@ -60,13 +63,14 @@ export class TailCache {
     return this.#batches[this.#first]?.baseOffset ?? Infinity
   }
 
-  add(facts: BatchFacts, bytes: Buffer): void {
+  add(cached: CachedBatch): void {
     const last = this.#batches.at(-1)
-    assert(last === undefined || this.#first === this.#batches.length || last.nextOffset === facts.baseOffset)
-    this.#batches.push({ ...facts, bytes })
-    this.#bytes += bytes.length
+    assert(last === undefined || this.#first === this.#batches.length || last.nextOffset === cached.baseOffset)
+    this.#batches.push(cached)
+    const bytes = this.#pin(cached.batch.buffer)
+    this.#bytes += bytes
+    this.#budget.take(this, bytes)
     while (this.#bytes > this.#bytesMax && this.removeOldest());
-    this.#budget.take(this, bytes.length)
   }
 
   /** False when there is nothing left to remove. */
@@ -74,8 +78,9 @@ export class TailCache {
     const oldest = this.#batches[this.#first]
     if (oldest === undefined) return false
     this.#first++
-    this.#bytes -= oldest.bytes.length
-    this.#budget.give(oldest.bytes.length)
+    const bytes = this.#unpin(oldest.batch.buffer)
+    this.#bytes -= bytes
+    this.#budget.give(bytes)
     if (this.#first >= removedMax || this.#first === this.#batches.length) {
       this.#batches.splice(0, this.#first)
       this.#first = 0
@@ -94,9 +99,9 @@ export class TailCache {
       batch !== undefined && batch.nextOffset <= limitOffset;
       batch = this.#batches[++at]
     ) {
-      if (batches.length > 0 && bytes + batch.bytes.length > maxBytes) break
+      if (batches.length > 0 && bytes + batch.batch.length > maxBytes) break
       batches.push(batch)
-      bytes += batch.bytes.length
+      bytes += batch.batch.length
     }
     return batches
   }
@@ -104,12 +109,30 @@ export class TailCache {
   /** The batch that holds `offset`; undefined when it is not held. */
   batchAt(offset: number): Buffer | undefined {
     const at = this.#placeOf(offset)
-    return at < 0 ? undefined : this.#batches[at]?.bytes
+    return at < 0 ? undefined : this.#batches[at]?.batch
   }
 
   clear(): void {
     while (this.removeOldest());
     this.#budget.forget(this)
+  }
+
+  /** Answers the bytes that are kept alive from now on. */
+  #pin(memory: ArrayBufferLike): number {
+    const batches = this.#pins.get(memory) ?? 0
+    this.#pins.set(memory, batches + 1)
+    return batches === 0 ? memory.byteLength : 0
+  }
+
+  /** Answers the bytes that no batch keeps alive any more. */
+  #unpin(memory: ArrayBufferLike): number {
+    const batches = this.#pins.get(memory)! - 1
+    if (batches > 0) {
+      this.#pins.set(memory, batches)
+      return 0
+    }
+    this.#pins.delete(memory)
+    return memory.byteLength
   }
 
   #placeOf(offset: number): number {

@@ -33,11 +33,11 @@ export async function findOffsetForTime(
 async function findInSegment(reader: SegmentReader, segment: Segment, search: TimeSearch): Promise<number | undefined> {
   const { timestampMs, clock, limitOffset } = search
   const wanted = (batch: FoundBatch) =>
-    (clock === 'append' ? batch.appendTimeMs : maxTimestamp(batch.bytes)) >= timestampMs
+    (clock === 'append' ? batch.appendTimeMs : maxTimestamp(batch.batch)) >= timestampMs
   for (let from = segment.baseOffset; ; ) {
     const batch = await reader.find(segment, { from, timestampMs, clock, limitOffset }, wanted)
     if (batch === undefined || clock === 'append') return batch?.baseOffset
-    const view = new RecordBatch(batch.bytes)
+    const view = new RecordBatch(batch.batch)
     await view.decompress()
     for (const record of view) if (record.timestamp >= timestampMs) return record.offset
     from = batch.nextOffset // its header promised a later event than it has

@@ -6,11 +6,12 @@
 import type { FileSystem } from '../platform/file-system.ts'
 import { lmdbFileProblem } from '../platform/lmdb-file.ts'
 import { MiB } from '../protocol/limits.ts'
-import { afterPrefix, type CheckpointStore } from './checkpoint-store.ts'
-import { decodeState, headKey, logPrefix, type StoredHead, stateKey, streamOfHeadKey } from './index-keys.ts'
+import type { CheckpointStore } from './checkpoint-store.ts'
+import { damagedIndex } from './damaged-index.ts'
+import { decodeState, logPrefix, type StoredHead, stateKey } from './index-keys.ts'
 import { LmdbCheckpointStore } from './lmdb-checkpoint-store.ts'
 import { readCheckpoint } from './recovery-checkpoint.ts'
-import { damagedIndex, StoredPostings } from './stored-postings.ts'
+import { StoredPostings } from './stored-postings.ts'
 import type { Findings } from './verify-findings.ts'
 import type { StreamLedger } from './verify-streams.ts'
 
@@ -160,16 +161,13 @@ export class LogCacheCheck {
   }
 
   #compareNames(streams: StreamLedger): void {
-    const first = headKey(this.#prefix, '')
-    const to = afterPrefix(first)
-    for (let from = first; ; ) {
-      const entries = this.#store.range(from, to, { limit: headsPerRange })
-      for (const { key } of entries) {
-        const stream = streamOfHeadKey(this.#prefix, key)
+    for (let after: string | undefined; ; ) {
+      const names = this.#stored.names('', after, headsPerRange)
+      for (const stream of names) {
         if (!streams.has(stream)) throw damagedIndex(`'${stream}'`, 'found a stream that the log does not have')
       }
-      if (entries.length < headsPerRange) return
-      from = Buffer.concat([entries.at(-1)!.key, Buffer.alloc(1)])
+      if (names.length < headsPerRange) return
+      after = names.at(-1)
     }
   }
 }

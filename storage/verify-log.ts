@@ -238,7 +238,8 @@ class LogVerification {
         frameOffset,
       )
     }
-    if (appendTimeMs < this.#lastAppendTimeMs) {
+    // A frame without a batch has no time of its own: it repeats that of the last batch in its file, 0 when there is none.
+    if (frameOffset !== undefined && appendTimeMs < this.#lastAppendTimeMs) {
       this.#findings.damaged(
         path,
         position,
@@ -246,7 +247,7 @@ class LogVerification {
         frameOffset,
       )
     }
-    this.#lastAppendTimeMs = appendTimeMs
+    this.#lastAppendTimeMs = Math.max(this.#lastAppendTimeMs, appendTimeMs)
     sidecar.frame(bytes.subarray(batchStart - FRAME_BYTES, batchEnd), position, appendTimeMs)
     if (frameOffset === undefined) return undefined
     const facts = batchFactsAt(bytes, batchStart)
@@ -258,7 +259,7 @@ class LogVerification {
     }
     try {
       const visit = (stream: string, offset: number) => {
-        postings.add(stream, offset)
+        postings.addStream(stream, offset)
         this.#cache?.event(this.#streams.add(stream), stream, offset)
       }
       return eachStream(bytes, batchStart, decompressedBytesMax, visit)?.catch(fault)

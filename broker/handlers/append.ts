@@ -2,33 +2,30 @@
  * append: hands the groups of one frame to their partition, in order and before the first await, and answers each group's verdict.
  * producerState: how far a producer got. Calls Partition.
  */
-import type { ReplyOf } from '../../protocol/api.ts'
-import { PlayheadError, isPlayheadError } from '../../protocol/errors.ts'
+import type { ReplyOf, RequestOf } from '../../protocol/api.ts'
+import { PlayheadError } from '../../protocol/errors.ts'
 import { failureOf } from '../../protocol/header-codec.ts'
 import { isInternalTopic } from '../../protocol/names.ts'
-import type { Appended } from '../../storage/log.ts'
+import type { AppendGroup, Appended } from '../../storage/log.ts'
 import type { Handler } from '../request.ts'
 
+type Requested = RequestOf<'append'>
 type Verdict = ReplyOf<'append'>['groups'][number]
 
 export const append: Handler<'append'> = async (request, { services, body }) => {
   refuseInternalTopic(request.topic)
   const partition = services.partitions.get(request.topic, request.partition)
-  const batches = cutBatches(body, request.groups)
+  const outcomes = await partition.appendEach(cutGroups(body, request))
   let endOffset = 0
-  const verdicts = await Promise.all(
-    request.groups.map(async ({ expected, wantVersions }, index): Promise<Verdict> => {
-      try {
-        const batch = batches[index]!
-        const appended = await partition.append({ batch, expected, wantVersions, acks: request.acks })
-        endOffset = Math.max(endOffset, appended.endOffset)
-        return written(appended)
-      } catch (error) {
-        if (isPlayheadError(error)) return refused(error)
-        throw error
-      }
-    }),
-  )
+  const verdicts: Verdict[] = []
+  for (const outcome of outcomes) {
+    if (outcome instanceof PlayheadError) {
+      verdicts.push(refused(outcome))
+    } else {
+      verdicts.push(written(outcome))
+      endOffset = Math.max(endOffset, outcome.endOffset)
+    }
+  }
   // Nothing written: what the refusals name is committed, so a read after this high watermark sees why.
   if (endOffset === 0) endOffset = partition.highWatermark
   return { header: { topicId: partition.topicId, endOffset, groups: verdicts } }
@@ -55,14 +52,14 @@ export function refuseInternalTopic(topic: string): void {
   )
 }
 
-function cutBatches(body: Buffer, groups: readonly { batchBytes: number }[]): Buffer[] {
+function cutGroups(body: Buffer, { acks, groups }: Requested): AppendGroup[] {
   let at = 0
-  const batches = groups.map(({ batchBytes }) => {
-    const batch = body.subarray(at, at + batchBytes)
+  const cut: AppendGroup[] = []
+  for (const { batchBytes, expected, wantVersions } of groups) {
+    cut.push({ batch: body.subarray(at, at + batchBytes), expected, wantVersions, acks })
     at += batchBytes
-    return batch
-  })
-  if (groups.length > 0 && at === body.length) return batches
+  }
+  if (groups.length > 0 && at === body.length) return cut
   throw new PlayheadError(
     'invalidBatch',
     groups.length === 0

@@ -148,11 +148,11 @@ test('lmdb: a value changed behind its back reads as absent and is counted, alon
 })
 
 const markers: Record<string, Record<string, string | number>> = {
-  'an opening that never ended': { format: 1, state: 'opening', fruitlessRuns: 0 },
-  'ten runs that ended before their first write': { format: 1, state: 'running', fruitlessRuns: 10 },
+  'an opening that never ended': { format: 2, state: 'opening', fruitlessRuns: 0 },
+  'ten runs that ended before their first write': { format: 2, state: 'running', fruitlessRuns: 10 },
   'an older format': { format: 0, state: 'closed', fruitlessRuns: 0 },
-  'a newer format': { format: 2, state: 'closed', fruitlessRuns: 0 },
-  'a state that nobody writes': { format: 1, state: 'asleep', fruitlessRuns: 0 },
+  'a newer format': { format: 3, state: 'closed', fruitlessRuns: 0 },
+  'a state that nobody writes': { format: 2, state: 'asleep', fruitlessRuns: 0 },
 }
 for (const [what, marker] of Object.entries(markers)) {
   test(`lmdb: wiped and reported after ${what}`, async () => {

@@ -132,7 +132,7 @@ test('cache: while it cannot be written the index stays bounded: appends are ref
   await using directory = await TemporaryDirectory.make()
   let broken = true
   const checkpointStore = new FaultyCheckpointStore(new MemoryCheckpointStore(), () => (broken ? 'refused' : 'written'))
-  const settings = { indexMemoryBytes: 300_000 }
+  const settings = { indexMemoryBytes: 100_000 }
   await using opened = await StoreUnderTest.open(directory.path, { checkpointStore, settings })
   const log = await opened.createLog()
   // What is in use is looked at a few times a second, and here after each save.

@@ -21,7 +21,7 @@ test('recent postings: every number of events from 1 to 5,000, read whole, in pa
   for (let step = 0; step < 40_000; step++) {
     offset += 1 + random.below(3)
     const stream = random.below(8) === 0 ? 'hot' : `s${random.below(3000)}`
-    postings.add(stream, offset)
+    postings.addStream(stream, offset)
     model.set(stream, [...(stream === 'hot' ? [] : (model.get(stream) ?? [])), offset])
     if (stream === 'hot') hot.push(offset)
   }
@@ -53,7 +53,7 @@ const hot: number[] = []
 
 test('recent postings: below() keeps what lies before an offset, and its declared versions', () => {
   const postings = new RecentPostings()
-  for (let offset = 10; offset < 1000; offset++) postings.add(`s${offset % 7}`, offset)
+  for (let offset = 10; offset < 1000; offset++) postings.addStream(`s${offset % 7}`, offset)
   postings.declareFirstVersion(postings.slotOf('s3'), 40)
   const kept = postings.below(500)
   assert.equal(kept.events, 490)
@@ -70,7 +70,7 @@ test('recent postings: below() keeps what lies before an offset, and its declare
 
 test('recent postings: about 100 bytes for each stream of one short name and one event', () => {
   const postings = new RecentPostings()
-  for (let offset = 0; offset < 10_000; offset++) postings.add(`customer-${offset}`, offset)
+  for (let offset = 0; offset < 10_000; offset++) postings.addStream(`customer-${offset}`, offset)
   assert(postings.memoryBytes / 10_000 < 150, `found ${postings.memoryBytes / 10_000}`)
 })
 

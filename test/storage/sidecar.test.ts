@@ -42,8 +42,8 @@ const damagedData = (error: unknown) => isPlayheadError(error, 'damagedData')
 async function sidecarOf(streams: Record<string, readonly number[]>): Promise<Buffer> {
   const postings = new RecentPostings()
   const events = Object.entries(streams).flatMap(([stream, offsets]) => offsets.map((offset) => ({ stream, offset })))
-  for (const { stream, offset } of events.toSorted((a, b) => a.offset - b.offset)) postings.add(stream, offset)
-  return Buffer.concat(await writeSidecar({ summary, ...sections, postings, versionAt, clock: systemClock }))
+  for (const { stream, offset } of events.toSorted((a, b) => a.offset - b.offset)) postings.addStream(stream, offset)
+  return Buffer.concat(await writeSidecar({ summary, ...sections, tables: [postings], versionAt, clock: systemClock }))
 }
 
 const goldenStreams = {

@@ -11,7 +11,10 @@ import { systemClock } from '../../platform/clock.ts'
 import { nodeFileSystem } from '../../platform/node-file-system.ts'
 import { isPlayheadError } from '../../protocol/errors.ts'
 import { parseUuid } from '../../protocol/uuid.ts'
-import { encodeHead, headKey, logPrefix } from '../../storage/index-keys.ts'
+import { murmur2 } from '../../protocol/murmur2.ts'
+import { BlockBuilder, HeadEntries } from '../../storage/head-block.ts'
+import { headBlockKey, logPrefix, type StoredHead } from '../../storage/index-keys.ts'
+import { KeyTable } from '../../storage/key-table.ts'
 import { LmdbCheckpointStore } from '../../storage/lmdb-checkpoint-store.ts'
 import { verify } from '../../storage/verify.ts'
 import type { VerifyResult } from '../../storage/verify-findings.ts'
@@ -235,23 +238,40 @@ test('verify: broker.json and topic.json that are not what was written', async (
   )
 })
 
-const lies: Record<string, (prefix: Buffer) => { key: Buffer; value: Buffer | null }> = {
-  'another last version': (prefix) => ({
-    key: headKey(prefix, 's3'),
-    value: encodeHead({ lastVersion: 70, firstVersion: 0, lastOffset: 10, tailCount: 0, tail: Buffer.alloc(0) }),
-  }),
-  'a stream that the log does not have': (prefix) => ({
-    key: headKey(prefix, 'nobody'),
-    value: encodeHead({ lastVersion: 0, firstVersion: 0, lastOffset: 1, tailCount: 1, tail: Buffer.from([1]) }),
-  }),
-  'no such stream': (prefix) => ({ key: headKey(prefix, 's4'), value: null }),
+/** The heads of a small log, which are all in one block. */
+type Heads = Map<string, StoredHead>
+
+const lies: Record<string, (heads: Heads) => void> = {
+  'another last version': (heads) => {
+    heads.set('s3', { lastVersion: 70, firstVersion: 0, lastOffset: 10, tailCount: 0, tail: Buffer.alloc(0) })
+  },
+  'a stream that the log does not have': (heads) => {
+    heads.set('nobody', { lastVersion: 0, firstVersion: 0, lastOffset: 1, tailCount: 1, tail: Buffer.from([1]) })
+  },
+  'no such stream': (heads) => {
+    assert(heads.delete('s4'))
+  },
 }
+
+async function changeHeads(cache: LmdbCheckpointStore, prefix: Buffer, change: (heads: Heads) => void): Promise<void> {
+  const key = headBlockKey(prefix, Buffer.alloc(0))
+  const heads: Heads = new Map()
+  for (const entries = new HeadEntries(cache.get(key)!); entries.next(); ) heads.set(entries.stream, entries.head)
+  change(heads)
+  const [keys, block] = [new KeyTable(), new BlockBuilder()]
+  for (const [stream, head] of [...heads].toSorted(([a], [b]) => (a < b ? -1 : 1))) {
+    const name = Buffer.from(stream)
+    block.add(keys, keys.add(name, 0, name.length, murmur2(name)), head)
+  }
+  await cache.write([{ key, value: block.take() }])
+}
+
 for (const [what, lie] of Object.entries(lies)) {
   test(`verify: a cache that says ${what} is to be wiped`, async () => {
     await using directory = await TemporaryDirectory.make()
     const { topicId } = await fill(directory.path)
     const cache = await openCache(directory.path)
-    await cache.write([lie(logPrefix(parseUuid(topicId), 0))])
+    await changeHeads(cache, logPrefix(parseUuid(topicId), 0), lie)
     await cache.close()
     const { damage } = await check(directory.path)
     assert.deepEqual(

@@ -1,0 +1,185 @@
+/**
+ * BlockMerge: the streams of a capture merged into the head blocks that are in the store, in order, a slice at a time. Invariant: a slice is whole:
+ * written in one transaction it leaves every stream, old or new, with a head and the chunks that the head rests on. So a capture may end after
+ * any slice.
+ * Neighbours: IndexCapture writes the slices; head-block.ts and head-blocks.ts know the blocks, MergedStreams what is new.
+ */
+import type { Clock } from '../platform/clock.ts'
+import type { CheckpointPut } from './checkpoint-store.ts'
+import { BlockBuilder, HeadEntries } from './head-block.ts'
+import { BlockWalk } from './head-blocks.ts'
+import type { HeadCache } from './head-cache.ts'
+import { extendHead } from './head-extension.ts'
+import { headBlockKey, type StoredHead, type StreamHead } from './index-keys.ts'
+import type { MergedStreams, StreamPart } from './merged-streams.ts'
+import type { StoredPostings } from './stored-postings.ts'
+
+/** Streams merged between two yields to the event loop: about 2 ms. */
+const streamsPerTurn = 1024
+/** Entries that are only copied, and events, that cost as much as a stream. */
+const copiesPerStream = 8
+const eventsPerStream = 32
+/** Events of one stream packed at a time. */
+const eventsPerTurn = 16_384
+/** Values of one transaction, about. */
+const sliceBytesMax = 2 * 1024 * 1024
+
+export interface Slice {
+  readonly puts: CheckpointPut[]
+  /** As they are in `puts`, for the cache of heads; not all when that was empty, because then names need not be made. */
+  readonly heads: [string, StreamHead][]
+  headsLeftOut: boolean
+}
+
+export interface MergeTarget {
+  readonly prefix: Buffer
+  readonly stored: StoredPostings
+  readonly heads: HeadCache
+  readonly clock: Clock
+}
+
+/** The block that is being merged: its old entries from where the merge is, and the key of what comes out next. */
+interface OpenBlock {
+  readonly old: HeadEntries
+  readonly nextKey: Buffer | undefined
+  outKey: Buffer
+}
+
+export class BlockMerge {
+  readonly #target: MergeTarget
+  readonly #merged: MergedStreams
+  readonly #walk: BlockWalk
+  readonly #out = new BlockBuilder()
+  #next: StreamPart[] | undefined
+  #open: OpenBlock | undefined
+  #work = 0
+
+  constructor(target: MergeTarget, merged: MergedStreams) {
+    this.#target = target
+    this.#merged = merged
+    this.#walk = new BlockWalk(target.stored.blocks)
+    this.#next = merged.next()
+  }
+
+  /** What the next transaction has to write; undefined when there is nothing left. */
+  async slice(): Promise<Slice | undefined> {
+    if (this.#next === undefined) return undefined
+    const slice: Slice = { puts: [], heads: [], headsLeftOut: false }
+    let bytes = 0
+    while (this.#next !== undefined && bytes < sliceBytesMax) {
+      const parts: readonly StreamPart[] = this.#next
+      const before = slice.puts.length
+      const open = (this.#open ??= this.#openBlock(parts[0]!))
+      await this.#mergeStream(open, parts, slice)
+      this.#next = this.#merged.next()
+      if (this.#next === undefined || isBehind(this.#next[0]!, open.nextKey, this.#target.prefix)) {
+        this.#closeBlock(open, slice)
+      }
+      for (let place = before; place < slice.puts.length; place++) bytes += slice.puts[place]!.value!.length
+      if (this.#work >= streamsPerTurn) await this.#yield()
+    }
+    if (this.#open !== undefined) this.#putUnfinished(this.#open, slice)
+    return slice
+  }
+
+  #openBlock({ table, slot }: StreamPart): OpenBlock {
+    const { prefix } = this.#target
+    const { block, nextKey } = this.#walk.seek(headBlockKey(prefix, table.keys.key(slot)))
+    const old = new HeadEntries(block?.value ?? nothing)
+    old.next()
+    return { old, nextKey, outKey: block?.key ?? headBlockKey(prefix, nothing) }
+  }
+
+  async #mergeStream(open: OpenBlock, parts: readonly StreamPart[], slice: Slice): Promise<void> {
+    const { old } = open
+    const { table, slot } = parts[0]!
+    let order = 1
+    while (!old.done) {
+      order = table.keys.compareName(slot, old.bytes, old.nameStart, old.nameEnd)
+      if (order <= 0) break
+      this.#copyOld(open, slice)
+    }
+    const known = !old.done && order === 0 ? old.head : undefined
+    declareVersions(parts, known)
+    let head = known
+    for (const part of parts) {
+      const count = part.table.count(part.slot)
+      let from = head === undefined ? 0 : coveredEvents(part, head.lastOffset)
+      while (from < count) {
+        const to = Math.min(count, from + eventsPerTurn)
+        head = extendHead(this.#target.prefix, head, part, { from, to }, slice.puts)
+        this.#work += (to - from) / eventsPerStream
+        from = to
+        if (from < count && this.#work >= streamsPerTurn) await this.#yield()
+      }
+    }
+    this.#work++
+    if (head === undefined || head === known) return // its entry is copied with those behind it
+    if (known !== undefined) old.next()
+    this.#out.add(table.keys, slot, head)
+    this.#noteHead(parts[0]!, head, slice)
+    if (this.#out.hasPiece) this.#putPiece(open, slice)
+  }
+
+  #copyOld(open: OpenBlock, slice: Slice): void {
+    this.#out.copy(open.old)
+    open.old.next()
+    this.#work += 1 / copiesPerStream
+    if (this.#out.hasPiece) this.#putPiece(open, slice)
+  }
+
+  #closeBlock(open: OpenBlock, slice: Slice): void {
+    while (!open.old.done) this.#copyOld(open, slice)
+    while (this.#out.isTooLarge) this.#putPiece(open, slice)
+    slice.puts.push({ key: open.outKey, value: this.#out.take() })
+    this.#open = undefined
+  }
+
+  #putPiece(open: OpenBlock, slice: Slice): void {
+    slice.puts.push({ key: open.outKey, value: this.#out.takePiece() })
+    open.outKey = headBlockKey(this.#target.prefix, this.#out.firstName)
+  }
+
+  /** The slice ends inside a block: what is not cut off yet and what is not looked at yet are one block until the next slice writes them again. */
+  #putUnfinished({ old, outKey }: OpenBlock, slice: Slice): void {
+    slice.puts.push({ key: outKey, value: this.#out.with(old.rest) })
+  }
+
+  #noteHead({ table, slot }: StreamPart, head: StoredHead, slice: Slice): void {
+    if (this.#target.heads.isEmpty) {
+      slice.headsLeftOut = true
+      return
+    }
+    const { lastVersion, firstVersion, lastOffset } = head
+    slice.heads.push([table.keys.stream(slot), { lastVersion, firstVersion, lastOffset }])
+  }
+
+  async #yield(): Promise<void> {
+    this.#work = 0
+    await this.#target.clock.yield()
+  }
+}
+
+const nothing = Buffer.alloc(0)
+
+/** Whether a stream is in the block with this key or a later one. */
+function isBehind({ table, slot }: StreamPart, key: Buffer | undefined, prefix: Buffer): boolean {
+  return key !== undefined && table.keys.compareName(slot, key, prefix.length + 1, key.length) >= 0
+}
+
+/** Tells the tables which versions they hold, for the sidecar that is made of them: else each would have to be read again. */
+function declareVersions(parts: readonly StreamPart[], head: StoredHead | undefined): void {
+  const newest = parts.at(-1)!
+  if (head !== undefined && head.lastOffset > newest.table.newestOffset(newest.slot)) return // written before, with more than this
+  let version = head === undefined ? Math.max(0, parts[0]!.table.firstVersion(parts[0]!.slot)) : head.lastVersion + 1
+  if (head !== undefined) for (const part of parts) version -= coveredEvents(part, head.lastOffset)
+  for (const { table, slot } of parts) {
+    table.declareFirstVersion(slot, version)
+    version += table.count(slot)
+  }
+}
+
+/** Events of a part that a stored head with `lastOffset` covers already. */
+function coveredEvents({ table, slot }: StreamPart, lastOffset: number): number {
+  return table.firstOffset(slot) > lastOffset ? 0 : table.countBelow(slot, lastOffset + 1)
+}
