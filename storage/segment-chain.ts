@@ -7,6 +7,7 @@
  */
 import assert from 'node:assert/strict'
 import { isPlayheadError } from '../protocol/errors.ts'
+import { MiB } from '../protocol/limits.ts'
 import type { File } from '../platform/file-system.ts'
 import type { Appender } from './appender.ts'
 import { isDiskFull, refusalOf } from './disk-space.ts'
@@ -15,6 +16,9 @@ import type { BatchFacts } from './segment.ts'
 import { encodeSegmentHeader, FRAME_BYTES, SEGMENT_HEADER_BYTES, segmentFileName } from './segment-format.ts'
 import type { LogIdentity, StorageContext } from './storage-context.ts'
 import type { TopicSettings } from './topic-settings.ts'
+
+/** Zeros asked for in one call of the file system. */
+const allocationPartBytes = 4 * MiB
 
 export interface SegmentChainOptions {
   readonly context: StorageContext
@@ -37,6 +41,8 @@ export class SegmentChain {
    */
   #rollFailed = false
   #allocating: Promise<void> | undefined
+  /** The next bytes of what is being allocated; never rejects. */
+  #allocatingPart: Promise<void> | undefined
   #stepBytes: number
   /** The disk had no room for so many bytes: until then, what needs as many is refused without asking it again. */
   #full: { readonly bytes: number; readonly refusal: unknown; readonly untilMs: number } | undefined
@@ -115,7 +121,6 @@ export class SegmentChain {
     this.#segments.push(next)
     context.pool.keep(next)
     appender.use(next)
-    this.#stepBytes = context.settings.allocationBytesMin
     onRoll(full)
   }
 
@@ -150,7 +155,7 @@ export class SegmentChain {
   }
 
   #allocateFor(active: Segment, neededEnd: number): Promise<void> {
-    if (this.#allocating !== undefined) return this.#allocating
+    if (this.#allocating !== undefined) return this.#allocatingPart ?? this.#allocating
     this.#refuseWhileFull(neededEnd - active.allocatedEnd)
     return this.#allocate(active, neededEnd)
   }
@@ -217,14 +222,20 @@ export class SegmentChain {
     if (neededEnd > active.allocatedEnd) await this.#grow(active, neededEnd)
   }
 
+  /** Part by part, so that an append that waits for room waits for no more than it needs. */
   async #grow(active: Segment, to: number): Promise<void> {
-    const from = active.allocatedEnd
     try {
       assert(active.file !== undefined)
-      await active.file.allocate(from, to)
+      while (active.allocatedEnd < to) {
+        const end = Math.min(active.allocatedEnd + allocationPartBytes, to)
+        const part = active.file.allocate(active.allocatedEnd, end).then(() => void (active.allocatedEnd = end))
+        this.#allocatingPart = part.catch(() => undefined)
+        await part
+      }
     } catch (error) {
-      throw this.#refused(error, active.path, to - from)
+      throw this.#refused(error, active.path, to - active.allocatedEnd)
+    } finally {
+      this.#allocatingPart = undefined
     }
-    active.allocatedEnd = to
   }
 }

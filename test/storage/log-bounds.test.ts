@@ -69,7 +69,7 @@ test('bounds: a full disk and 200 waiting appends are a few tries to allocate; w
   const errors = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []))
   assert.ok(errors.length > 100 && errors.every((error) => isPlayheadError(error, 'diskFull')))
   assert.ok(tries < 10, `${tries} tries`)
-  await append(log, `a=${'x'.repeat(100 * KiB)}`)
+  await append(log, `a=${'x'.repeat(40 * KiB)}`)
   await assert.rejects(large())
   assert.ok(tries < 14, `${tries} tries`)
   freeBytes = Infinity
