@@ -80,9 +80,11 @@ async function stopInTime(broker: Broker): Promise<number> {
     },
     () => 0,
   )
-  const code = await Promise.race([broker.stop().then(() => 0), overdue])
-  done.abort()
-  return code
+  try {
+    return await Promise.race([broker.stop().then(() => 0), overdue])
+  } finally {
+    done.abort()
+  }
 }
 
 async function readConfigFile(path: string): Promise<RawSettings> {

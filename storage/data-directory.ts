@@ -90,8 +90,11 @@ export class DataDirectory {
 
   /** Records that everything was closed in order, and frees the directory. */
   async closeClean(): Promise<void> {
-    await writeSmallFile(this.#fileSystem, brokerFile(this.directory), { ...this.#facts, cleanStop: true })
-    await this.#lock.release()
+    try {
+      await writeSmallFile(this.#fileSystem, brokerFile(this.directory), { ...this.#facts, cleanStop: true })
+    } finally {
+      await this.#lock.release()
+    }
   }
 
   /** Frees the directory without calling the stop clean. */

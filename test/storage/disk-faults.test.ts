@@ -210,3 +210,22 @@ for (const [code, refusal] of [
     assert.deepEqual(await eventsOf(opened.store.log('carts', 0), 'a'), ['0=1'])
   })
 }
+
+test('full disk: the stop ends all the same, says that it is not recorded as clean, and frees the directory', async () => {
+  await using directory = await TemporaryDirectory.make()
+  const fileSystem = new FaultyFileSystem()
+  const opened = await StoreUnderTest.open(directory.path, { fileSystem })
+  await append(await opened.createLog(), 'a=1')
+  fileSystem.faults = {
+    write: (path) => {
+      if (path.includes('broker.json')) throw noSpace(path)
+    },
+  }
+  await opened[Symbol.asyncDispose]()
+  assert.ok(
+    opened.reports.some((text) => text.startsWith('warn: stop not recorded as clean')),
+    opened.reports.join('\n'),
+  )
+  await using again = await StoreUnderTest.open(directory.path)
+  assert.equal((await recordsOf(again.store.log('carts', 0))).length, 1)
+})
