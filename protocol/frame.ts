@@ -80,8 +80,8 @@ export class FrameReader {
   #end = 0
   /** Of the frame that has begun to arrive, length field included; 0 = its length is not known or not looked at yet. */
   #total = 0
-  /** Of the last whole frame: the next one is probably as long. */
-  #lastTotal = 0
+  /** As long as the longest frame of late: the next one may be so too. */
+  #usualTotal = 0
   #memoryBytes = MEMORY_BYTES_MIN
   /** Pushes into the present memory. */
   #pushes = 0
@@ -105,7 +105,7 @@ export class FrameReader {
   room(): Buffer {
     const left = this.#memory.length - this.#end
     // A frame that would not end in this memory, as far as one can know, is better begun in the next one.
-    const wanted = Math.min(this.#total || this.#lastTotal, FIRST_ROOM_BYTES) - this.waitingBytes
+    const wanted = Math.min(this.#total || this.#usualTotal, this.#believedBytes) - this.waitingBytes
     if (left < Math.max(wanted, ROOM_BYTES_MIN) || left === 0) this.#renew(1)
     return this.#memory.subarray(this.#end)
   }
@@ -138,7 +138,7 @@ export class FrameReader {
     if (waiting < this.#total) return undefined
     const at = this.#start
     this.#start += this.#total
-    this.#lastTotal = this.#total
+    this.#usualTotal = Math.max(this.#total, this.#usualTotal - (this.#usualTotal >> 3))
     this.#total = 0
     return frameOf(this.#memory, at, this.#start)
   }
@@ -149,6 +149,11 @@ export class FrameReader {
       bytes.byteOffset === this.#memory.byteOffset + this.#end &&
       this.#end + bytes.length <= this.#memory.length
     )
+  }
+
+  /** Up to here a claim is believed: who has sent a large frame gets room for another one at once. */
+  get #believedBytes(): number {
+    return Math.max(FIRST_ROOM_BYTES, 2 * this.#usualTotal)
   }
 
   #checkedLength(): number {
@@ -171,7 +176,7 @@ export class FrameReader {
     const waiting = this.#end - this.#start
     if (this.#pushes <= BUSY_PUSHES) this.#memoryBytes = Math.min(MEMORY_BYTES_MAX, this.#memoryBytes * 4)
     else if (this.#pushes >= QUIET_PUSHES) this.#memoryBytes = Math.max(MEMORY_BYTES_MIN, this.#memoryBytes / 4)
-    const claimed = Math.min(Math.max(this.#total, this.#lastTotal), Math.max(FIRST_ROOM_BYTES, 2 * waiting))
+    const claimed = Math.min(this.#total || this.#usualTotal, Math.max(this.#believedBytes, 2 * waiting))
     const memory = Buffer.allocUnsafeSlow(Math.max(this.#memoryBytes, claimed, waiting + count))
     this.#memory.copy(memory, 0, this.#start, this.#end)
     this.#memory = memory

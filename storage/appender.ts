@@ -17,7 +17,7 @@ import { FRAME_BYTES, FRAME_SCRATCH_BYTES, writeFrame } from './segment-format.t
 /** Batches up to this size are copied beside their frames, so that a group of small ones is one piece to the kernel. */
 const copiedBatchBytesMax = 16 * KiB
 /** So are larger ones that lie in far more memory than they fill: the tail cache counts that memory as its own. */
-const pinnedMax = 16
+const pinnedMax = 256
 
 export interface AppendEntry extends BatchFacts {
   /** Of the frame in the segment. */
