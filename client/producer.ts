@@ -8,7 +8,7 @@ import { PlayheadError } from '../protocol/errors.ts'
 import { KiB, MiB, streamNameBytesMax } from '../protocol/limits.ts'
 import { checkStream } from '../protocol/names.ts'
 import { BatchMemory } from '../protocol/batch-memory.ts'
-import { RecordBatch } from '../protocol/record-batch.ts'
+import { RecordBatch, checkTimestamp } from '../protocol/record-batch.ts'
 import type { Compression } from '../protocol/record-batch.ts'
 import type { LogRecord, RecordContent, RecordInput } from '../protocol/record.ts'
 import type { Timer } from '../platform/clock.ts'
@@ -146,22 +146,30 @@ export class Producer {
    * Takes a record. Answers undefined, or, when the buffer is full, a promise to await before sending more (the record is taken
    * either way). Order is kept per partition.
    *
-   * @throws PlayheadError `invalidStream`, `overloaded` (the promises were not awaited), `closed`; without `onError`, the first failure
+   * @throws PlayheadError `invalidStream`, `invalidEvent` (its time), `invalidArgument` (no value), `overloaded` (the promises were not
+   * awaited), `closed`; without `onError`, the first failure
    * @example
    * for (const row of rows) await producer.send({ key: row.customer, value: JSON.stringify(row) })   // awaiting undefined is fine
    */
   send(record: ProducerRecord): Promise<void> | undefined {
-    this.#check(record)
-    const timestamp = record.timestamp ?? this.#nowMs()
-    this.stats.sentRecords++
-    if (this.#partitioner === undefined) {
-      const early = { key: record.key ?? null, value: record.value, timestamp, headers: record.headers }
-      this.#early.push(early)
-      this.#bufferedBytes += earlyBytes(early)
-    } else {
-      this.#add(this.#partitioner, record, timestamp)
-    }
-    return this.#bufferedBytes < this.#bufferBytesMax ? undefined : this.#untilRoom()
+    this.#checkOpen()
+    checkRecord(record)
+    return this.#take(record)
+  }
+
+  /**
+   * Takes records in their order, all of them or none. Answers as `send`.
+   *
+   * @throws PlayheadError as `send`; then none was taken
+   * @example
+   * await producer.append(rows.map((row) => ({ key: row.customer, value: JSON.stringify(row) })))
+   */
+  append(records: readonly ProducerRecord[]): Promise<void> | undefined {
+    this.#checkOpen()
+    for (const record of records) checkRecord(record)
+    let room: Promise<void> | undefined
+    for (const record of records) room = this.#take(record)
+    return room
   }
 
   /**
@@ -201,7 +209,7 @@ export class Producer {
     return this.#bufferedBytes
   }
 
-  #check({ key, value }: ProducerRecord): void {
+  #checkOpen(): void {
     if (this.#isClosed) throw closed()
     this.#throwFailure()
     if (this.#bufferedBytes >= 2 * this.#bufferBytesMax) {
@@ -210,9 +218,19 @@ export class Producer {
         `producer of ${this.#state.name}: found ${this.#bufferedBytes} bytes buffered, wanted at most ${this.#bufferBytesMax}; await what send answers`,
       )
     }
-    if (value === undefined)
-      throw new PlayheadError('invalidArgument', 'send: found no value, wanted text, bytes or null')
-    if (typeof key === 'string' && (key.length === 0 || key.length > streamNameBytesMax / 3)) checkStream(key)
+  }
+
+  #take(record: ProducerRecord): Promise<void> | undefined {
+    const timestamp = record.timestamp ?? this.#nowMs()
+    this.stats.sentRecords++
+    if (this.#partitioner === undefined) {
+      const early = { key: record.key ?? null, value: record.value, timestamp, headers: record.headers }
+      this.#early.push(early)
+      this.#bufferedBytes += earlyBytes(early)
+    } else {
+      this.#add(this.#partitioner, record, timestamp)
+    }
+    return this.#bufferedBytes < this.#bufferBytesMax ? undefined : this.#untilRoom()
   }
 
   /** The wall clock, read once a turn and then every few records: reading it costs as much as encoding a record. */
@@ -220,16 +238,17 @@ export class Producer {
     if (this.#clockUses === 0) {
       this.#clockUses = recordsPerClockReading
       this.#clockMs = this.#state.cluster.clock.now()
-      if (!this.#clockTurn) {
-        this.#clockTurn = true
-        void this.#state.cluster.clock.yield().then(() => {
-          this.#clockTurn = false
-          this.#clockUses = 0
-        })
-      }
+      if (!this.#clockTurn) void this.#untilTurnEnds()
     }
     this.#clockUses--
     return this.#clockMs
+  }
+
+  async #untilTurnEnds(): Promise<void> {
+    this.#clockTurn = true
+    await this.#state.cluster.clock.yield()
+    this.#clockTurn = false
+    this.#clockUses = 0
   }
 
   #add(partitioner: Partitioner, record: RecordContent, timestamp: number): void {
@@ -373,6 +392,13 @@ export class Producer {
     }
     return this.#room.promise
   }
+}
+
+function checkRecord({ key, value, timestamp }: ProducerRecord): void {
+  if (value === undefined)
+    throw new PlayheadError('invalidArgument', 'send: found no value, wanted text, bytes or null')
+  if (typeof key === 'string' && (key.length === 0 || key.length > streamNameBytesMax / 3)) checkStream(key)
+  if (timestamp !== undefined) checkTimestamp(timestamp)
 }
 
 function checkOptions({ lingerMs = 0, batchBytes = KiB, bufferBytesMax = MiB, inFlight = 1 }: ProducerOptions): void {

@@ -60,14 +60,17 @@ export class TopicState {
     const asked = this.describe(options).then(layoutOf)
     this.#layout = asked
     asked.then(
-      (layout) => {
-        if (this.#layout === asked) this.#knownLayout = layout
-      },
-      () => {
-        if (this.#layout === asked) this.#layout = undefined
-      },
+      (layout) => this.#onLayout(asked, layout),
+      () => this.#onLayout(asked, undefined),
     )
     return asked
+  }
+
+  /** Unless it was forgotten meanwhile. A failure is not remembered. */
+  #onLayout(asked: Promise<TopicLayout>, layout: TopicLayout | undefined): void {
+    if (this.#layout !== asked) return
+    this.#knownLayout = layout
+    if (layout === undefined) this.#layout = undefined
   }
 
   /** The layout, if it has been asked for and answered. */

@@ -119,7 +119,7 @@ export class RecordBatchBuilder {
   }
 
   #append(record: RecordContent, timestamp: number, offsetDelta: number): void {
-    if (!Number.isInteger(timestamp) || Math.abs(timestamp) > timestampMax) throw invalidTimestamp(timestamp)
+    checkTimestamp(timestamp)
     if (this.#count === 0) {
       this.#baseTimestamp = timestamp
       this.#maxTimestamp = timestamp
@@ -136,9 +136,12 @@ export class RecordBatchBuilder {
   }
 
   #makeRoom(count: number): void {
-    const wanted = Math.max(this.#bytes.length * 2, this.#end + count)
-    const slab = this.#memory !== undefined && this.#end + count <= this.#memory.slabBytes
-    const larger = slab ? this.#memory!.take() : Buffer.allocUnsafeSlow(wanted)
+    const memory = this.#memory
+    const wanted = this.#end + count
+    const larger =
+      memory !== undefined && wanted <= memory.slabBytes
+        ? memory.take()
+        : Buffer.allocUnsafeSlow(Math.max(this.#bytes.length * 2, wanted))
     this.#bytes.copy(larger, 0, 0, this.#end)
     this.#bytes = larger
   }
@@ -180,6 +183,8 @@ function shown(record: LogRecord): LogRecord {
   return { ...record, timestamp: Math.sign(record.timestamp) * timestampMax }
 }
 
-function invalidTimestamp(timestamp: number): PlayheadError {
-  return new PlayheadError('invalidEvent', `record timestamp: found ${timestamp}, wanted whole ms since the epoch`)
+/** Throws invalidEvent unless it is whole ms since the epoch, as far from it as Dates go. */
+export function checkTimestamp(timestamp: number): void {
+  if (Number.isInteger(timestamp) && Math.abs(timestamp) <= timestampMax) return
+  throw new PlayheadError('invalidEvent', `record timestamp: found ${timestamp}, wanted whole ms since the epoch`)
 }

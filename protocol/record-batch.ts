@@ -49,7 +49,7 @@ export {
 } from './batch-header.ts'
 export type { Codec, Compression } from './batch-header.ts'
 export { KeyCursor, walkKeys } from './key-walk.ts'
-export { RecordBatchBuilder, encodeRecordBatch, encodeSparseBatch } from './record-batch-builder.ts'
+export { RecordBatchBuilder, checkTimestamp, encodeRecordBatch, encodeSparseBatch } from './record-batch-builder.ts'
 export type { BatchOptions } from './record-batch-builder.ts'
 
 export class RecordBatch {
