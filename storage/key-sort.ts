@@ -82,11 +82,7 @@ async function codesOf(keys: KeyTable, depth: number, clock: Clock): Promise<Cod
 }
 
 /** One pass of a radix sort; what is alike stays in order. */
-async function sortByDigit(
-  coded: Coded,
-  digit: (high: number, low: number) => number,
-  clock: Clock,
-): Promise<void> {
+async function sortByDigit(coded: Coded, digit: (high: number, low: number) => number, clock: Clock): Promise<void> {
   const { slots, high, low } = coded
   const places = new Uint32Array(65_537)
   for (let at = 0; at < slots.length; at++) places[digit(high[at]!, low[at]!) + 1]!++

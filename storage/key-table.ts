@@ -38,7 +38,7 @@ export class KeyTable {
     for (let at = this.#firstBucket(hash); ; at = (at + 2) & last) {
       const slot = buckets[at + 1]! - 1
       if (slot < 0) return -1
-      if (buckets[at]! === wanted && this.#holds(slot, bytes, from, to)) return slot
+      if (wanted === buckets[at] && this.#holds(slot, bytes, from, to)) return slot
     }
   }
 
@@ -80,12 +80,12 @@ export class KeyTable {
   }
 
   stream(slot: number): string {
-    return this.#bytes.toString('utf8', this.#ends[slot]!, this.#ends[slot + 1]!)
+    return this.#bytes.toString('utf8', this.#ends[slot], this.#ends[slot + 1])
   }
 
   /** A view of the key's bytes. */
   key(slot: number): Buffer {
-    return this.#bytes.subarray(this.#ends[slot]!, this.#ends[slot + 1]!)
+    return this.#bytes.subarray(this.#ends[slot], this.#ends[slot + 1])
   }
 
   keyBytes(slot: number): number {
@@ -126,7 +126,7 @@ export class KeyTable {
 
   /** Copies the key to `target` at `at`; answers the position after it. */
   copyKey(slot: number, target: Buffer, at: number): number {
-    return at + this.#bytes.copy(target, at, this.#ends[slot]!, this.#ends[slot + 1]!)
+    return at + this.#bytes.copy(target, at, this.#ends[slot], this.#ends[slot + 1])
   }
 
   #holds(slot: number, bytes: Buffer, from: number, to: number): boolean {

@@ -237,7 +237,8 @@ export class RecentPostings {
     const [facts, arena] = [this.#facts, this.#arena]
     let sum = 0
     for (let at = first; at < past; at++) sum += facts[slots[at]! * SLOT_WORDS]! + keys.endOf(slots[at]!)
-    for (let at = first; at < past; at++) sum += arena[facts[slots[at]! * SLOT_WORDS + FIRST]!]! + keys.byteOf(slots[at]!)
+    for (let at = first; at < past; at++)
+      sum += arena[facts[slots[at]! * SLOT_WORDS + FIRST]!]! + keys.byteOf(slots[at]!)
     return sum
   }
 

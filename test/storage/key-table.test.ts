@@ -13,7 +13,10 @@ const alphabets = [['a'], ['a', 'b', '\0'], ['0', '1', '2', '9'], ['é', '\u{1f6
 
 function nameFrom(random: SeededRandom): string {
   const alphabet = random.pick(alphabets)
-  return random.pick(['', 'customer-', 'x']) + Array.from({ length: 1 + random.below(12) }, () => random.pick(alphabet)).join('')
+  return (
+    random.pick(['', 'customer-', 'x']) +
+    Array.from({ length: 1 + random.below(12) }, () => random.pick(alphabet)).join('')
+  )
 }
 
 test('key table: equals a Map, whether keys have their own hashes or few different ones', () => {
@@ -24,7 +27,7 @@ test('key table: equals a Map, whether keys have their own hashes or few differe
       const name = nameFrom(random)
       const batch = Buffer.from(`before${name}behind`)
       const [from, to] = [6, batch.length - 6]
-      const hash = murmur2(batch, from, to) % hashes | 0
+      const hash = (murmur2(batch, from, to) % hashes) | 0
       const known = model.get(name)
       assert.equal(table.find(batch, from, to, hash), known ?? -1, `seed ${random.seed}: ${name}`)
       if (known !== undefined) continue
