@@ -1,5 +1,5 @@
 /**
- * nodeTransport: the Transport over TCP. What is written in one turn of the event loop goes out in one system call: parts are kept
+ * nodeTransport: the Transport over TCP. Small things written in one turn of the event loop go out in one system call: parts are kept
  * here and handed to the socket when the turn's promise callbacks have all run. What arrives is read straight into the owner's memory
  * (`onread` of net.Socket), without a buffer or an event of a stream for each piece: measured, two thirds of the time. Where this Node
  * cannot do that for an accepted connection, the stream's own buffers are handed on.
@@ -11,6 +11,8 @@ import type { Server } from 'node:net'
 import type { Connection, Listener, Transport } from './transport.ts'
 
 const keepAliveInitialDelayMs = 30_000
+/** So much is worth a system call of its own, and the other side may begin with it. */
+const flushBytes = 16 * 1024
 
 function notSet(): never {
   throw new Error('bug: bytes arrived on a connection before its owner set onData')
@@ -73,6 +75,7 @@ class NodeConnection implements Connection {
       this.#parts.push(part)
       this.#partsBytes += part.length
     }
+    if (this.#partsBytes >= flushBytes) return this.#flushNow()
     if (this.#flushScheduled) return
     this.#flushScheduled = true
     // A tick asked for in a promise callback runs when no promise callback is left: all replies of the turn are there by then.
@@ -81,6 +84,10 @@ class NodeConnection implements Connection {
 
   readonly #flush = (): void => {
     this.#flushScheduled = false
+    this.#flushNow()
+  }
+
+  #flushNow(): void {
     const parts = this.#parts
     const last = parts.pop()
     if (last === undefined || this.#closed || this.#socket.destroyed) return
