@@ -243,15 +243,16 @@ export class Log {
   async appendEach(groups: readonly AppendGroup[]): Promise<(Appended | PlayheadError)[]> {
     const decisions: (Decision | Promise<Decision>)[] = []
     for (const group of groups) decisions.push(this.#enter(group))
-    const outcomes: (Appended | PlayheadError)[] = []
+    const decided: Decision[] = []
     let restsOn = 0
     for (const pending of decisions) {
       const decision = pending instanceof Promise ? await pending : pending
-      outcomes.push(decision.outcome)
+      decided.push(decision)
       restsOn = Math.max(restsOn, decision.restsOn)
     }
-    if (restsOn > this.durableOffset) await this.#appender.durable(restsOn)
-    return outcomes
+    let failure: PlayheadError | undefined
+    if (restsOn > this.durableOffset) failure = await this.#appender.durable(restsOn).then(() => undefined, refusalOf)
+    return decided.map((each) => (failure !== undefined && each.restsOn > this.durableOffset ? failure : each.outcome))
   }
 
   /** Takes the group in at once, or queues it. Never rejects with a refusal: that is an outcome too. */
@@ -405,6 +406,10 @@ export class Log {
 
 /** Told at once: it rests on nothing. What is no refusal is a bug. */
 function refused(error: unknown): Decision {
-  if (error instanceof PlayheadError) return { outcome: error, restsOn: 0 }
+  return { outcome: refusalOf(error), restsOn: 0 }
+}
+
+function refusalOf(error: unknown): PlayheadError {
+  if (error instanceof PlayheadError) return error
   throw error
 }

@@ -289,3 +289,31 @@ test('append: after a failed sync nothing is acknowledged and the owner is told 
   assert.deepEqual(await recordsOf(log), ['a=0'])
   await assert.rejects(opened[Symbol.asyncDispose](), failsWith('storageFailed'))
 })
+
+test('append: of groups sent together each hears its own outcome, also when the sync fails (a refusal rests on nothing)', async () => {
+  await using directory = await TemporaryDirectory.make()
+  const fileSystem = new FaultyFileSystem()
+  const opened = await StoreUnderTest.open(directory.path, { fileSystem })
+  const log = await opened.createLog()
+  await append(log, 'a=0')
+  const damaged = group(['a=1'])
+  damaged.batch[30] = damaged.batch[30]! ^ 1
+  const codes = async (): Promise<unknown[]> => {
+    const outcomes = await log.appendEach([
+      group(['a=1']),
+      { ...damaged, batch: Buffer.from(damaged.batch) },
+      group(['a=2'], { expected: [{ stream: 'a', version: 7 }] }),
+    ])
+    return outcomes.map((outcome) => (isPlayheadError(outcome) ? outcome.code : outcome.baseOffset))
+  }
+  assert.deepEqual(await codes(), [1, 'invalidBatch', 'wrongExpectedVersion'])
+  fileSystem.faults = {
+    sync: () => {
+      throw new Error('EIO')
+    },
+  }
+  // What the last one names was never durable, so it must not be told either.
+  assert.deepEqual(await codes(), ['storageFailed', 'invalidBatch', 'storageFailed'])
+  fileSystem.faults = {}
+  await assert.rejects(opened[Symbol.asyncDispose](), { code: 'storageFailed' })
+})
