@@ -121,7 +121,7 @@ export class AppendLane {
   #stopped: unknown
   #failures = 0
   #progressAtMs: number
-  /** When the first append was enqueued that the planned pump will see. */
+  /** When the pump was planned: the time of all appends that are enqueued before it runs. */
   #turnMs = 0
   #tick: Timer | undefined
   #idleWaiters: (() => void)[] = []
@@ -151,8 +151,7 @@ export class AppendLane {
       batch.failed(refusal)
       return () => {}
     }
-    // One reading for all appends of a turn.
-    if (!this.#pumpPlanned) this.#turnMs = this.#cluster.clock.monotonicMs()
+    this.#planPump()
     let conditionBytes = 0
     for (const { stream } of batch.expected) conditionBytes += stream.length * 3 + 16
     const entry: Entry = {
@@ -171,7 +170,6 @@ export class AppendLane {
     this.#waiting.push(entry)
     if (this.#tick === undefined) this.#tick = this.#cluster.clock.after(tickMs, () => this.#onTick())
     if (this.#waiting.length >= earlyBatches && this.#inFlight.length < this.#options.framesInFlightMax) this.#pump()
-    else this.#planPump()
     return (reason) => this.#fail(entry, reason)
   }
 
@@ -197,10 +195,11 @@ export class AppendLane {
     return { producerId: this.#options.producerId, producerEpoch: this.#options.producerEpoch, baseSequence }
   }
 
-  /** One turn's appends share a frame, if there are not very many: the pump runs after the callers of this turn. */
+  /** One turn's appends share a frame, if there are not very many, and one reading of the clock: the pump runs after the callers of this turn. */
   #planPump(): void {
     if (this.#pumpPlanned) return
     this.#pumpPlanned = true
+    this.#turnMs = this.#cluster.clock.monotonicMs()
     queueMicrotask(() => {
       this.#pumpPlanned = false
       this.#pump()
@@ -275,15 +274,18 @@ export class AppendLane {
 
   #onReply(frame: FlightFrame, reply: ReplyOf<'append'>): void {
     const token = { topicId: reply.topicId, partition: this.#options.partition, endOffset: reply.endOffset }
-    const sent = frame.entries.length
+    const open = frame.entries.filter(({ settled }) => !settled).length
+    let writtenCount = 0
     const again = frame.entries.filter((entry, index) => {
       const verdict = reply.groups[index]
       if (verdict === undefined) return this.#fail(entry, missingVerdict(index, reply.groups.length))
-      if (verdict.failure === undefined) return this.#written(entry, writtenOf(token, verdict))
-      return this.#judge(entry, errorOf(verdict.failure))
+      if (verdict.failure !== undefined) return this.#judge(entry, errorOf(verdict.failure))
+      writtenCount++
+      return this.#written(entry, writtenOf(token, verdict))
     })
-    // A reply that refuses all it was asked is no progress: a disk that stays full is waited for no longer than a broker that is gone.
-    if (again.length < sent) {
+    // A reply that only refuses for now is no progress, also to those who have given up: a disk that stays full is waited for no longer than a
+    // broker that is gone.
+    if (writtenCount > 0 || again.length < open) {
       this.#progressAtMs = this.#cluster.clock.monotonicMs()
       this.#failures = 0
     }

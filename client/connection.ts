@@ -88,6 +88,8 @@ export class BrokerConnection {
     this.#connection = connection
     this.#clock = clock
     this.#lastDataMs = clock.monotonicMs()
+    // Read in place: without it every reply would come in pieces of a few KiB.
+    connection.room = () => this.#reader.room()
     connection.onData = (bytes) => this.#onData(bytes)
     connection.onClose = (error) => this.#end(this.#lost(error?.message ?? 'closed by the broker'))
     connection.onDrain = () => {}

@@ -146,7 +146,7 @@ export class Producer {
    * Takes a record. Answers undefined, or, when the buffer is full, a promise to await before sending more (the record is taken
    * either way). Order is kept per partition.
    *
-   * @throws PlayheadError `invalidStream`, `invalidEvent` (its time), `invalidArgument` (no value), `overloaded` (the promises were not
+   * @throws PlayheadError `invalidStream`, `invalidEvent` (its time), `invalidArgument` (no value, or not text or bytes), `overloaded` (the promises were not
    * awaited), `closed`; without `onError`, the first failure
    * @example
    * for (const row of rows) await producer.send({ key: row.customer, value: JSON.stringify(row) })   // awaiting undefined is fine
@@ -394,11 +394,23 @@ export class Producer {
   }
 }
 
-function checkRecord({ key, value, timestamp }: ProducerRecord): void {
-  if (value === undefined)
-    throw new PlayheadError('invalidArgument', 'send: found no value, wanted text, bytes or null')
+/** Also of what the types rule out: the bytes of anything else would be counted wrong, and with them all of the batch. */
+function checkRecord({ key, value, headers, timestamp }: ProducerRecord): void {
+  if (!isBlob(value)) throw noBlob('value', value)
+  if (key !== undefined && !isBlob(key)) throw noBlob('key', key)
+  if (headers !== undefined)
+    for (const header of headers) if (!isBlob(header.value)) throw noBlob('header', header.value)
   if (typeof key === 'string' && (key.length === 0 || key.length > streamNameBytesMax / 3)) checkStream(key)
   if (timestamp !== undefined) checkTimestamp(timestamp)
+}
+
+function isBlob(value: unknown): boolean {
+  return typeof value === 'string' || value === null || value instanceof Uint8Array
+}
+
+function noBlob(what: string, value: unknown): PlayheadError {
+  const found = value === undefined ? `no ${what}` : `a ${what} of type ${typeof value}`
+  return new PlayheadError('invalidArgument', `send: found ${found}, wanted text, bytes or null`)
 }
 
 function checkOptions({ lingerMs = 0, batchBytes = KiB, bufferBytesMax = MiB, inFlight = 1 }: ProducerOptions): void {

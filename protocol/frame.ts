@@ -32,6 +32,8 @@ const MEMORY_BYTES_MIN = 16 * KiB
 const MEMORY_BYTES_MAX = 256 * KiB
 const BUSY_PUSHES = 4
 const QUIET_PUSHES = 64
+/** Memory of more than so many times what is needed is given up. */
+const FAR_TOO_LARGE = 4
 /** Less room than this is not worth a system call. */
 const ROOM_BYTES_MIN = 2 * KiB
 const noMemory: Buffer = Buffer.alloc(0)
@@ -106,7 +108,7 @@ export class FrameReader {
     const left = this.#memory.length - this.#end
     // A frame that would not end in this memory, as far as one can know, is better begun in the next one.
     const wanted = Math.min(this.#total || this.#usualTotal, this.#believedBytes) - this.waitingBytes
-    if (left < Math.max(wanted, ROOM_BYTES_MIN) || left === 0) this.#renew(1)
+    if (left < Math.max(wanted, ROOM_BYTES_MIN) || left === 0 || this.#isFarTooLarge) this.#renew(ROOM_BYTES_MIN)
     return this.#memory.subarray(this.#end)
   }
 
@@ -149,6 +151,12 @@ export class FrameReader {
       bytes.byteOffset === this.#memory.byteOffset + this.#end &&
       this.#end + bytes.length <= this.#memory.length
     )
+  }
+
+  /** What was made for large frames is not kept for small ones: a connection that now and then says a word would fill all of it with them. */
+  get #isFarTooLarge(): boolean {
+    const needed = Math.max(MEMORY_BYTES_MAX, this.#total, this.#usualTotal, this.waitingBytes)
+    return this.#memory.length > FAR_TOO_LARGE * needed
   }
 
   /** Up to here a claim is believed: who has sent a large frame gets room for another one at once. */

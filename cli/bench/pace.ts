@@ -6,6 +6,8 @@ import { untilAborted } from './until-aborted.ts'
 
 /** Timers may be late by more than a millisecond: the last stretch is waited for turn by turn, which costs processor time but no latency. */
 const timerGrainMs = 2
+/** A timer of more than 2^31 - 1 ms would fire at once. */
+const timerMsMax = 2 ** 30
 
 export class Pace {
   readonly #startedMs: number
@@ -26,7 +28,7 @@ export class Pace {
   async wait(dueMs: number, signal: AbortSignal): Promise<void> {
     for (let leftMs = dueMs - performance.now(); leftMs > 0; leftMs = dueMs - performance.now()) {
       signal.throwIfAborted()
-      if (leftMs > timerGrainMs) await sleep(leftMs - timerGrainMs, signal)
+      if (leftMs > timerGrainMs) await sleep(Math.min(leftMs - timerGrainMs, timerMsMax), signal)
       else await new Promise((resolve) => setImmediate(resolve))
     }
   }

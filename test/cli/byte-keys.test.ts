@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { ByteKeys } from '../../cli/byte-keys.ts'
+import { ByteKeys, hashOf } from '../../cli/byte-keys.ts'
 import { StreamKeys } from '../../cli/stream-keys.ts'
 
 test('byte keys: each different key has its own number, in the order they came (any keys, cut out of anything)', () => {
@@ -43,4 +43,18 @@ test('stream keys: a stream is one and counted once, also past the number of key
   bytes.fill(0)
   assert.equal(key.toString(), 'c100050')
   assert.equal(streams.count, 100_100)
+})
+
+test('byte keys: keys made to have one hash under one seed do not under another (4,096 of 12 pairs of blocks)', () => {
+  const usual = 0x811c9dc5
+  const pairs = ['105zx 1bpcd', '0k40p 1c04a', '003zx 0fpad', '09vl8 0apd6', '04pvu 0b3ea', '05rnw 0mpba'].map((pair) =>
+    pair.split(' '),
+  )
+  while (pairs.length < 12) pairs.push(['07rnw', '0opba'])
+  const keys = Array.from({ length: 4096 }, (_, number) =>
+    Buffer.from(pairs.map((pair, bit) => pair[(number >> bit) & 1]).join('')),
+  )
+  const hashes = (seed: number) => new Set(keys.map((key) => hashOf(seed, key, 0, key.length))).size
+  assert.equal(hashes(usual), 1)
+  for (const seed of [0, 1, 12_345, 0xdead_beef]) assert.ok(hashes(seed) > 4_000, `seed ${seed}`)
 })

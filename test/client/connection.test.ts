@@ -5,6 +5,8 @@ import { connect } from '../../client/index.ts'
 import { BrokerConnection } from '../../client/connection.ts'
 import { systemClock } from '../../platform/clock.ts'
 import { PlayheadError } from '../../protocol/errors.ts'
+import { nodeTransport } from '../../platform/node-transport.ts'
+import type { Connection } from '../../platform/transport.ts'
 import { MemoryTransport } from './memory-transport.ts'
 import { ScriptedBroker } from './scripted-broker.ts'
 
@@ -209,4 +211,32 @@ test('playhead: a conditional commit was lost before it took effect and another 
     .playhead('mailer')
     .commit([{ partition: 0, offset: 7 }], { expectedVersion: 'none' })
   await assert.rejects(commit, { code: 'playheadMoved' })
+})
+
+test('connection: over TCP large replies are read in large pieces, into the memory of the frame reader', async () => {
+  const wanted = Buffer.alloc(4 * 1024 * 1024, 'playhead ')
+  const listener = await nodeTransport.listen('127.0.0.1', 0, (connection) => {
+    connection.onData = () => connection.write([wanted])
+  })
+  let opened: Connection | undefined
+  const transport = {
+    ...nodeTransport,
+    async connect(...to: Parameters<typeof nodeTransport.connect>) {
+      opened = await nodeTransport.connect(...to)
+      return opened
+    },
+  }
+  const address = { host: '127.0.0.1', port: listener.port }
+  const opening = BrokerConnection.open({
+    transport,
+    clock: systemClock,
+    address,
+    clientName: 'test',
+    timeoutMs: 5_000,
+  })
+  // No broker: what comes back is no frame, which is enough to see where it was to be put.
+  await assert.rejects(opening, { code: 'frameTooLarge' })
+  const room = opened?.room?.()
+  assert.ok(room !== undefined && room.length > 4 * 1024, `found room for ${room?.length} bytes`)
+  await listener.close()
 })

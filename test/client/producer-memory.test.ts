@@ -90,3 +90,24 @@ test('producer: append of more than the buffer holds answers a promise, and it r
   await producer.flush()
   assert.equal(broker.partitions[0]!.endOffset, 30)
 })
+
+test('producer: what is neither text nor bytes is refused before anything of it is taken', async () => {
+  const broker = new ScriptedBroker()
+  await using playhead = await connect(await broker.listen(), { transport: broker.transport })
+  const producer = playhead.topic('carts').producer()
+  await producer.flush()
+  for (const wrong of [5, true, {}, new Date(0), undefined]) {
+    const value = wrong as unknown as string
+    assert.throws(() => producer.send({ key: 'k', value }), { code: 'invalidArgument' })
+    assert.throws(() => producer.append([{ value: 'a' }, { value }]), { code: 'invalidArgument' })
+    assert.throws(() => producer.send({ value: 'a', headers: [{ key: 'h', value }] }), { code: 'invalidArgument' })
+    if (wrong === undefined) continue
+    assert.throws(() => producer.send({ key: value, value: 'a' }), { code: 'invalidArgument' })
+  }
+  await producer.send({ key: 'k', value: 'right' })
+  await producer.flush()
+  assert.deepEqual(
+    broker.partitions[0]!.records.map(({ value }) => value?.toString()),
+    ['right'],
+  )
+})

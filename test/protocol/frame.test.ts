@@ -166,3 +166,70 @@ test('frame: random bytes and damaged frames give frames or a typed error (any p
     { numRuns: 2000 },
   )
 })
+
+/** All frames in `bytes`, read in place as a transport does, in pieces of these sizes; taken late where `isLate` says so. */
+function framesReadInPlace(bytes: Buffer, pieces: readonly { size: number; isLate: boolean }[]): Frame[] {
+  const reader = new FrameReader(4 * MiB)
+  const frames: Frame[] = []
+  for (let at = 0, turn = 0; at < bytes.length; turn++) {
+    const { size, isLate } = pieces[turn % pieces.length]!
+    const room = reader.room()
+    assert.ok(room.length > 0)
+    const count = Math.min(size, room.length, bytes.length - at)
+    bytes.copy(room, 0, at, at + count)
+    at += count
+    reader.push(room.subarray(0, count))
+    if (isLate && turn % 3 !== 0) continue // as after a pause: what has come is looked at later
+    for (let next = reader.next(); next !== undefined; next = reader.next()) frames.push(next)
+  }
+  for (let next = reader.next(); next !== undefined; next = reader.next()) frames.push(next)
+  return frames
+}
+
+test('frame: read in place, small and large ones in any pieces, some taken late: none is written over', () => {
+  const sized = fc.oneof(fc.constant(3), fc.constant(900), fc.constant(70_000), fc.constant(300_000))
+  const piece = fc.record({ size: fc.integer({ min: 1, max: 100_000 }), isLate: fc.boolean() })
+  fc.assert(
+    fc.property(
+      fc.array(sized, { minLength: 1, maxLength: 12 }),
+      fc.array(piece, { minLength: 1, maxLength: 8 }),
+      (sizes, pieces) => {
+        const frames = sizes.map((size, index) => ({
+          ...prefix,
+          correlation: index,
+          header: Buffer.from([index]),
+          body: Buffer.alloc(size, index + 1),
+        }))
+        // Small pieces of large frames take long: a few bytes at a time are tried with small frames above.
+        const least = Math.ceil(Math.max(...sizes) / 100)
+        const read = framesReadInPlace(
+          Buffer.concat(frames.map(bytesOf)),
+          pieces.map(({ size, isLate }) => ({ size: Math.max(size, least), isLate })),
+        )
+        assert.equal(read.length, frames.length)
+        for (const [index, { correlation, body }] of read.entries()) {
+          assert.equal(correlation, index)
+          assert.ok(body.equals(frames[index]!.body), `frame ${index}`)
+        }
+      },
+    ),
+    { numRuns: 30 },
+  )
+})
+
+test('frame: what was made for a large one is given up when only small ones follow (16 MiB, then 100 of 20 bytes)', () => {
+  const reader = new FrameReader(64 * MiB)
+  const read = (bytes: Buffer): void => {
+    for (let at = 0; at < bytes.length; ) {
+      const room = reader.room()
+      const count = bytes.copy(room, 0, at)
+      at += count
+      reader.push(room.subarray(0, count))
+      while (reader.next() !== undefined);
+    }
+  }
+  read(bytesOf({ ...prefix, header: Buffer.alloc(0), body: Buffer.alloc(16 * MiB) }))
+  assert.ok(reader.room().length >= 16 * MiB, 'the next one may be as large')
+  for (let count = 0; count < 100; count++) read(bytesOf({ ...prefix, header: Buffer.alloc(0), body: Buffer.alloc(4) }))
+  assert.ok(reader.room().buffer.byteLength <= MiB, `found ${reader.room().buffer.byteLength} bytes`)
+})
