@@ -1,7 +1,8 @@
 /**
  * IndexCapture: writes the postings captured at one moment behind those in the checkpoint store, in slices, so that the event loop is never
  * held for long. Invariant: a stream's new chunks and its head go in one transaction, and offsets the stored head already covers are passed
- * over. So a write that stops halfway, for whatever reason, leaves a store that is right stream by stream and can simply be written again.
+ * over, and no transaction is begun before the one before it has succeeded. So a write that stops halfway, for whatever reason, leaves a store that
+ * is right stream by stream and can simply be written again.
  * `indexedTo` moves with the last transaction only.
  * Neighbours: StreamIndex makes one, Log calls write() when everything captured is durable in the log.
  */
@@ -11,9 +12,6 @@ import type { CheckpointPut, CheckpointStore } from './checkpoint-store.ts'
 import { encodeState, stateKey } from './index-keys.ts'
 import { MergedStreams } from './merged-streams.ts'
 import type { RecentPostings } from './recent-postings.ts'
-
-/** Transactions handed to the store and not done yet. */
-const writesInFlightMax = 3
 
 export interface CaptureTarget extends MergeTarget {
   readonly store: CheckpointStore
@@ -27,8 +25,11 @@ export class IndexCapture {
   readonly #indexedTo: number
   readonly #tables: readonly RecentPostings[]
   readonly #target: CaptureTarget
-  readonly #inFlight = new Set<Promise<void>>()
-  #failure: unknown
+  /**
+   * The transaction handed to the store last, while the next one is put together. Never two: one that fails before one that does not leaves blocks
+   * cut at a place that the block before them still reaches beyond, and the next merge would put its old heads in front of the new ones.
+   */
+  #writing: Promise<void> = Promise.resolve()
   #started = false
 
   constructor(target: CaptureTarget, tables: readonly RecentPostings[], indexedTo: number, nextOffset: number) {
@@ -51,7 +52,7 @@ export class IndexCapture {
       if (slice !== undefined) this.#written(slice)
       this.#target.onEnd('committed')
     } catch (error) {
-      await Promise.allSettled(this.#inFlight)
+      await Promise.allSettled([this.#writing])
       this.#target.onEnd('failed')
       throw error
     }
@@ -75,7 +76,7 @@ export class IndexCapture {
     await this.#target.store.write([this.#state(this.#indexedTo)])
     await this.#writeSlice(first)
     for (; next !== undefined; next = await merge.slice()) await this.#writeSlice(next)
-    await this.#drain(0)
+    await this.#writing
     return undefined
   }
 
@@ -87,20 +88,9 @@ export class IndexCapture {
   }
 
   async #writeSlice(slice: Slice): Promise<void> {
-    await this.#drain(writesInFlightMax - 1)
-    const write: Promise<void> = this.#target.store
-      .write(slice.puts)
-      .then(() => this.#written(slice))
-      .catch((error: unknown) => {
-        this.#failure ??= error
-      })
-      .finally(() => this.#inFlight.delete(write))
-    this.#inFlight.add(write)
-  }
-
-  async #drain(inFlightMax: number): Promise<void> {
-    while (this.#inFlight.size > inFlightMax) await Promise.race(this.#inFlight)
-    if (this.#failure !== undefined) throw this.#failure
+    await this.#writing
+    this.#writing = this.#target.store.write(slice.puts).then(() => this.#written(slice))
+    this.#writing.catch(() => undefined) // whoever waits for it hears
   }
 
   #state(indexedTo: number): CheckpointPut {

@@ -4,7 +4,8 @@
  * Invariant: keys are stream names (checked by whoever hashed them) and slots never change.
  * Neighbours: RecentPostings keeps the facts of each slot, key-sort.ts puts the slots in order, murmur2.ts hashes.
  *
- * Open addressing: a bucket is the two words | hash | slot + 1 |, 0 in the second = empty; the bucket after it is the next to look at.
+ * Open addressing: a bucket is the two words | hash | slot + 1 |, 0 in the second = empty; the bucket after it is the next to look at. Anybody can make
+ * keys that murmur2 hashes alike, so a key that finds no bucket within `looksMax` goes into a Map, whose hash has a secret.
  */
 import assert from 'node:assert/strict'
 import { murmur2 } from '../protocol/murmur2.ts'
@@ -12,6 +13,10 @@ import { streamNameBytesMax } from '../protocol/limits.ts'
 
 /** Buckets may be so full before their number is doubled. */
 const fillMax = 0.6
+/** Buckets looked at for one key: random hashes hardly ever need as many. (50,000 keys of one hash took 25 s without it.) */
+export const looksMax = 128
+/** A map entry and its key, about. */
+const crowdedBytes = 100
 /** Of 32-bit hashes: odd, and 2^32 divided by the golden ratio. */
 const SPREAD = 0x9e37_79b1
 
@@ -24,10 +29,17 @@ export class KeyTable {
   #buckets = new Uint32Array(64)
   /** 32 - log2 of the number of buckets. */
   #shift = 27
+  /** The slots of keys that found no bucket, by their bytes as latin1. */
+  readonly #crowded = new Map<string, number>()
 
   /** What is in use, bytes; what is only reserved costs nothing until it is touched. */
   get memoryBytes(): number {
-    return this.#buckets.byteLength + 4 * this.size + this.#ends[this.size]!
+    return this.#buckets.byteLength + 4 * this.size + this.#ends[this.size]! + this.#crowded.size * crowdedBytes
+  }
+
+  /** Keys that found no bucket. */
+  get crowded(): number {
+    return this.#crowded.size
   }
 
   /** The slot of the key at bytes [from, to), -1 when it has none. `hash`: its streamKeyHash. */
@@ -35,11 +47,13 @@ export class KeyTable {
     const buckets = this.#buckets
     const wanted = hash >>> 0
     const last = buckets.length - 1
-    for (let at = this.#firstBucket(hash); ; at = (at + 2) & last) {
+    let at = this.#firstBucket(hash)
+    for (let looks = 0; looks < looksMax; looks++, at = (at + 2) & last) {
       const slot = buckets[at + 1]! - 1
-      if (slot < 0) return -1
+      if (slot < 0) break
       if (wanted === buckets[at] && this.#holds(slot, bytes, from, to)) return slot
     }
+    return this.#crowded.size === 0 ? -1 : (this.#crowded.get(bytes.toString('latin1', from, to)) ?? -1)
   }
 
   /** Which slot a key with this hash has if it is in the first bucket that it may be in, else 0: what `find` will most likely answer. */
@@ -148,9 +162,13 @@ export class KeyTable {
     const buckets = this.#buckets
     const last = buckets.length - 1
     let at = this.#firstBucket(hash)
-    while (buckets[at + 1]! !== 0) at = (at + 2) & last
-    buckets[at] = hash >>> 0
-    buckets[at + 1] = slot + 1
+    for (let looks = 0; looks < looksMax; looks++, at = (at + 2) & last) {
+      if (buckets[at + 1]! !== 0) continue
+      buckets[at] = hash >>> 0
+      buckets[at + 1] = slot + 1
+      return
+    }
+    this.#crowded.set(this.#bytes.toString('latin1', this.#ends[slot], this.#ends[slot + 1]), slot)
   }
 
   #spreadOut(): void {

@@ -369,8 +369,12 @@ export class LogStore {
         continue
       }
       const facts = await readTopicFile(fileSystem, directory)
-      if (facts !== undefined) found.push({ directory, facts })
-      else await this.#removeUnborn(directory)
+      if (facts === undefined) {
+        await this.#removeUnborn(directory)
+        continue
+      }
+      await fileSystem.syncDirectory(directory) // the names of its partitions: see findSegmentFiles
+      found.push({ directory, facts })
     }
     for (const { directory, facts } of found) {
       const twin = this.#topics.get(facts.name)

@@ -389,7 +389,9 @@ export class Log {
   #appenderPressure(): Promise<void> | undefined {
     const { pendingBytes, durableOffset } = this.#appender
     if (pendingBytes <= this.#context.settings.pendingBytesMax) return undefined
-    return this.#appender.durable(durableOffset + 1)
+    const written = this.#appender.durable(durableOffset + 1)
+    written.catch(() => undefined) // whoever waits for it hears; an append that queues behind others asks again later
+    return written
   }
 
   #rolled(full: Segment | undefined): void {

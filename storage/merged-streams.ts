@@ -8,6 +8,8 @@ import { type RecentPostings, warmedMax } from './recent-postings.ts'
 
 interface Line {
   readonly table: RecentPostings
+  /** Place of the table among all. */
+  readonly order: number
   /** The slots of the table, in order. */
   readonly slots: Uint32Array
   at: number
@@ -20,43 +22,72 @@ export interface StreamPart {
 }
 
 export class MergedStreams {
+  /** A heap, the line with the next stream first: when segments are small or saves fail there are hundreds of tables. */
   readonly #lines: Line[]
 
   private constructor(lines: Line[]) {
     this.#lines = lines
+    for (let place = lines.length >> 1; place >= 0; place--) this.#siftDown(place)
   }
 
   /** `tables` must not grow any more. Yields to the event loop while it sorts. */
   static async of(tables: readonly RecentPostings[], clock: Clock): Promise<MergedStreams> {
     const lines: Line[] = []
-    for (const table of tables) {
-      if (table.streams > 0) lines.push({ table, slots: await table.sortedSlots(clock), at: 0 })
+    for (const [order, table] of tables.entries()) {
+      if (table.streams === 0) continue
+      const line = { table, order, slots: await table.sortedSlots(clock), at: 0 }
+      warm(line)
+      lines.push(line)
     }
     return new MergedStreams(lines)
   }
 
   /** The next stream: what it has in each table, at least in one; undefined after the last one. */
   next(): StreamPart[] | undefined {
-    const lines = this.#lines
-    let parts: StreamPart[] | undefined
-    for (let place = 0; place < lines.length; place++) {
-      const { table, slots, at } = lines[place]!
-      if (at === slots.length) continue
-      if (at % warmedMax === 0) table.warmSlots(slots, at, Math.min(slots.length, at + warmedMax))
-      const slot = slots[at]!
-      const first = parts?.[0]
-      const order = first === undefined ? -1 : table.keys.compare(slot, first.table.keys, first.slot, 0)
-      if (order < 0) parts = [{ table, slot }]
-      else if (order === 0) parts!.push({ table, slot })
-    }
-    if (parts === undefined) return undefined
-    let part = 0
-    for (const line of lines) {
-      if (part === parts.length) break
-      if (line.table !== parts[part]!.table) continue
-      line.at++
-      part++
+    let line = this.#lines[0]
+    if (line === undefined) return undefined
+    const first = this.#take(line)
+    const parts = [first]
+    for (line = this.#lines[0]; line !== undefined; line = this.#lines[0]) {
+      if (line.table.keys.compare(line.slots[line.at]!, first.table.keys, first.slot, 0) !== 0) break
+      parts.push(this.#take(line))
     }
     return parts
   }
+
+  /** Takes the next stream of the first line. */
+  #take(line: Line): StreamPart {
+    const part = { table: line.table, slot: line.slots[line.at]! }
+    line.at++
+    if (line.at === line.slots.length) {
+      const last = this.#lines.pop()!
+      if (last !== line) this.#lines[0] = last
+    } else if (line.at % warmedMax === 0) warm(line)
+    this.#siftDown(0)
+    return part
+  }
+
+  #siftDown(from: number): void {
+    const lines = this.#lines
+    for (let place = from; ; ) {
+      let least = place
+      for (let child = 2 * place + 1; child <= 2 * place + 2 && child < lines.length; child++) {
+        if (comesBefore(lines[child]!, lines[least]!)) least = child
+      }
+      if (least === place) return
+      const line = lines[place]!
+      lines[place] = lines[least]!
+      lines[least] = line
+      place = least
+    }
+  }
+}
+
+function comesBefore(line: Line, other: Line): boolean {
+  const order = line.table.keys.compare(line.slots[line.at]!, other.table.keys, other.slots[other.at]!, 0)
+  return order === 0 ? line.order < other.order : order < 0
+}
+
+function warm({ table, slots, at }: Line): void {
+  table.warmSlots(slots, at, Math.min(slots.length, at + warmedMax))
 }

@@ -33,6 +33,8 @@ const lookedUpMax = 4096
 /** How long, and how often a save of the index is looked for; it comes every few seconds. */
 const captureWaitMsMax = 60_000
 const captureLookMs = 100
+/** With more segments than this behind it nothing is waited for: each has a file open and its tables in memory. */
+const waitingMax = 8
 
 /** A segment that will take no more batches: it has its file open and all its bytes are durable. */
 export interface FullSegment {
@@ -160,13 +162,13 @@ export class Sealing {
 
   /**
    * A capture tells the tables which versions they hold. Where they have many streams it is worth waiting for: else each stream's version would be
-   * read from the store, one by one.
+   * read from the store, one by one. Not while captures fail, or segments come faster than captures.
    */
   async #versionsKnown(tables: readonly RecentPostings[], nextOffset: number): Promise<void> {
     const { context, index } = this.#options
     const deadlineMs = context.clock.monotonicMs() + captureWaitMsMax
     while (tables.some(({ streams }) => streams > lookedUpMax) && index.indexedTo < nextOffset) {
-      if (context.clock.monotonicMs() > deadlineMs) return
+      if (index.captureFailed || this.#waiting.length > waitingMax || context.clock.monotonicMs() > deadlineMs) return
       await sleep(context.clock, captureLookMs)
       if (this.#stopped) throw stopped
     }
@@ -196,9 +198,9 @@ const nothing = Buffer.alloc(0)
 
 /** A failed sync of a log file ends the process, here as anywhere. */
 async function cutToSize(context: StorageContext, segment: Segment, file: File): Promise<void> {
-  if ((await file.sizeBytes()) === segment.endPosition) return
-  await file.truncate(segment.endPosition)
+  if ((await file.sizeBytes()) !== segment.endPosition) await file.truncate(segment.endPosition)
   try {
+    // Also when the size is right: a frame without a batch at the end was written without a sync, and the sidecar sums it up.
     await file.sync()
   } catch (error) {
     context.onFatal(error instanceof Error ? error : new Error(String(error)))

@@ -65,6 +65,8 @@ export async function findSegmentFiles(
 ): Promise<SegmentFiles> {
   const { fileSystem } = context
   if (!(await fileSystem.exists(identity.directory))) return { entries: [], salt: proven?.salt, damage: [] }
+  // A run that was killed may have made names and not have synced them; what is appended to such a file now is promised.
+  await fileSystem.syncDirectory(identity.directory)
   const names = await fileSystem.list(identity.directory)
   for (const name of names) if (name.endsWith(temporarySuffix)) await fileSystem.remove(`${identity.directory}/${name}`)
   const opened: OpenedFile[] = []

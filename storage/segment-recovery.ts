@@ -45,7 +45,9 @@ export class SegmentRecovery {
   readonly #options: SegmentRecoveryOptions
   readonly #segment: Segment
   /** Batches past the floor, in order: what may not be on disk yet. */
-  #unproven: { position: number; nextOffset: number }[] = []
+  #unproven: { end: number; nextOffset: number }[] = []
+  /** Behind the last batch that is proven durable. Frames without a batch that follow it were never synced themselves: nothing proves them. */
+  #provenEnd = SEGMENT_HEADER_BYTES
 
   constructor(options: SegmentRecoveryOptions) {
     this.#options = options
@@ -93,7 +95,7 @@ export class SegmentRecovery {
           segment,
           file,
           frameFloor: this.frameFloor,
-          unprovenFrom: this.#unproven[0]?.position,
+          unprovenFrom: this.#provenEnd < segment.endPosition ? this.#provenEnd : undefined,
         })
         this.floor = segment.nextOffset
       }
@@ -205,10 +207,11 @@ export class SegmentRecovery {
     else {
       const facts = batchFactsAt(bytes, batchStart)
       this.#segment.takeBatchAt(position, facts, batchEnd - batchStart, appendTimeMs)
-      this.#unproven.push({ position, nextOffset: facts.nextOffset })
+      this.#unproven.push({ end: this.#segment.endPosition, nextOffset: facts.nextOffset })
     }
     if ((this.#unproven[0]?.nextOffset ?? Infinity) <= this.floor) {
-      this.#unproven = this.#unproven.filter((batch) => batch.nextOffset > this.floor)
+      const count = this.#unproven.findLastIndex((batch) => batch.nextOffset <= this.floor) + 1
+      for (const { end } of this.#unproven.splice(0, count)) this.#provenEnd = end
     }
     return visit(frame)
   }
@@ -242,6 +245,7 @@ export class SegmentRecovery {
     segment.batchesEnd = facts.position
     segment.leaderEpoch = facts.leaderEpoch
     this.floor = facts.nextOffset
+    this.#provenEnd = facts.position
     return { position: facts.position, nextOffset: facts.nextOffset, leaderEpoch: facts.leaderEpoch }
   }
 

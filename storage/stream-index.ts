@@ -101,6 +101,7 @@ export class StreamIndex {
   #active = new RecentPostings()
   readonly #frozen: RecentPostings[] = []
   #capturing = false
+  #captureFailed = false
   /** Everything added since the segment began, for its sidecar; undefined when that is not all here. */
   #sinceSegment: RecentPostings[] | undefined
 
@@ -144,6 +145,11 @@ export class StreamIndex {
 
   get capturing(): boolean {
     return this.#capturing
+  }
+
+  /** Whether the last capture was not written. */
+  get captureFailed(): boolean {
+    return this.#captureFailed
   }
 
   /** One event of `stream` at `offset`. Offsets ascend over all calls. */
@@ -309,6 +315,7 @@ export class StreamIndex {
     if (tables.length > 0) this.#state = { indexedTo: before, reachesTo: Math.max(nextOffset, this.#state.reachesTo) }
     const onEnd = (outcome: 'committed' | 'failed') => {
       this.#capturing = false
+      this.#captureFailed = outcome === 'failed'
       if (outcome === 'failed') return this.#heads.clear() // it is not known which of them the store took
       this.#frozen.splice(0, tables.length)
       this.#state = { indexedTo: nextOffset, reachesTo: Math.max(nextOffset, this.#state.reachesTo) }

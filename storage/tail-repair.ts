@@ -23,7 +23,7 @@ export interface TailRepair {
   readonly file: File
   /** The highest floor that a frame on disk has, or that the file's being there stands for. */
   readonly frameFloor: number
-  /** The first batch that is not; undefined = there is none. */
+  /** Where what no floor proves begins, frames without a batch included; undefined = there is none. */
   readonly unprovenFrom: number | undefined
 }
 

@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import { systemClock } from '../../platform/clock.ts'
 import { murmur2 } from '../../protocol/murmur2.ts'
 import { sortSlots } from '../../storage/key-sort.ts'
-import { KeyTable } from '../../storage/key-table.ts'
+import { KeyTable, looksMax } from '../../storage/key-table.ts'
 import { MergedStreams } from '../../storage/merged-streams.ts'
 import { RecentPostings } from '../../storage/recent-postings.ts'
 import { SeededRandom } from './seeded-random.ts'
@@ -42,6 +42,23 @@ test('key table: equals a Map, whether keys have their own hashes or few differe
     }
   }
   assert.equal(new KeyTable().findStream('nobody'), -1)
+})
+
+test('key table: of 50,000 keys that hash alike few are looked through one by one', () => {
+  const table = new KeyTable()
+  const nameOf = (number: number) => Buffer.from(`é${number}`)
+  for (let number = 0; number < 50_000; number++) {
+    const key = nameOf(number)
+    assert.equal(table.find(key, 0, key.length, 7), -1)
+    assert.equal(table.add(key, 0, key.length, 7), number)
+  }
+  assert.equal(table.crowded, 50_000 - looksMax)
+  for (let number = 0; number < 50_000; number += 7) {
+    const key = nameOf(number)
+    assert.equal(table.find(key, 0, key.length, 7), number)
+  }
+  const other = nameOf(5)
+  assert.equal(table.find(other, 0, other.length, 8), -1, 'another hash, another key')
 })
 
 const byBytes = (a: string, b: string) => Buffer.compare(Buffer.from(a), Buffer.from(b))
@@ -100,4 +117,27 @@ test('merged streams: every stream of three tables comes once, in order, with it
   }
   assert.deepEqual([...found.keys()], [...model.keys()].toSorted(byBytes), `seed ${random.seed}`)
   for (const [name, offsets] of found) assert.deepEqual(offsets, model.get(name), `seed ${random.seed}: ${name}`)
+})
+
+test('merged streams: of 300 tables, as small segments and failing saves leave them', async () => {
+  const random = SeededRandom.fresh()
+  const tables = Array.from({ length: 300 }, () => new RecentPostings())
+  const model = new Map<string, number[]>()
+  for (let offset = 0; offset < 9000; offset++) {
+    const name = nameFrom(random)
+    tables[Math.floor(offset / 30)]!.addStream(name, offset)
+    model.set(name, [...(model.get(name) ?? []), offset])
+  }
+  const merged = await MergedStreams.of(tables, systemClock)
+  const found: [string, number[]][] = []
+  for (let parts = merged.next(); parts !== undefined; parts = merged.next()) {
+    const offsets: number[] = []
+    for (const { table, slot } of parts) table.read(slot, 0, table.count(slot), offsets)
+    found.push([parts[0]!.table.keys.stream(parts[0]!.slot), offsets])
+  }
+  assert.deepEqual(
+    found,
+    [...model].toSorted(([a], [b]) => byBytes(a, b)),
+    `seed ${random.seed}`,
+  )
 })

@@ -12,7 +12,7 @@ import { TemporaryDirectory } from '../temporary-directory.ts'
 import { FaultyCheckpointStore } from './faulty-checkpoint-store.ts'
 import { FaultyFileSystem, noSpace } from './faulty-file-system.ts'
 import { eventsOf } from './log-contents.ts'
-import { append, group, StoreUnderTest } from './store-under-test.ts'
+import { append, group, StoreUnderTest, until } from './store-under-test.ts'
 
 const KiB = 1024
 
@@ -45,6 +45,33 @@ test('bounds: a sync that stalls and appends that do not wait (acks none): a few
   await Promise.all(appends)
   assert.equal(log.logEndOffset, 41)
   assert.ok(taken > 8 && taken < 14, `${taken} taken in during the stall`)
+})
+
+test('bounds: a sync that stalls and then fails while appends wait: each is answered or told why, and no rejection is left over', async () => {
+  await using directory = await TemporaryDirectory.make()
+  const fileSystem = new FaultyFileSystem()
+  const settings = { pendingBytesMax: 256 * KiB, groupBytesMax: 64 * KiB }
+  const opened = await StoreUnderTest.open(directory.path, { fileSystem, settings })
+  const log = await opened.createLog()
+  await append(log, 'a=0')
+  const stall = Promise.withResolvers<void>()
+  let stalled = false
+  fileSystem.faults = {
+    sync: () => {
+      stalled = true
+      return stall.promise
+    },
+  }
+  const value = `a=${'x'.repeat(30 * KiB)}`
+  const appends = Promise.allSettled(Array.from({ length: 40 }, () => log.append(group([value], { acks: 'none' }))))
+  await until(() => stalled)
+  stall.reject(new Error('EIO'))
+  const refused = (await appends).flatMap((each) => (each.status === 'rejected' ? [each.reason] : []))
+  assert.ok(refused.length > 20 && refused.every((error) => isPlayheadError(error, 'storageFailed')))
+  for (let turn = 0; turn < 10; turn++) await systemClock.yield() // the runner hears of a rejection that nobody handles
+  assert.equal(opened.failures.length, 1)
+  fileSystem.faults = {}
+  await assert.rejects(opened[Symbol.asyncDispose](), (error) => isPlayheadError(error, 'storageFailed'))
 })
 
 test('bounds: a full disk and 200 waiting appends are a few tries to allocate; what is smaller still fits, and later all goes on', async () => {

@@ -5,14 +5,16 @@
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { FileSystem } from '../../platform/file-system.ts'
 import { isPlayheadError } from '../../protocol/errors.ts'
 import { encodeRecordBatch } from '../../protocol/record-batch.ts'
 import type { Appended, Log } from '../../storage/log.ts'
 import { MemoryCheckpointStore } from '../../storage/memory-checkpoint-store.ts'
+import { FRAME_BYTES, SEGMENT_HEADER_BYTES } from '../../storage/segment-format.ts'
 import { eventsOf, recordsOf } from './log-contents.ts'
 import { SeededRandom } from './seeded-random.ts'
 import { SimulatedDisk } from './simulated-disk.ts'
-import { append, StoreUnderTest } from './store-under-test.ts'
+import { append, group, StoreUnderTest, until } from './store-under-test.ts'
 
 /** More for a long search: PLAYHEAD_TEST_RUNS=100. */
 const runs = Number(process.env['PLAYHEAD_TEST_RUNS'] ?? 3)
@@ -221,4 +223,51 @@ test('crash: what a failed sync left in memory only is made durable before it is
   const found = third.store.log('carts', 0)
   assert.deepEqual([await recordsOf(found), found.damage], [seen, []])
   await third[Symbol.asyncDispose]()
+})
+
+test('crash: so is a frame without a batch that straddles two sectors, which nothing but the failed sync would have carried', async () => {
+  const disk = new SimulatedDisk(SeededRandom.fresh())
+  const open = () =>
+    StoreUnderTest.open('/data', { fileSystem: disk.mount(), clock: disk.clock(), settings: { idleFloorMs: 1 } })
+  // The frame that follows this batch begins 16 bytes before the end of a sector.
+  const endOf = (text: string) => SEGMENT_HEADER_BYTES + FRAME_BYTES + group([text]).batch.length
+  const text = Array.from({ length: 600 }, (_, count) => `a=${'x'.repeat(count)}`).find((it) => endOf(it) % 512 === 496)
+  assert.ok(text !== undefined)
+  const first = await open()
+  const log = await first.createLog()
+  await append(log, text)
+  await until(() => log.stats.floorFrames === 1)
+  disk.failNextSync = true
+  await assert.rejects(append(log, `b=${'x'.repeat(5000)}`), (error) => isPlayheadError(error, 'storageFailed'))
+  disk.endProcess()
+  try {
+    const second = await open()
+    const seen = await recordsOf(second.store.log('carts', 0))
+    disk.cutPower()
+    await using third = await open()
+    const found = third.store.log('carts', 0)
+    assert.deepEqual([await recordsOf(found), found.damage], [seen, []])
+  } finally {
+    disk.endProcess()
+  }
+})
+
+test('crash: names that a killed run may have made and not synced are made durable at the start, before anything is promised in them', async () => {
+  const disk = new SimulatedDisk(SeededRandom.fresh())
+  const synced: string[] = []
+  const open = (fileSystem: FileSystem) => StoreUnderTest.open('/data', { fileSystem, clock: disk.clock() })
+  const log = await (await open(disk.mount())).createLog()
+  await append(log, 'a=0')
+  disk.endProcess()
+  const mounted = disk.mount()
+  const syncDirectory = mounted.syncDirectory.bind(mounted)
+  mounted.syncDirectory = (path) => {
+    synced.push(path.replace(/[0-9a-f-]{36}/, 'topic'))
+    return syncDirectory(path)
+  }
+  const second = await open(mounted)
+  const atStart = new Set(synced)
+  await second[Symbol.asyncDispose]()
+  disk.endProcess()
+  for (const path of ['/data', '/data/topics/topic', '/data/topics/topic/0']) assert.ok(atStart.has(path), path)
 })

@@ -9,6 +9,7 @@ import { encodeRecordBatch } from '../../protocol/record-batch.ts'
 import type { Log } from '../../storage/log.ts'
 import { MemoryCheckpointStore } from '../../storage/memory-checkpoint-store.ts'
 import { TemporaryDirectory } from '../temporary-directory.ts'
+import { FaultyCheckpointStore } from './faulty-checkpoint-store.ts'
 import { eventsOf, recordsOf } from './log-contents.ts'
 import { append, StoreUnderTest, until } from './store-under-test.ts'
 import type { StoreOptions } from './store-under-test.ts'
@@ -237,4 +238,19 @@ test('segments: as-of and known-at (event times out of order, two appends a mome
     knownAt: appendTimeMs,
   })
   assert.equal(page.lastVersion, 3)
+})
+
+test('segments: of more streams than are looked up one by one, while no save succeeds: each is sealed all the same', async () => {
+  await using directory = await TemporaryDirectory.make()
+  // Time stands still: who waits for a deadline waits for ever.
+  const clock = { ...systemClock, monotonicMs: () => 0 }
+  const checkpointStore = new FaultyCheckpointStore(new MemoryCheckpointStore(), () => 'refused')
+  await using opened = await StoreUnderTest.open(directory.path, { clock, checkpointStore })
+  const log = await opened.createLog('carts', smallSegments)
+  for (let batch = 0; batch < 4; batch++) {
+    await append(log, ...Array.from({ length: 5000 }, (_, place) => `s${batch * 5000 + place}=${filler.slice(0, 190)}`))
+  }
+  await log.checkpointer.save()
+  await until(async () => (await filesIn(directory.path, '.idx')).length === log.segmentCount - 1)
+  assert.equal(log.segmentCount, 4)
 })

@@ -198,6 +198,35 @@ test('stream index: head blocks grow and are cut while tens of thousands of stre
   }
 })
 
+test('stream index: one transaction of a capture fails and those behind it would not: after the next capture every stream is right', async () => {
+  const random = SeededRandom.fresh()
+  // Long names of many lengths, so that a capture takes several transactions and they end anywhere in a block.
+  const nameOf = (number: number) => `s${String(number).padStart(5, '0')}`.padEnd(100 + ((number * 7919) % 900), '-')
+  let failing = false
+  let [failed, behindFailed] = [false, 0]
+  const fate = (): Fate => {
+    if (failed) behindFailed++
+    failed ||= failing && random.below(4) === 0
+    return failed && behindFailed === 0 ? 'refused' : 'written'
+  }
+  const index = openIndex(new FaultyCheckpointStore(new MemoryCheckpointStore(), fate))
+  const model = new Model()
+  for (let round = 0; round < 6; round++) {
+    for (let step = 0; step < 5000; step++) {
+      const stream = nameOf(random.below(12_000))
+      index.add(stream, model.add(stream))
+    }
+    failing = round % 3 !== 2
+    failed = false
+    const write = index.capture(model.streamAt.length).write([])
+    await (failing ? write.catch((error: unknown) => assert(isPlayheadError(error, 'storageFailed'))) : write)
+    assert.equal(behindFailed, 0, `seed ${random.seed}, round ${round}: no transaction is begun behind one that failed`)
+    if (failing) continue
+    const wrong = [...model.offsets].filter(([stream, { length }]) => index.lastVersion(stream) !== length - 1)
+    assert.equal(wrong.length, 0, `seed ${random.seed}, round ${round}: ${wrong.length} streams are wrong`)
+  }
+})
+
 test('stream index: a stream of 200,000 events is cut into chunks and found by version and by offset', async () => {
   const inner = new MemoryCheckpointStore()
   const index = openIndex(inner)

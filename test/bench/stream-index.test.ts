@@ -1,0 +1,13 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { measure } from '../../bench/harness.ts'
+import { benches } from '../../bench/micro/stream-index.bench.ts'
+
+for (const each of benches) {
+  test(`bench: ${each.name} (small) computes the same twice`, () => {
+    const first = measure(each, each.smoke)
+    const second = measure(each, each.smoke)
+    assert.equal(first.hash, second.hash)
+    assert.notEqual(first.hash, '0')
+  })
+}

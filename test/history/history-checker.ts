@@ -1,0 +1,205 @@
+/**
+ * HistoryChecker: judges what clients saw. A log that answers offsets fixes the order, so nothing is searched: O(n log n) in the number of
+ * events. Operations are added in order of their completion (those without an answer at any time), the dumps of the partitions last. Where
+ * several attempts are made under one producer and sequence, `begin` says so when each is called.
+ * Each class of error is named in history.ts, and has a history of its own in history-checker.test.ts.
+ */
+import assert from 'node:assert/strict'
+import { Findings } from './findings.ts'
+import type { Anomaly, AppendOperation, Operation, StreamReadOperation } from './history.ts'
+import { PartitionHistory } from './partition-history.ts'
+import { StreamHistory } from './stream-history.ts'
+
+export interface Verdict {
+  readonly anomalies: readonly Anomaly[]
+  /** All of them; `anomalies` holds the first. */
+  readonly anomalyCount: number
+  readonly operations: number
+  /** Appends acknowledged and found again. */
+  readonly acknowledged: number
+}
+
+/** All attempts under one producer and sequence. */
+interface Name {
+  readonly invokedAt: number
+  readonly partition: number
+  baseOffset: number | undefined
+}
+
+export class HistoryChecker {
+  readonly #findings = new Findings()
+  readonly #partitions = new Map<number, PartitionHistory>()
+  readonly #streams = new Map<string, StreamHistory>()
+  readonly #appends: AppendOperation[] = []
+  /** The attempt that speaks for a value: written before unknown before refused. */
+  readonly #writers = new Map<string, AppendOperation>()
+  readonly #names = new Map<string, Map<number, Name>>()
+  #operations = 0
+  #completedAt = -Infinity
+
+  /** An append is called: it may take effect from now on. */
+  begin(append: Pick<AppendOperation, 'producer' | 'sequence' | 'partition' | 'invokedAt'>): void {
+    this.#nameOf(append)
+  }
+
+  add(operation: Operation): void {
+    this.#operations++
+    if (operation.kind === 'dump') return this.#partition(operation.partition).end(operation)
+    if (operation.completedAt !== Infinity) {
+      assert(operation.completedAt >= this.#completedAt, 'operations come in order of their completion')
+      this.#completedAt = operation.completedAt
+    }
+    if (operation.kind === 'append') this.#append(operation)
+    else if (operation.kind === 'read') this.#partition(operation.partition).read(operation)
+    else if (operation.kind === 'tail') this.#partition(operation.partition).tail(operation)
+    else this.#readStream(operation)
+  }
+
+  /** Nothing may be added afterwards. */
+  finish(): Verdict {
+    for (const partition of this.#partitions.values()) partition.finish()
+    this.#finishStreams()
+    let acknowledged = 0
+    for (const append of this.#appends) if (this.#finishAppend(append)) acknowledged++
+    this.#finishValues()
+    this.#finishProducers()
+    const { kept, count } = this.#findings
+    return { anomalies: kept, anomalyCount: count, operations: this.#operations, acknowledged }
+  }
+
+  #append(attempt: AppendOperation): void {
+    const name = this.#nameOf(attempt)
+    // An attempt may have been written any time after the first one under its name was sent.
+    const append = attempt.invokedAt > name.invokedAt ? { ...attempt, invokedAt: name.invokedAt } : attempt
+    this.#appends.push(append)
+    const { outcome } = append
+    for (const { value } of append.events) {
+      const other = this.#writers.get(value)
+      if (other === undefined || weight(append) > weight(other)) this.#writers.set(value, append)
+    }
+    if (outcome.kind === 'refused') {
+      for (const conflict of outcome.conflicts)
+        this.#stream(append.partition, conflict.stream).conflict(append, conflict)
+    }
+    if (outcome.kind !== 'written' || outcome.baseOffset === undefined) return
+    const { baseOffset, versions } = outcome
+    if (name.baseOffset === undefined) name.baseOffset = baseOffset
+    else if (name.baseOffset !== baseOffset) {
+      const message = `${append.producer}#${append.sequence} was told ${name.baseOffset} and ${baseOffset}`
+      this.#findings.add('disagreeingRetry', message)
+    }
+    this.#partition(append.partition).written(append, baseOffset)
+    for (const { stream, version } of append.expected) {
+      this.#stream(append.partition, stream).conditionHeld(append, version, baseOffset)
+    }
+    for (const [index, { stream }] of append.events.entries()) {
+      const version = versions?.[index]
+      if (stream === null || version === undefined) continue
+      this.#stream(append.partition, stream).claimed(baseOffset + index, version)
+      this.#stream(append.partition, stream).acknowledged(append.completedAt, version)
+    }
+  }
+
+  #readStream(read: StreamReadOperation): void {
+    const partition = this.#partition(read.partition)
+    for (const { offset, value } of read.entries) {
+      partition.sawEntry({ offset, value, stream: read.stream }, read.session, read.completedAt)
+    }
+    this.#stream(read.partition, read.stream).read(read)
+  }
+
+  #finishStreams(): void {
+    for (const { partition, dump } of this.#partitions.values()) {
+      // What is damaged cannot be counted, so nothing after it can: those versions are judged by what was told of them alone.
+      if (dump === undefined || dump.damaged.length > 0) continue
+      for (const { stream, offset, value } of dump.entries) {
+        if (stream !== null) this.#stream(partition, stream).stands(offset, this.#writers.get(value))
+      }
+    }
+    for (const [key, stream] of this.#streams) {
+      const dump = this.#partitions.get(Number(key.slice(0, key.indexOf('/'))))?.dump
+      if (dump !== undefined && dump.damaged.length === 0) stream.finish()
+    }
+  }
+
+  /** True if it was acknowledged and is there. */
+  #finishAppend({ partition: at, events, outcome, producer, sequence }: AppendOperation): boolean {
+    const partition = this.#partition(at)
+    const offsets = events.map(({ value }) => partition.offsetOf(value))
+    const base = offsets.find((offset) => offset !== undefined)
+    const named = this.#names.get(producer)?.get(sequence)
+    if (named !== undefined) named.baseOffset ??= base
+    if (base !== undefined && outcome.kind !== 'refused') {
+      const isWhole = offsets.every((offset, index) => offset === base + index || partition.isDamaged(base + index))
+      if (!isWhole && partition.dump !== undefined) {
+        this.#findings.add('tornAppend', `${producer}#${sequence} stands at ${offsets.join(', ')}`)
+      }
+    }
+    if (outcome.kind !== 'written') return false
+    if (partition.dump === undefined) {
+      this.#findings.add('unseen', `${producer}#${sequence} was acknowledged, partition ${at} was never dumped`)
+      return false
+    }
+    const isThere = events.every(({ value }) => partition.isDumped(value))
+    if (!isThere) this.#findings.add('lostWrite', `${producer}#${sequence} (${events[0]?.value}) was acknowledged`)
+    return isThere
+  }
+
+  #finishValues(): void {
+    for (const partition of this.#partitions.values()) {
+      for (const [value, offset] of partition.values()) {
+        const writer = this.#writers.get(value)
+        const where = `${value} at ${offset} of partition ${partition.partition}`
+        if (writer === undefined) this.#findings.add('garbage', `nobody wrote ${where}`)
+        else if (writer.partition !== partition.partition) this.#findings.add('garbage', `written elsewhere: ${where}`)
+        else if (writer.outcome.kind === 'refused') this.#findings.add('abortedRead', `refused, and there: ${where}`)
+      }
+    }
+  }
+
+  #finishProducers(): void {
+    for (const [producer, names] of this.#names) {
+      const ends = new Map<number, { sequence: number; baseOffset: number }>()
+      for (const [sequence, { partition, baseOffset }] of [...names].toSorted(([a], [b]) => a - b)) {
+        if (baseOffset === undefined) continue
+        const last = ends.get(partition)
+        if (last !== undefined && last.baseOffset > baseOffset) {
+          const message = `${producer}: #${last.sequence} at ${last.baseOffset}, #${sequence} at ${baseOffset}`
+          this.#findings.add('reorderedProducer', message)
+        }
+        ends.set(partition, { sequence, baseOffset })
+      }
+    }
+  }
+
+  #nameOf({ producer, sequence, partition, invokedAt }: Parameters<HistoryChecker['begin']>[0]): Name {
+    let names = this.#names.get(producer)
+    if (names === undefined) this.#names.set(producer, (names = new Map<number, Name>()))
+    let name = names.get(sequence)
+    if (name === undefined) {
+      name = { invokedAt, partition, baseOffset: undefined }
+      names.set(sequence, name)
+    }
+    return name
+  }
+
+  #partition(partition: number): PartitionHistory {
+    let history = this.#partitions.get(partition)
+    if (history === undefined) {
+      history = new PartitionHistory(partition, this.#findings)
+      this.#partitions.set(partition, history)
+    }
+    return history
+  }
+
+  #stream(partition: number, stream: string): StreamHistory {
+    const key = `${partition}/${stream}`
+    let history = this.#streams.get(key)
+    if (history === undefined) this.#streams.set(key, (history = new StreamHistory(stream, this.#findings)))
+    return history
+  }
+}
+
+function weight({ outcome }: AppendOperation): number {
+  return outcome.kind === 'written' ? 2 : outcome.kind === 'unknown' ? 1 : 0
+}

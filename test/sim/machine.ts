@@ -1,0 +1,174 @@
+/**
+ * Machine: where the broker of a simulation runs: a disk, a cache, a network port, and the runs of the broker on it, one after the other.
+ * The broker is put together as broker/broker.ts does it, from the same parts, without HTTP and with the simulated cache in place of LMDB.
+ * Neighbours: nemesis.ts starts, stops, kills and unplugs it.
+ */
+import { resolveConfig, storageSettings } from '../../broker/config.ts'
+import { Dispatch } from '../../broker/dispatch.ts'
+import { Listener } from '../../broker/listener.ts'
+import { Playheads } from '../../broker/playheads.ts'
+import type { Services } from '../../broker/request.ts'
+import type { FileSystem } from '../../platform/file-system.ts'
+import { KiB } from '../../protocol/limits.ts'
+import { Partitions } from '../../replication/partitions.ts'
+import { LogStore } from '../../storage/log-store.ts'
+import type { StorageSettings } from '../../storage/storage-settings.ts'
+import { Disk } from './disk.ts'
+import { DiskFileSystem } from './disk-file-system.ts'
+import type { Network } from './network.ts'
+import type { Scheduler } from './scheduler.ts'
+import { SimulatedCache } from './simulated-cache.ts'
+import { SimulatedProcess } from './simulated-process.ts'
+
+export const dataDirectory = '/data'
+export const brokerPort = 7420
+
+export interface MachineOptions {
+  readonly scheduler: Scheduler
+  readonly network: Network
+  readonly settings: Partial<StorageSettings>
+  /** For planted bugs: what stands between the broker and its disk. */
+  readonly wrapFileSystem?: (fileSystem: FileSystem, process: SimulatedProcess) => FileSystem
+}
+
+interface Run {
+  readonly process: SimulatedProcess
+  /** Resolves when the process is gone. */
+  readonly ended: Promise<void>
+  readonly onEnd: () => void
+  /** Set once it serves. */
+  stop?: () => Promise<void>
+}
+
+export class Machine {
+  readonly disk: Disk
+  readonly cache = new SimulatedCache()
+  /** Why runs ended or could not start, and what they reported. */
+  readonly reports: string[] = []
+  /** Not expected of any run: a bug in a handler, or a start that failed without a fault that explains it. */
+  readonly bugs: string[] = []
+  starts = 0
+  fatals = 0
+  wallSkewMs = 0
+  readonly #options: MachineOptions
+  readonly #scheduler: Scheduler
+  #run: Run | undefined
+
+  constructor(options: MachineOptions) {
+    this.#options = options
+    this.#scheduler = options.scheduler
+    this.disk = new Disk(options.scheduler.random)
+  }
+
+  get isRunning(): boolean {
+    return this.#run !== undefined
+  }
+
+  get serves(): boolean {
+    return this.#run?.stop !== undefined
+  }
+
+  /** Starts a run if there is none. Resolves once it serves, or has failed, or was ended meanwhile. */
+  async start(): Promise<void> {
+    if (this.#run !== undefined) return
+    const process = new SimulatedProcess(this.#scheduler, `broker-${++this.starts}`)
+    process.wallSkewMs = this.wallSkewMs
+    const { promise: ended, resolve: onEnd } = Promise.withResolvers<void>()
+    const run: Run = { process, ended, onEnd }
+    this.#run = run
+    await Promise.race([this.#serve(run), ended])
+  }
+
+  /** SIGTERM: all in order. */
+  async stop(): Promise<void> {
+    const run = this.#run
+    if (run?.stop === undefined) return
+    const stopping = run.stop().catch((error: unknown) => void this.reports.push(`stop failed: ${String(error)}`))
+    delete run.stop
+    await Promise.race([stopping, run.ended])
+    if (this.#run === run) this.#end('kill')
+  }
+
+  async #serve(run: Run): Promise<void> {
+    try {
+      run.stop = await this.#open(run.process)
+    } catch (error) {
+      this.reports.push(`start failed: ${String(error)}`)
+      if (this.#run === run) this.#end('kill')
+    }
+  }
+
+  /** The wall clock jumps, for this run and those to come. */
+  skewWallClock(skewMs: number): void {
+    this.wallSkewMs = skewMs
+    if (this.#run !== undefined) this.#run.process.wallSkewMs = skewMs
+  }
+
+  kill(): void {
+    if (this.#run !== undefined) this.#end('kill')
+  }
+
+  cutPower(): void {
+    if (this.#run !== undefined) this.#end('power')
+    this.disk.cutPower()
+  }
+
+  #end(how: 'kill' | 'power'): void {
+    const run = this.#run
+    this.#run = undefined
+    if (run === undefined) return
+    run.process.end(how)
+    run.onEnd()
+    this.#options.network.ended(run.process, how)
+    if (how === 'kill') this.disk.freeLock(dataDirectory)
+  }
+
+  /** The list of broker/broker.ts, without HTTP. */
+  async #open(process: SimulatedProcess): Promise<() => Promise<void>> {
+    this.disk.freeLock(dataDirectory)
+    const { clock, random } = process
+    const { network, settings, wrapFileSystem = (inner) => inner } = this.#options
+    const config = resolveConfig({ flags: { data: dataDirectory, port: brokerPort } })
+    const onFatal = (error: Error) => {
+      if (!process.isAlive) return
+      this.fatals++
+      this.reports.push(`fatal: ${error.message}`)
+      if (this.#run?.process === process) this.#end('kill')
+    }
+    const store = await LogStore.open({
+      directory: dataDirectory,
+      fileSystem: wrapFileSystem(new DiskFileSystem(this.disk, process), process),
+      clock,
+      random,
+      checkpointStore: await this.cache.open(process),
+      settings: { ...storageSettings(config), allocationBytesMin: 64 * KiB, ...settings },
+      report: (level, message) => this.reports.push(`${level}: ${message}`),
+      onFatal,
+    })
+    const partitions = new Partitions({ store, clock, waitersMax: config.waitersPerPartitionMax })
+    const playheads = await Playheads.open({ partitions, clock, random })
+    const services: Services = {
+      identity: { clusterId: store.clusterId, brokerId: store.brokerId, dataDirectory },
+      config,
+      clock,
+      random,
+      partitions,
+      playheads,
+      problems: () => [...partitions.all()].flatMap(({ log }) => log.damage),
+      status: () => {
+        throw new Error('not simulated')
+      },
+    }
+    const onBug = (error: unknown, where: string, changes: boolean) => {
+      const bug = error instanceof Error ? error : new Error(String(error))
+      this.bugs.push(`bug in ${where}: ${bug.stack ?? bug.message}`)
+      if (changes) onFatal(bug)
+    }
+    const dispatch = new Dispatch({ clock, onBug })
+    const listener = await Listener.open({ transport: network.transport(process), dispatch, services })
+    return async () => {
+      await listener.stop(config.stopWaitMsMax)
+      await store[Symbol.asyncDispose]()
+    }
+  }
+}

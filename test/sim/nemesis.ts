@@ -1,0 +1,145 @@
+/**
+ * Nemesis: does harm to one machine and its network, as the seed says: which kinds of fault a run has, when, and for how long.
+ * Invariant: after `heal` nothing is wrong any more and the broker runs, if it can. Neighbours: simulation.ts lets it run beside the sessions.
+ */
+import type { Machine } from './machine.ts'
+import type { Network } from './network.ts'
+import type { Scheduler } from './scheduler.ts'
+
+const faults = {
+  kill: true,
+  power: true,
+  stop: true,
+  reset: true,
+  cut: true,
+  full: true,
+  syncError: true,
+  writeError: true,
+  slow: true,
+  skew: true,
+  clientDeath: true,
+} as const
+export type Fault = keyof typeof faults
+export const faultKinds = Object.keys(faults) as Fault[]
+
+export interface NemesisOptions {
+  readonly scheduler: Scheduler
+  readonly machine: Machine
+  readonly network: Network
+  /** Only these kinds; drawn when absent. */
+  readonly kinds?: readonly Fault[]
+  readonly onClientDeath: () => void
+  /** Resolves when a client hears of its next append: the worst moment for a power cut, if something was promised too early. */
+  readonly nextAcknowledgement: () => Promise<void>
+}
+
+export class Nemesis {
+  readonly counts: Partial<Record<Fault, number>> = {}
+  readonly #options: NemesisOptions
+  readonly #kinds: readonly Fault[]
+  readonly #pauseMs: number
+  #ended = false
+  /** The broker is meant to be down. */
+  #down = false
+
+  constructor(options: NemesisOptions) {
+    const { scheduler, kinds = faultKinds.filter(() => scheduler.oneIn(2)) } = options
+    this.#options = options
+    this.#kinds = kinds.length > 0 ? kinds : ['power']
+    this.#pauseMs = scheduler.random.pick([100, 400, 1500])
+  }
+
+  /** Harms until `heal`. */
+  async run(): Promise<void> {
+    const { scheduler } = this.#options
+    while (!this.#ended) {
+      await scheduler.sleep(scheduler.between(0, 2 * this.#pauseMs), 'nemesis')
+      if (this.#ended) return
+      const kind = scheduler.random.pick(this.#kinds)
+      this.counts[kind] = (this.counts[kind] ?? 0) + 1
+      scheduler.note(`fault ${kind}`)
+      await this.#strike(kind)
+    }
+  }
+
+  /** Starts the broker again whenever it is not there and should be. */
+  async supervise(): Promise<void> {
+    const { scheduler, machine } = this.#options
+    while (!this.#ended) {
+      if (!this.#down && !machine.isRunning) await machine.start()
+      await scheduler.sleep(scheduler.between(1, 50), 'supervise')
+    }
+  }
+
+  async heal(): Promise<void> {
+    const { scheduler, machine, network } = this.#options
+    this.#ended = true
+    scheduler.note('heal')
+    network.isCut = false
+    machine.disk.disarm()
+    machine.wallSkewMs = 0
+    // Two starts: one that was under way may have met the last fault.
+    for (let tries = 0; tries < 3 && !machine.serves; tries++) {
+      await machine.start()
+      for (let waits = 0; machine.isRunning && !machine.serves && waits < 200; waits++)
+        await scheduler.sleep(50, 'wait')
+    }
+  }
+
+  async #strike(kind: Fault): Promise<void> {
+    const { scheduler, machine, network } = this.#options
+    const { disk } = machine
+    if (kind === 'kill' || kind === 'power' || kind === 'stop') return this.#endBroker(kind)
+    if (kind === 'reset') return network.reset(1 + scheduler.random.below(3))
+    if (kind === 'clientDeath') return this.#options.onClientDeath()
+    if (kind === 'syncError')
+      return disk.fail({ call: 'sync', suffix: scheduler.random.pick(['.log', '']), code: 'EIO' })
+    if (kind === 'writeError') {
+      const call = scheduler.random.pick(['write', 'allocate', 'rename', 'syncDirectory'] as const)
+      return disk.fail({
+        call,
+        suffix: scheduler.random.pick(['.log', '']),
+        code: scheduler.random.pick(['EIO', 'ENOSPC']),
+      })
+    }
+    if (kind === 'skew') {
+      machine.skewWallClock(scheduler.between(-3_600_000, 3_600_000))
+      return
+    }
+    if (kind === 'cut') network.isCut = true
+    else if (kind === 'full') disk.isFull = true
+    else disk.slowness = 20
+    await scheduler.sleep(scheduler.between(10, 3000), 'harm')
+    if (kind === 'cut') network.isCut = false
+    else if (kind === 'full') disk.isFull = false
+    else disk.slowness = 1
+  }
+
+  async #endBroker(kind: 'kill' | 'power' | 'stop'): Promise<void> {
+    const { scheduler, machine } = this.#options
+    if (scheduler.oneIn(2)) await Promise.race([this.#options.nextAcknowledgement(), scheduler.sleep(500, 'no append')])
+    this.#down = true
+    if (kind === 'stop') await machine.stop()
+    else if (kind === 'kill') machine.kill()
+    else machine.cutPower()
+    await scheduler.sleep(scheduler.between(0, 300), 'down')
+    this.#spoilCache()
+    this.#down = false
+    if (this.#ended || !scheduler.oneIn(4)) return
+    // Cut off in its recovery.
+    const starting = machine.start()
+    await scheduler.sleep(scheduler.between(0, 15), 'starting')
+    if (kind === 'power') machine.cutPower()
+    else machine.kill()
+    await starting
+  }
+
+  /** Between two runs: wiped, or an older copy of it put back. */
+  #spoilCache(): void {
+    const { scheduler, machine } = this.#options
+    if (machine.isRunning) return
+    const { cache } = machine
+    if (scheduler.oneIn(4)) cache.cut(0)
+    else if (scheduler.oneIn(6)) cache.cut(scheduler.random.below(cache.length + 1))
+  }
+}

@@ -1,0 +1,356 @@
+/**
+ * Session: one client of a simulation, a real Playhead over the simulated network. Runs one task after the other and records each; a failure
+ * that a client must expect is part of the history, any other is a finding. May die and be born again as another session.
+ */
+import { connect, isPlayheadError } from '../../client/index.ts'
+import type { Playhead, StreamAppend, Topic } from '../../client/index.ts'
+import { isIndefinite } from '../../client/retry.ts'
+import type { AppendOutcome, Dump } from '../history/history.ts'
+import { brokerPort } from './machine.ts'
+import type { Network } from './network.ts'
+import type { Recorder } from './recorder.ts'
+import type { Scheduler } from './scheduler.ts'
+import { SimulatedProcess } from './simulated-process.ts'
+import { topicName, valueOf } from './workload.ts'
+import type { Task, Workload } from './workload.ts'
+
+export interface SessionOptions {
+  readonly scheduler: Scheduler
+  readonly network: Network
+  readonly recorder: Recorder
+  readonly workload: Workload
+  /** What no client may ever see. */
+  readonly onFinding: (finding: string) => void
+}
+
+/** What a client may be told while disks fill up, brokers die and connections break. */
+const expectedCodes = new Set([
+  'unavailable',
+  'timedOut',
+  'overloaded',
+  'stopping',
+  'storageFailed',
+  'diskFull',
+  'closed',
+  'wrongExpectedVersion',
+  'outOfOrderSequence',
+  'playheadMoved',
+])
+
+export class Session {
+  readonly name: string
+  readonly process: SimulatedProcess
+  readonly #options: SessionOptions
+  readonly #playhead: Playhead
+  readonly #topic: Topic
+  readonly #seenEnds = new Map<number, number>()
+  readonly #versions = new Map<string, number>()
+  /** Resolves when it dies. */
+  readonly death: Promise<void>
+  #onDeath: () => void = () => {}
+  #appends = 0
+  #producers = 0
+  /** Of the playhead that is this session's alone: acknowledged, and sent. */
+  #committed = 0
+  #committing = 0
+
+  private constructor(options: SessionOptions, process: SimulatedProcess, playhead: Playhead) {
+    this.name = process.name
+    this.process = process
+    this.#options = options
+    this.#playhead = playhead
+    this.#topic = playhead.topic(topicName)
+    this.death = new Promise((resolve) => {
+      this.#onDeath = resolve
+    })
+  }
+
+  /** Tries until a broker answers, or the process has ended. */
+  static async open(options: SessionOptions, name: string): Promise<Session> {
+    const { scheduler, network } = options
+    const process = new SimulatedProcess(scheduler, name)
+    const timeoutMs = scheduler.random.pick([300, 1_000, 5_000, 10_000])
+    for (;;) {
+      try {
+        const playhead = await connect(`broker:${brokerPort}`, {
+          clientName: name,
+          timeoutMs,
+          transport: network.transport(process),
+          clock: process.clock,
+          random: process.random,
+        })
+        return new Session(options, process, playhead)
+      } catch (error) {
+        if (!isPlayheadError(error, 'unavailable') && !isPlayheadError(error, 'stopping')) throw error
+        await scheduler.sleep(50)
+      }
+    }
+  }
+
+  /** Dies at once: nothing is flushed, nobody is told. */
+  die(): void {
+    this.process.end('kill')
+    this.#options.network.ended(this.process, 'kill')
+    this.#options.recorder.abandon(this.name)
+    this.#onDeath()
+  }
+
+  async close(): Promise<void> {
+    await this.#playhead.close()
+  }
+
+  async createTopic(): Promise<void> {
+    const { workload, scheduler } = this.#options
+    const { partitions, settings } = workload
+    for (;;) {
+      try {
+        await this.#playhead.admin.createTopic(topicName, { partitions, settings })
+        return
+      } catch (error) {
+        if (isPlayheadError(error, 'topicExists')) return
+        this.#expect('createTopic', error)
+        await scheduler.sleep(50)
+      }
+    }
+  }
+
+  /** Runs the task; true if it did what it is for. Never rejects. */
+  async run(task: Task): Promise<boolean> {
+    this.#options.scheduler.note(`${this.name} ${task}`)
+    try {
+      if (task === 'append') await this.#append([this.#options.workload.stream()])
+      else if (task === 'appendToSeveral') await this.#append(this.#streamsTogether())
+      else if (task === 'produce') await this.#produce()
+      else if (task === 'import') await this.#import()
+      else if (task === 'replay') await this.#replay()
+      else if (task === 'readStream') await this.#readStream()
+      else if (task === 'tail') await this.#tail()
+      else await this.#usePlayhead()
+      return true
+    } catch (error) {
+      this.#expect(task, error)
+      return isPlayheadError(error, 'wrongExpectedVersion')
+    }
+  }
+
+  /** Everything there is, partition by partition; every stream is read as well, into the history. */
+  async contents(): Promise<Omit<Dump, 'kind'>[]> {
+    const dumps: Omit<Dump, 'kind'>[] = []
+    const { workload } = this.#options
+    for (let partition = 0; partition < workload.partitions; partition++) {
+      const entries: Dump['entries'][number][] = []
+      for await (const batch of this.#topic.replay({ partition })) {
+        const epoch = batch.batch.leaderEpoch
+        for (const { offset, stream, value } of batch) {
+          entries.push({ offset, stream, value: valueOf(JSON.parse(String(value))), epoch })
+        }
+      }
+      dumps.push({ partition, entries, damaged: [] })
+    }
+    for (const stream of workload.streams) await this.#readStreamFrom(stream, 0, false)
+    await this.#tail()
+    return dumps
+  }
+
+  #expect(task: string, error: unknown): void {
+    if (isPlayheadError(error) && expectedCodes.has(error.code)) return
+    const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
+    this.#options.onFinding(`${this.name} ${task}: ${text}`)
+  }
+
+  /** Up to three streams of one partition. */
+  #streamsTogether(): string[] {
+    const { workload } = this.#options
+    const first = workload.stream()
+    const others = [workload.stream(), workload.stream()].filter(
+      (stream) => workload.partitionOf(stream) === workload.partitionOf(first),
+    )
+    return [...new Set([first, ...others])]
+  }
+
+  async #append(streams: readonly string[]): Promise<void> {
+    const { workload, recorder, scheduler } = this.#options
+    const appends = streams.map((stream): StreamAppend & { values: string[] } => {
+      const count = 1 + scheduler.random.below(3)
+      const values = Array.from({ length: count }, () => workload.value(this.name))
+      const events = values.map((value) => ({ type: 'Happened', data: workload.payload(value) }))
+      if (scheduler.oneIn(2)) return { stream, events, values }
+      const version = (this.#versions.get(stream) ?? -1) + (scheduler.oneIn(4) ? scheduler.random.below(3) - 1 : 0)
+      return { stream, events, values, expectedVersion: version < 0 ? 'none' : version }
+    })
+    const settle = recorder.append({
+      session: this.name,
+      partition: workload.partitionOf(streams[0]!),
+      producer: `${this.name} events`,
+      sequence: this.#appends++,
+      events: appends.flatMap(({ stream, values }) => values.map((value) => ({ stream, value }))),
+      expected: appends.flatMap(({ stream, expectedVersion: version }) =>
+        version === undefined ? [] : [{ stream, version: version === 'none' ? -1 : Number(version) }],
+      ),
+    })
+    try {
+      const { offset, streams: written } = await this.#topic.append(appends)
+      const versions = written.flatMap((each) => each.versions)
+      for (const each of written) this.#versions.set(each.stream, each.versions.at(-1) ?? -1)
+      settle({ kind: 'written', baseOffset: offset - versions.length + 1, versions })
+    } catch (error) {
+      settle(outcomeOf(error))
+      if (isPlayheadError(error)) for (const { stream, found } of error.conflicts) this.#versions.set(stream, found)
+      throw error
+    }
+  }
+
+  async #produce(): Promise<void> {
+    const { workload, recorder, scheduler } = this.#options
+    const producerName = `${this.name} producer ${this.#producers++}`
+    const open = new Map<string, (outcome: AppendOutcome) => void>()
+    const producer = this.#topic.producer({
+      inFlight: 1 + scheduler.random.below(5),
+      batchBytes: 1024 << scheduler.random.below(6),
+      lingerMs: scheduler.random.below(5),
+      onError: (error, batch) => {
+        this.#expect('produce', error)
+        for (const { value } of batch.records()) open.get(valueOf(JSON.parse(String(value))))?.(outcomeOf(error))
+      },
+    })
+    try {
+      for (let sequence = 0, count = 1 + scheduler.random.below(15); sequence < count; sequence++) {
+        const [stream, value] = [workload.stream(), workload.value(this.name)]
+        const settle = recorder.append({
+          session: this.name,
+          partition: workload.partitionOf(stream),
+          producer: producerName,
+          sequence,
+          events: [{ stream, value }],
+          expected: [],
+        })
+        open.set(value, settle)
+        await producer.send({ key: stream, value: JSON.stringify(workload.payload(value)) })
+        if (scheduler.oneIn(10)) await scheduler.sleep(scheduler.between(0, 3))
+      }
+      await producer.flush()
+      // What failed has been settled by onError.
+      for (const settle of open.values()) settle({ kind: 'written' })
+    } finally {
+      for (const settle of open.values()) settle({ kind: 'unknown' })
+      await producer.close()
+    }
+  }
+
+  /** The same rows each time, for all sessions: whoever comes second goes on where the first has stopped. */
+  async #import(): Promise<void> {
+    const { workload, recorder, scheduler } = this.#options
+    const number = scheduler.random.below(3)
+    const nameHash = Buffer.alloc(8, number + 1)
+    const settles: ((outcome: AppendOutcome) => void)[] = []
+    const importer = await this.#topic.namedProducer(nameHash, { batchBytes: 1024 << scheduler.random.below(4) })
+    try {
+      const rows = 1 + scheduler.random.below(workload.rowsPerImport)
+      for (let row = 0; row < rows; row++) {
+        const [stream, value] = [workload.streams[row % workload.streams.length]!, `import-${number}.${row}`]
+        settles.push(
+          recorder.append({
+            session: this.name,
+            partition: workload.partitionOf(stream),
+            producer: `import-${number}`,
+            sequence: row,
+            events: [{ stream, value }],
+            expected: [],
+          }),
+        )
+        await importer.send({ key: stream, value: JSON.stringify({ v: value, x: '' }) })
+      }
+      await importer.flush()
+      for (const settle of settles) settle({ kind: 'written' })
+    } finally {
+      for (const settle of settles) settle({ kind: 'unknown' })
+      await importer.close().catch((error: unknown) => this.#expect('import', error))
+    }
+  }
+
+  async #replay(): Promise<void> {
+    const { workload, recorder, scheduler } = this.#options
+    const partition = scheduler.random.below(workload.partitions)
+    const end = this.#seenEnds.get(partition) ?? 0
+    const fromOffset = scheduler.oneIn(4) ? 0 : scheduler.oneIn(2) ? end : scheduler.random.below(end + 1)
+    const batchesMax = scheduler.oneIn(3) ? 1 + scheduler.random.below(5) : Infinity
+    const invokedAt = recorder.now()
+    const replay = this.#topic.replay({ partition, from: fromOffset })
+    const entries: { offset: number; stream: string | null; value: string }[] = []
+    let batches = 0
+    for await (const batch of replay) {
+      for (const record of batch) {
+        entries.push({ offset: record.offset, stream: record.stream, value: valueOf(JSON.parse(String(record.value))) })
+      }
+      if (++batches >= batchesMax) break
+    }
+    const highWatermark = (await replay.ranges())[0]!.untilOffset
+    this.#seenEnds.set(partition, Math.max(end, highWatermark))
+    recorder.read(this.name, invokedAt, { partition, fromOffset, entries, highWatermark, isLinearizable: true })
+    const readAll = batches < batchesMax && fromOffset + entries.length !== highWatermark
+    if (readAll)
+      this.#options.onFinding(`${this.name}: a replay of ${fromOffset}…${highWatermark} gave ${entries.length}`)
+  }
+
+  async #readStream(): Promise<void> {
+    const { workload, scheduler } = this.#options
+    const stream = workload.stream()
+    const backwards = scheduler.oneIn(3)
+    const isWhole = backwards || scheduler.oneIn(2)
+    const fromVersion = isWhole ? 0 : scheduler.random.below((this.#versions.get(stream) ?? 0) + 1)
+    await this.#readStreamFrom(stream, fromVersion, backwards)
+  }
+
+  async #readStreamFrom(stream: string, fromVersion: number, backwards: boolean): Promise<void> {
+    const { workload, recorder } = this.#options
+    const invokedAt = recorder.now()
+    const entries: { offset: number; version: number; value: string }[] = []
+    for await (const event of this.#topic.stream(stream).read(backwards ? { backwards } : { from: fromVersion })) {
+      entries.push({
+        offset: event.offset,
+        version: event.version ?? -1,
+        value: valueOf(event.data ?? fromBytes(event.dataBase64)),
+      })
+    }
+    if (backwards) entries.reverse()
+    recorder.readStream(this.name, invokedAt, { partition: workload.partitionOf(stream), stream, fromVersion, entries })
+    const last = entries.at(-1)
+    if (last !== undefined) this.#versions.set(stream, last.version)
+  }
+
+  async #tail(): Promise<void> {
+    const { recorder } = this.#options
+    const invokedAt = recorder.now()
+    const { partitions } = await this.#topic.describe()
+    for (const { partition, logStartOffset, highWatermark, damage } of partitions) {
+      recorder.tail(this.name, invokedAt, { partition, logStartOffset, highWatermark, isLinearizable: true })
+      for (const text of damage) this.#options.onFinding(`${this.name}: damage that nobody did: ${text}`)
+    }
+  }
+
+  /** A playhead of its own: what is committed is what is read. */
+  async #usePlayhead(): Promise<void> {
+    const playhead = this.#topic.playhead(this.name)
+    const at = (await playhead.read())?.positions.find(({ partition }) => partition === 0)?.offset ?? 0
+    if (at < this.#committed || at > this.#committing) {
+      const wanted = `${this.#committed} to ${this.#committing}`
+      this.#options.onFinding(`${this.name}: playhead found at ${at}, wanted ${wanted}`)
+    }
+    const { highWatermark } = (await this.#topic.describe()).partitions[0]!
+    if (highWatermark <= this.#committing) return
+    this.#committing = highWatermark
+    await playhead.commit([{ partition: 0, offset: highWatermark }])
+    this.#committed = highWatermark
+  }
+}
+
+function outcomeOf(error: unknown): AppendOutcome {
+  if (isPlayheadError(error, 'wrongExpectedVersion')) return { kind: 'refused', conflicts: error.conflicts }
+  const surelyNot = isPlayheadError(error) && !isIndefinite(error)
+  return surelyNot ? { kind: 'refused', conflicts: [] } : { kind: 'unknown' }
+}
+
+/** Records of a producer have no content type: they come as bytes. */
+function fromBytes(base64: string | undefined): unknown {
+  return JSON.parse(Buffer.from(base64 ?? '', 'base64').toString('utf8') || 'null') as unknown
+}

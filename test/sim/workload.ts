@@ -1,0 +1,79 @@
+/** Workload: what a seed's sessions do: which topic, which streams, how often what. Drawn once per seed. */
+import { partitionOf } from '../../protocol/murmur2.ts'
+import type { Scheduler } from './scheduler.ts'
+
+export const topicName = 'carts'
+
+export type Task = 'append' | 'appendToSeveral' | 'produce' | 'import' | 'replay' | 'readStream' | 'tail' | 'playhead'
+
+const tasks: readonly Task[] = [
+  'append',
+  'appendToSeveral',
+  'produce',
+  'import',
+  'replay',
+  'readStream',
+  'tail',
+  'playhead',
+]
+
+export class Workload {
+  readonly sessions: number
+  readonly partitions: number
+  readonly settings: Readonly<Record<string, string>>
+  readonly streams: readonly string[]
+  /** Usual pause between two tasks of a session, ms. */
+  readonly pauseMs: number
+  /** A payload may have this many bytes. */
+  readonly payloadBytesMax: number
+  readonly rowsPerImport: number
+  readonly #weighted: readonly Task[]
+  readonly #scheduler: Scheduler
+  #values = 0
+
+  constructor(scheduler: Scheduler) {
+    const { random } = scheduler
+    this.#scheduler = scheduler
+    this.sessions = 2 + random.below(3)
+    this.partitions = random.pick([1, 1, 2, 3])
+    this.settings = {
+      'segment.bytes': '1048576',
+      'segment.ms': random.pick(['100', '1000', '5000', '604800000']),
+    }
+    const count = random.pick([1, 3, 10])
+    this.streams = Array.from({ length: count }, (_, index) => `s${index}`)
+    this.pauseMs = random.pick([10, 50, 150])
+    this.payloadBytesMax = random.pick([20, 20, 2_000, 40_000])
+    this.rowsPerImport = 5 + random.below(60)
+    this.#weighted = tasks.flatMap((task) => Array<Task>(1 + random.below(5)).fill(task))
+  }
+
+  task(): Task {
+    return this.#scheduler.random.pick(this.#weighted)
+  }
+
+  stream(): string {
+    return this.#scheduler.random.pick(this.streams)
+  }
+
+  partitionOf(stream: string): number {
+    return partitionOf(stream, this.partitions, 'key')
+  }
+
+  /** Unique in the whole run. */
+  value(session: string): string {
+    return `${session}.${this.#values++}`
+  }
+
+  /** The payload that carries a value, now and then a large one. */
+  payload(value: string): { readonly v: string; readonly x: string } {
+    const { random } = this.#scheduler
+    return { v: value, x: 'x'.repeat(random.below(4) === 0 ? random.below(this.payloadBytesMax) : 3) }
+  }
+}
+
+/** The value in a payload. */
+export function valueOf(payload: unknown): string {
+  const { v } = payload as { readonly v?: unknown }
+  return typeof v === 'string' ? v : `garbage ${JSON.stringify(payload)?.slice(0, 80)}`
+}
