@@ -121,6 +121,8 @@ export class SegmentChain {
     this.#segments.push(next)
     context.pool.keep(next)
     appender.use(next)
+    // A log that stays busy soon has its large steps again; one that was busy once does not keep them.
+    this.#stepBytes = Math.max(context.settings.allocationBytesMin, this.#stepBytes / 2)
     onRoll(full)
   }
 
