@@ -147,13 +147,13 @@ function listening(server: Server, host: string, port: number): Promise<Listener
  * documented: where it is not what we expect, the accepted socket is used as it is.
  */
 function acceptedConnection(accepted: Socket): NodeConnection {
-  const internal = accepted as unknown as { _handle: { useUserBuffer?: unknown } | null }
-  const handle = internal._handle
+  const internal = accepted as unknown as Record<'_handle', { useUserBuffer?: unknown } | null>
+  const { _handle: handle } = internal
   if (typeof handle?.useUserBuffer !== 'function') {
     accepted.resume()
     return new NodeConnection(accepted)
   }
-  internal._handle = null
+  Object.assign(internal, { _handle: null })
   const reading = new Reading()
   const options: object = { handle, onread: reading }
   const socket = new Socket(options)

@@ -83,7 +83,8 @@ function serve(handle: unknown): void {
     while (end - start >= 12) {
       const bytes = 4 + slab.bytes.readUInt32LE(start)
       if (end - start < bytes) break
-      if (crc32c(slab.bytes.subarray(start + 12, start + bytes)) !== slab.bytes.readUInt32LE(start + 8)) throw new Error('CRC')
+      if (crc32c(slab.bytes.subarray(start + 12, start + bytes)) !== slab.bytes.readUInt32LE(start + 8))
+        throw new Error('CRC')
       acks.push(slab.bytes.readUInt32LE(start + 4))
       start += bytes
     }
@@ -113,16 +114,17 @@ function serve(handle: unknown): void {
   socket.setNoDelay(true)
   socket.on('close', () => {
     const { user, system } = process.cpuUsage()
-    console.log(JSON.stringify({ cpuSeconds: (user + system) / 1e6, rssMb: Math.round(process.memoryUsage.rss() / MiB) }))
+    console.log(
+      JSON.stringify({ cpuSeconds: (user + system) / 1e6, rssMb: Math.round(process.memoryUsage.rss() / MiB) }),
+    )
     process.exit(0)
   })
   socket.resume()
 }
 
 const server = net.createServer({ pauseOnConnect: true }, (accepted) => {
-  const internal = accepted as unknown as { _handle: unknown }
-  const handle = internal._handle
-  internal._handle = null
+  const { _handle: handle } = accepted as unknown as Record<'_handle', unknown>
+  Object.assign(accepted, { _handle: null })
   serve(handle)
 })
 server.listen(0, '127.0.0.1', () => console.log((server.address() as net.AddressInfo).port))

@@ -65,7 +65,10 @@ socket.on('data', (chunk: Buffer) => {
   if (acknowledged < records) return send()
   const seconds = (performance.now() - startedMs) / 1000
   const { user, system } = process.cpuUsage()
-  const figures = { recordsPerSecond: Math.round(records / seconds), mbPerSecond: Math.round((records * recordBytes) / seconds / 1e6) }
+  const figures = {
+    recordsPerSecond: Math.round(records / seconds),
+    mbPerSecond: Math.round((records * recordBytes) / seconds / 1e6),
+  }
   console.log(JSON.stringify({ ...figures, seconds, client: { cpuSeconds: (user + system) / 1e6 } }))
   socket.end()
 })
