@@ -14,6 +14,7 @@ import { isDiskFull, refusalOf } from './disk-space.ts'
 import { Segment } from './segment.ts'
 import type { BatchFacts } from './segment.ts'
 import { encodeSegmentHeader, FRAME_BYTES, SEGMENT_HEADER_BYTES, segmentFileName } from './segment-format.ts'
+import { directoryOf } from './small-file.ts'
 import type { LogIdentity, StorageContext } from './storage-context.ts'
 import type { TopicSettings } from './topic-settings.ts'
 
@@ -134,6 +135,8 @@ export class SegmentChain {
     let file: File | undefined
     try {
       await fileSystem.makeDirectory(identity.directory)
+      // An earlier attempt may have made it and then failed to make its name durable: that it is there says nothing.
+      if (this.#segments.length === 0) await fileSystem.syncDirectory(directoryOf(identity.directory))
       // What an earlier attempt left: it never became part of the log.
       if (await fileSystem.exists(path)) await fileSystem.remove(path)
       file = await fileSystem.open(path, 'create')

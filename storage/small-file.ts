@@ -75,6 +75,6 @@ function checksumOf(value: JsonObject): string {
     .padStart(8, '0')
 }
 
-function directoryOf(path: string): string {
+export function directoryOf(path: string): string {
   return path.slice(0, path.lastIndexOf('/'))
 }

@@ -1,7 +1,7 @@
 /** A disk that is full, a cache that cannot be written: refused by name, nothing lost, and it goes on when there is room again. */
 import assert from 'node:assert/strict'
 import { readdir } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { isPlayheadError } from '../../protocol/errors.ts'
 import { encodeRecordBatch } from '../../protocol/record-batch.ts'
@@ -228,4 +228,28 @@ test('full disk: the stop ends all the same, says that it is not recorded as cle
   )
   await using again = await StoreUnderTest.open(directory.path)
   assert.equal((await recordsOf(again.store.log('carts', 0))).length, 1)
+})
+
+test('full disk: a directory that was made, and whose name could not be made durable, is made durable by the next try', async () => {
+  await using directory = await TemporaryDirectory.make()
+  const synced: string[] = []
+  let full = false
+  class WatchedFileSystem extends FaultyFileSystem {
+    override async syncDirectory(path: string): Promise<void> {
+      if (full) throw noSpace(path)
+      await super.syncDirectory(path)
+      synced.push(path)
+    }
+  }
+  await using opened = await StoreUnderTest.open(directory.path, { fileSystem: new WatchedFileSystem() })
+  const log = await opened.createLog()
+  full = true
+  await assert.rejects(append(log, 'a=1'), diskFull)
+  full = false
+  synced.length = 0
+  await append(log, 'a=1')
+  const names = await readdir(directory.path, { recursive: true })
+  const made = names.filter((name) => name.endsWith('.log')).map((name) => dirname(dirname(join(directory.path, name))))
+  assert.equal(made.length, 1)
+  assert.ok(synced.includes(made[0]!), `${made[0]} is not among ${synced.join(', ')}`)
 })
