@@ -31,13 +31,10 @@ export function checkStream(name: string): void {
   if (!name.isWellFormed()) throw invalidStream('found text with half a surrogate pair')
 }
 
-/** The stream name in bytes `from` … `to` (exclusive) of `bytes`: a record's key. Throws invalidStream like checkStream. */
-export function streamOfKey(bytes: Buffer, from = 0, to = bytes.length): string {
-  checkKey(bytes, from, to) // what is not UTF-8 would read as U+FFFD: two keys would become one stream
-  return bytes.toString('utf8', from, to)
-}
-
-/** Throws invalidStream unless bytes `from` … `to` (exclusive), a record's key, are a stream name: 1 … 1,024 bytes of UTF-8. */
+/**
+ * Throws invalidStream unless bytes `from` … `to` (exclusive), a record's key, are a stream name: 1 … 1,024 bytes of UTF-8. What is not UTF-8 would
+ * read as U+FFFD: two keys would become one stream.
+ */
 export function checkKey(bytes: Buffer, from: number, to: number): void {
   if (to <= from || to - from > streamNameBytesMax) throw invalidStream(`found ${to - from} bytes`)
   if (!isUtf8(bytes.subarray(from, to))) throw invalidStream('found bytes that are not UTF-8')

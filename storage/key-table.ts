@@ -10,6 +10,7 @@
 import assert from 'node:assert/strict'
 import { murmur2 } from '../protocol/murmur2.ts'
 import { streamNameBytesMax } from '../protocol/limits.ts'
+import { grown } from './grown.ts'
 
 /** Buckets may be so full before their number is doubled. */
 const fillMax = 0.6
@@ -182,12 +183,6 @@ export class KeyTable {
 
 /** Holds a stream's name while it is looked up; of one that is too long for a stream there is room for too much to find it. */
 const scratch = Buffer.allocUnsafeSlow(streamNameBytesMax * 3 + 3)
-
-function grown(words: Uint32Array<ArrayBuffer>): Uint32Array<ArrayBuffer> {
-  const larger = new Uint32Array(words.length * 2)
-  larger.set(words)
-  return larger
-}
 
 function grownBytes(bytes: Buffer<ArrayBuffer>): Buffer<ArrayBuffer> {
   const larger = Buffer.allocUnsafeSlow(bytes.length * 2)

@@ -7,6 +7,7 @@
  */
 import assert from 'node:assert/strict'
 import { readU64LE, writeU64LE } from '../protocol/bytes.ts'
+import { grown } from './grown.ts'
 
 const ENTRY_BYTES = 16
 
@@ -93,10 +94,4 @@ export function floorEntry(values: Float64Array, count: number, target: number):
     else high = middle
   }
   return low - 1
-}
-
-export function grown(values: Float64Array<ArrayBuffer>): Float64Array<ArrayBuffer> {
-  const larger = new Float64Array(values.length * 2)
-  larger.set(values)
-  return larger
 }

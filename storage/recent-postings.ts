@@ -12,6 +12,7 @@ import assert from 'node:assert/strict'
 import { streamKeyHash } from '../protocol/murmur2.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { BatchKeys } from './batch-streams.ts'
+import { grown } from './grown.ts'
 import { sortSlots } from './key-sort.ts'
 import { KeyTable } from './key-table.ts'
 
@@ -262,12 +263,6 @@ function misplaced(offset: number): Error {
 /** Entries of the slice whose first entry is at place `first` of its stream. */
 function sliceEntries(first: number): number {
   return first === 0 ? 1 : Math.min(first, sliceEntriesMax)
-}
-
-function grown(words: Uint32Array<ArrayBuffer>): Uint32Array<ArrayBuffer> {
-  const larger = new Uint32Array(words.length * 2)
-  larger.set(words)
-  return larger
 }
 
 function countWordsBelow(words: Uint32Array, from: number, to: number, limit: number): number {

@@ -7,7 +7,7 @@
  */
 import assert from 'node:assert/strict'
 import { readU64LE, writeU64LE } from '../protocol/bytes.ts'
-import { grown } from './offset-index.ts'
+import { grown } from './grown.ts'
 
 const ENTRY_BYTES = 16
 
