@@ -29,6 +29,8 @@ const LEADER_EPOCH = 12
 const MAGIC = 16
 const CRC = 17
 const ATTRIBUTES = 21
+/** Where the bytes begin that a batch's checksum covers. */
+export const BATCH_CHECKED_FROM = ATTRIBUTES
 const LAST_OFFSET_DELTA = 23
 const BASE_TIMESTAMP = 27
 const MAX_TIMESTAMP = 35
@@ -124,6 +126,11 @@ export function baseSequence(bytes: Buffer, at = 0): number {
   return bytes.readInt32BE(at + BASE_SEQUENCE)
 }
 
+/** The checksum that the batch says bytes BATCH_CHECKED_FROM … its end have. */
+export function batchChecksum(bytes: Buffer, at = 0): number {
+  return bytes.readUInt32BE(at + CRC)
+}
+
 export function recordCount(bytes: Buffer, at = 0): number {
   return bytes.readInt32BE(at + RECORD_COUNT)
 }
@@ -194,7 +201,7 @@ export function checkAnyBatch(bytes: Buffer, at: number, end: number): void {
   if (batchBytes(bytes, at) !== end - at)
     throw invalid(`a batch length of ${batchBytes(bytes, at)} bytes`, `${end - at}`)
   if (bytes[at + MAGIC] !== MAGIC_V2) throw invalid(`magic ${bytes[at + MAGIC]}`, `${MAGIC_V2}`)
-  const crc = bytes.readUInt32BE(at + CRC)
+  const crc = batchChecksum(bytes, at)
   const computed = crc32c(bytes.subarray(at + ATTRIBUTES, end))
   if (crc !== computed)
     throw invalid(`CRC ${hex(computed)}`, `${hex(crc)} as the batch says: damaged on its way, or while it was made`)

@@ -1,7 +1,9 @@
 /**
  * CRC-32C (Castagnoli): the checksum of record batches and of everything on disk. Native where @node-rs/crc32 loads, else eight
- * tables in plain TypeScript; both give the same results, so a client runs without native parts.
+ * tables in plain TypeScript; both give the same results, so a client runs without native parts. Checksums of parts that are already known
+ * are put together without the bytes (crc32cOfBoth).
  */
+import assert from 'node:assert/strict'
 import { createRequire } from 'node:module'
 
 type Crc32c = (bytes: Buffer, seed?: number) => number
@@ -47,6 +49,50 @@ export function crc32cTypeScript(bytes: Buffer, seed = 0): number {
 
 /** The CRC-32C of `bytes`, 0 … 2^32 - 1; `seed` is the CRC of the bytes before these, so that parts can be summed in turn. */
 export const crc32c: Crc32c = crc32cNative ?? crc32cTypeScript
+
+/** More bytes than this at once have no checksum put together: 2^(its bits + 3) must stay within the table of powers. */
+const bothBytesMax = 2 ** 28
+
+/** The checksum of some bytes followed by `secondBytes` others, from those of both alone. The method is Mark Adler's, of zlib's crc32_combine. */
+export function crc32cOfBoth(first: number, second: number, secondBytes: number): number {
+  assert(secondBytes >= 0 && secondBytes < bothBytesMax)
+  return (times(shiftOver(secondBytes), first) ^ second) >>> 0
+}
+
+// Polynomials over GF(2) modulo that of the CRC, as 32 bits: the highest bit is x^0, the lowest x^31.
+const ONE = 0x8000_0000
+let powers: Int32Array | undefined
+/** Batches are often as long as the one before. */
+let lastShift = { bytes: 0, shift: ONE | 0 }
+
+/** What the checksum of the bytes before is multiplied with when `count` bytes follow: x^(8 count). */
+function shiftOver(count: number): number {
+  if (lastShift.bytes === count) return lastShift.shift
+  powers ??= squares()
+  let shift = ONE | 0
+  for (let [rest, power] = [count, 3]; rest > 0; rest >>>= 1, power++) {
+    if ((rest & 1) === 1) shift = times(powers[power]!, shift)
+  }
+  lastShift = { bytes: count, shift }
+  return shift
+}
+
+/** x^(2^k) for k = 0 … 31. */
+function squares(): Int32Array {
+  const built = new Int32Array(32)
+  built[0] = ONE >>> 1
+  for (let k = 1; k < built.length; k++) built[k] = times(built[k - 1]!, built[k - 1]!)
+  return built
+}
+
+function times(left: number, right: number): number {
+  let product = 0
+  for (let bit = ONE; bit !== 0; bit >>>= 1) {
+    if ((left & bit) !== 0) product ^= right
+    right = (right & 1) === 1 ? (right >>> 1) ^ POLYNOMIAL : right >>> 1
+  }
+  return product
+}
 
 function loadNative(): Crc32c | undefined {
   try {

@@ -28,12 +28,14 @@ import { RecordCursor, RecordFields } from './record-cursor.ts'
 import type { LogRecord } from './record.ts'
 
 export {
+  BATCH_CHECKED_FROM,
   BATCH_HEADER_BYTES,
   attributes,
   baseOffset,
   baseSequence,
   baseTimestamp,
   batchBytes,
+  batchChecksum,
   checkAnyBatch,
   checkBatch,
   codec,

@@ -12,6 +12,7 @@ import { PlayheadError } from '../protocol/errors.ts'
 import { KiB } from '../protocol/limits.ts'
 import type { Clock, Timer } from '../platform/clock.ts'
 import type { BatchFacts, Segment } from './segment.ts'
+import type { SegmentChecksum } from './segment-checksum.ts'
 import { FRAME_BYTES, FRAME_SCRATCH_BYTES, writeFrame } from './segment-format.ts'
 
 /** Batches up to this size are copied beside their frames, so that a group of small ones is one piece to the kernel. */
@@ -193,11 +194,12 @@ export class Appender {
   async #writeGroup(group: AppendEntry[]): Promise<void> {
     const first = group[0]
     const last = group.at(-1)
-    const file = this.#segment?.file
+    const segment = this.#segment
+    const file = segment?.file
     assert(first !== undefined && last !== undefined && file !== undefined)
     assert(first.baseOffset >= this.#durableOffset)
     const floor = this.#durableOffset
-    const { parts, bytes } = encodeGroup(group, this.#options.salt, floor)
+    const { parts, bytes } = encodeGroup(group, this.#options.salt, floor, segment?.checksum)
     await file.write(parts, first.position)
     await file.sync()
     if (this.#failure !== undefined) throw this.#failure // another sync of the file was told that bytes are lost: they may be these
@@ -249,19 +251,35 @@ export class Appender {
     const floor = this.#durableOffset
     const frame = Buffer.alloc(FRAME_BYTES)
     writeFrame(frame, 0, this.#options.salt, 0, segment.lastAppendTimeMs, floor)
+    segment.checksum?.add(frame)
     await segment.file.write([frame], segment.takeFloorFrame())
     this.#writtenFloor = floor
     this.stats.floorFrames++
   }
 }
 
-/** The pieces of one write: frames and small batches copied together, large batches as they are. Copied batches are replaced by their copies. */
-function encodeGroup(group: readonly AppendEntry[], salt: Buffer, floor: number): { parts: Buffer[]; bytes: number } {
+/**
+ * The pieces of one write: frames and small batches copied together, large batches as they are. Copied batches are replaced by their copies.
+ * `checksum` takes all of it.
+ */
+function encodeGroup(
+  group: readonly AppendEntry[],
+  salt: Buffer,
+  floor: number,
+  checksum: SegmentChecksum | undefined,
+): { parts: Buffer[]; bytes: number } {
   let copiedBytes = 0
   for (const { batch } of group) copiedBytes += copiedBytesOf(batch)
   const copies = Buffer.allocUnsafeSlow(copiedBytes)
   const parts: Buffer[] = []
   const scratch = Buffer.allocUnsafe(FRAME_SCRATCH_BYTES)
+  const endCopies = () => {
+    if (at === partStart) return
+    const part = copies.subarray(partStart, at)
+    parts.push(part)
+    checksum?.add(part)
+    partStart = at
+  }
   let partStart = 0
   let at = 0
   let position = group[0]?.position ?? 0
@@ -277,12 +295,13 @@ function encodeGroup(group: readonly AppendEntry[], salt: Buffer, floor: number)
       entry.batch = copies.subarray(at, at + batch.length)
       at += batch.length
     } else {
-      parts.push(copies.subarray(partStart, at), batch)
-      partStart = at
+      endCopies()
+      parts.push(batch)
+      checksum?.addBatch(batch)
     }
     position += FRAME_BYTES + batch.length
   }
-  if (at > partStart) parts.push(copies.subarray(partStart, at))
+  endCopies()
   return { parts, bytes: position - (group[0]?.position ?? 0) }
 }
 

@@ -1,6 +1,6 @@
 /**
- * Sealing: what happens to a segment of one log after its last batch: cut to its size, read once more from beginning to end, and given its
- * sidecar. In the background, one after the other, in small slices; a crash in between costs nothing, recovery does it again.
+ * Sealing: what happens to a segment of one log after its last batch: cut to its size and given its sidecar; one that an earlier run began is
+ * read once more for that. In the background, one after the other, in small slices; a crash in between costs nothing, recovery does it again.
  * Also the way back: the sparse indexes of a sealed segment, from its sidecar or, failing that, from the segment itself.
  * Neighbours: SegmentChain hands full segments over, recovery.ts those whose sidecar is missing; sidecar-writer.ts makes the bytes.
  */
@@ -118,21 +118,12 @@ export class Sealing {
     const { file, indexes } = segment
     if (file === undefined || indexes === undefined) throw new Error('it is not open')
     await cutToSize(context, segment, file)
-    const header = Buffer.alloc(SEGMENT_HEADER_BYTES)
-    await file.read(header, 0)
-    let checksum = crc32c(header)
-    const postings = new RecentPostings(segment.baseOffset)
-    const add: KeyVisitor = (bytes, from, to, hash, offset) => void postings.add(bytes, from, to, hash, offset)
-    const slices = tables === undefined ? walkedSliceBytes : sliceBytes
-    const end = await this.#scan(file, segment, slices, ({ bytes, batchStart, batchEnd }) => {
-      if (this.#stopped) throw stopped
-      checksum = crc32c(bytes.subarray(batchStart - FRAME_BYTES, batchEnd), checksum)
-      if (tables !== undefined || batchEnd === batchStart) return undefined
-      return eachKey(bytes, batchStart, decompressedBytesMax, add)
-    })
-    if (end.position !== segment.endPosition || end.nextOffset !== segment.nextOffset)
-      throw new Error(`damage at byte ${end.position}: ${end.problem}`)
-    await this.#versionsKnown(tables ?? [], segment.nextOffset)
+    const known = segment.checksum?.at(segment.endPosition)
+    const { checksum, tables: found } =
+      known === undefined || tables === undefined
+        ? await this.#read(segment, file, tables)
+        : { checksum: known, tables }
+    await this.#versionsKnown(found, segment.nextOffset)
     const parts = await writeSidecar({
       summary: {
         topicId: identity.topicId,
@@ -152,12 +143,31 @@ export class Sealing {
       offsets: indexes.offsets.encode(),
       times: indexes.times.encode(),
       producers,
-      tables: tables ?? [postings],
+      tables: found,
       versionAt: (stream, offset) => index.versionAt(stream, offset),
       clock: context.clock,
     })
     if (this.#stopped) throw stopped
     await replaceFile(context.fileSystem, sidecarPath(identity, segment), parts)
+  }
+
+  /** Goes over a segment of an earlier run: its checksum, and its events by stream where they are not known. */
+  async #read(segment: Segment, file: File, tables: readonly RecentPostings[] | undefined) {
+    const header = Buffer.alloc(SEGMENT_HEADER_BYTES)
+    await file.read(header, 0)
+    let checksum = crc32c(header)
+    const postings = new RecentPostings(segment.baseOffset)
+    const add: KeyVisitor = (bytes, from, to, hash, offset) => void postings.add(bytes, from, to, hash, offset)
+    const slices = tables === undefined ? walkedSliceBytes : sliceBytes
+    const end = await this.#scan(file, segment, slices, ({ bytes, batchStart, batchEnd }) => {
+      if (this.#stopped) throw stopped
+      checksum = crc32c(bytes.subarray(batchStart - FRAME_BYTES, batchEnd), checksum)
+      if (tables !== undefined || batchEnd === batchStart) return undefined
+      return eachKey(bytes, batchStart, decompressedBytesMax, add)
+    })
+    if (end.position !== segment.endPosition || end.nextOffset !== segment.nextOffset)
+      throw new Error(`damage at byte ${end.position}: ${end.problem}`)
+    return { checksum, tables: tables ?? [postings] }
   }
 
   /**

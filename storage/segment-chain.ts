@@ -13,6 +13,7 @@ import type { Appender } from './appender.ts'
 import { isDiskFull, refusalOf } from './disk-space.ts'
 import { Segment } from './segment.ts'
 import type { BatchFacts } from './segment.ts'
+import { SegmentChecksum } from './segment-checksum.ts'
 import { encodeSegmentHeader, FRAME_BYTES, SEGMENT_HEADER_BYTES, segmentFileName } from './segment-format.ts'
 import { directoryOf } from './small-file.ts'
 import type { LogIdentity, StorageContext } from './storage-context.ts'
@@ -141,11 +142,11 @@ export class SegmentChain {
       if (await fileSystem.exists(path)) await fileSystem.remove(path)
       file = await fileSystem.open(path, 'create')
       const { topicId, partition } = identity
-      await file.write(
-        [encodeSegmentHeader({ topicId, partition, baseOffset, salt, leaderEpoch: context.leaderEpoch })],
-        0,
-      )
+      const header = encodeSegmentHeader({ topicId, partition, baseOffset, salt, leaderEpoch: context.leaderEpoch })
+      await file.write([header], 0)
       const segment = new Segment(path, baseOffset)
+      segment.checksum = new SegmentChecksum()
+      segment.checksum.add(header)
       segment.file = file
       segment.allocatedEnd = this.#firstStepBytes
       await file.allocate(SEGMENT_HEADER_BYTES, segment.allocatedEnd)

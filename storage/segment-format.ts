@@ -23,6 +23,7 @@ import assert from 'node:assert/strict'
 import { readU64LE, writeU64LE } from '../protocol/bytes.ts'
 import { crc32c } from '../protocol/crc32c.ts'
 import { PlayheadError } from '../protocol/errors.ts'
+import { BATCH_CHECKED_FROM } from '../protocol/record-batch.ts'
 
 export const SEGMENT_HEADER_BYTES = 64
 export const FRAME_BYTES = 32
@@ -48,7 +49,7 @@ const BATCH_BYTES = 4,
   FLOOR = 24
 assert(FLOOR + 8 === FRAME_BYTES)
 /** The bytes of a batch that the frame's checksum covers. */
-const COVERED_BATCH_BYTES = 21
+const COVERED_BATCH_BYTES = BATCH_CHECKED_FROM
 /** A record batch is at least its own header. */
 const BATCH_BYTES_MIN = 61
 

@@ -7,6 +7,7 @@
 import assert from 'node:assert/strict'
 import type { File } from '../platform/file-system.ts'
 import { OffsetIndex } from './offset-index.ts'
+import type { SegmentChecksum } from './segment-checksum.ts'
 import { FRAME_BYTES, SEGMENT_HEADER_BYTES } from './segment-format.ts'
 import { indexIntervalBytes } from './storage-settings.ts'
 import { TimeIndex } from './time-index.ts'
@@ -52,6 +53,8 @@ export class Segment {
   damaged = false
   /** Open for the active one; for a sealed one only while the pool keeps it open. */
   file: File | undefined
+  /** Of what was written since the file was made; undefined when that was in an earlier run. */
+  checksum: SegmentChecksum | undefined
   indexes: SegmentIndexes | undefined = { offsets: new OffsetIndex(), times: new TimeIndex() }
 
   constructor(path: string, baseOffset: number) {

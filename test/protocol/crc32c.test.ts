@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
-import { crc32c, crc32cNative, crc32cTypeScript } from '../../protocol/crc32c.ts'
+import { crc32c, crc32cNative, crc32cOfBoth, crc32cTypeScript } from '../../protocol/crc32c.ts'
 
 /** RFC 3720, B.4, and the check value of the algorithm's catalogue. */
 const vectors: readonly [Buffer, number][] = [
@@ -45,5 +45,19 @@ test('crc32c: parts in turn give the checksum of the whole', () => {
         assert.equal(implementation(bytes.subarray(cut), implementation(bytes.subarray(0, cut))), implementation(bytes))
       }
     }),
+  )
+})
+
+test('crc32c: of both parts, from their checksums alone', () => {
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 3000 }), fc.nat({ max: 3000 }), (array, cut) => {
+      const [first, second] = [Buffer.from(array).subarray(0, cut), Buffer.from(array).subarray(cut)]
+      assert.equal(crc32cOfBoth(crc32c(first), crc32c(second), second.length), crc32c(Buffer.from(array)))
+    }),
+  )
+  const large = Buffer.alloc(70_000_001, 'playhead')
+  assert.equal(
+    crc32cOfBoth(crc32c(Buffer.from('before')), crc32c(large), large.length),
+    crc32c(large, crc32c(Buffer.from('before'))),
   )
 })
