@@ -11,12 +11,21 @@ export class SyncFailure extends Error {
   override readonly name = 'SyncFailure'
 }
 
+/** Appends are written in whole blocks of this size, counted from the beginning of the file. */
+export const appendBlockBytes = 4096
+
 export interface File {
   readonly path: string
   /** Reads into the whole of `target` from byte `position` of the file; answers the bytes read, fewer only at the end of the file. */
   read(target: Buffer, position: number): Promise<number>
   /** Writes all bytes of `parts`, one after the other, from byte `position` on; a short write is continued, never reported as done. */
   write(parts: readonly Buffer[], position: number): Promise<void>
+  /**
+   * `write` and `sync` in one trip to the disk: resolves when all bytes of `parts` are durable, from byte `position` on. Only one at a time, behind
+   * everything that stands in the file but zeros, and a rejection is as fatal as one of `sync`. What follows them up to the next multiple of
+   * `appendBlockBytes` must be zeros already, and is written as such. `write` may change the file between two appends, not during one.
+   */
+  append(parts: readonly Buffer[], position: number): Promise<void>
   /**
    * fdatasync: resolves when everything written before the call is durable. A rejection is fatal for its owner: never retry. Once one sync of
    * the file has failed, also one inside `allocate`, none that was under way or comes later resolves.

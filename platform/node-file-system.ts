@@ -6,7 +6,8 @@
  */
 import fs from 'node:fs'
 import path from 'node:path'
-import { SyncFailure } from './file-system.ts'
+import { DirectWriter } from './direct-writer.ts'
+import { appendBlockBytes, SyncFailure } from './file-system.ts'
 import type { File, FileSystem } from './file-system.ts'
 
 /** Zeros are written in parts of this size, each synced for itself, so that an append's own sync never waits for a whole step. */
@@ -20,6 +21,8 @@ class NodeFile implements File {
   #descriptor: number | undefined
   readonly #syncing = new Set<Promise<void>>()
   #syncError: Error | undefined
+  /** For appends past the page cache; null = not here. */
+  #direct: DirectWriter | null | undefined
 
   constructor(filePath: string, descriptor: number) {
     this.path = filePath
@@ -41,17 +44,35 @@ class NodeFile implements File {
     return done
   }
 
-  async write(parts: readonly Buffer[], position: number): Promise<void> {
-    let rest = parts
-    let at = position
-    let restBytes = totalBytes(parts)
-    while (restBytes > 0) {
-      const count = await writeSome(this.#fd, rest, at)
-      if (count === 0) throw new Error(`${this.path}: the kernel took none of ${restBytes} bytes`)
-      at += count
-      restBytes -= count
-      if (restBytes > 0) rest = dropBytes(rest, count)
+  async append(parts: readonly Buffer[], position: number): Promise<void> {
+    const isFirst = this.#direct === undefined
+    const direct = this.#direct === undefined ? await this.#openDirect() : this.#direct
+    if (direct !== null) {
+      try {
+        return await direct.append(parts, position)
+      } catch (error) {
+        if (!isFirst || !isRefusal(error)) throw error
+        await this.#closeDirect()
+      }
     }
+    await this.write(parts, position)
+    await this.sync()
+  }
+
+  async #openDirect(): Promise<DirectWriter | null> {
+    this.#direct = (await DirectWriter.open(this.path, (target, position) => this.read(target, position))) ?? null
+    return this.#direct
+  }
+
+  async #closeDirect(): Promise<void> {
+    const direct = this.#direct
+    this.#direct = null
+    await direct?.close()
+  }
+
+  async write(parts: readonly Buffer[], position: number): Promise<void> {
+    this.#direct?.forget()
+    await writeAll(this.#fd, parts, position)
   }
 
   /** The kernel tells of lost bytes once per open file: the sync that was told may be another one, still on its way back to us. */
@@ -76,19 +97,41 @@ class NodeFile implements File {
   }
 
   async allocate(from: number, to: number): Promise<void> {
-    zeros ??= Buffer.alloc(allocationPartBytes)
     const sizeBefore = await this.sizeBytes()
     try {
-      for (let at = from; at < to; at += allocationPartBytes) {
-        await this.write([zeros.subarray(0, Math.min(allocationPartBytes, to - at))], at)
-        await this.#syncPart()
-      }
+      const blocksFrom = Math.min(to, Math.ceil(from / appendBlockBytes) * appendBlockBytes)
+      const blocksTo = Math.max(blocksFrom, to - (to % appendBlockBytes))
+      await this.#writeZeros(from, blocksFrom)
+      if (blocksTo > blocksFrom) await this.#writeZeroBlocks(blocksFrom, blocksTo)
+      await this.#writeZeros(blocksTo, to)
     } catch (error) {
       // Nothing may come before the owner hears of it: its next sync would be told that all is well.
       if (error instanceof SyncFailure) throw error
       // What was got so far goes back: it would only take the last free space from others.
       await this.truncate(sizeBefore).catch(() => undefined)
       throw error
+    }
+  }
+
+  async #writeZeroBlocks(from: number, to: number): Promise<void> {
+    const isFirst = this.#direct === undefined
+    const direct = this.#direct === undefined ? await this.#openDirect() : this.#direct
+    if (direct !== null) {
+      try {
+        return await direct.writeZeros(from, to)
+      } catch (error) {
+        if (!isFirst || !isRefusal(error)) throw error
+        await this.#closeDirect()
+      }
+    }
+    await this.#writeZeros(from, to)
+  }
+
+  async #writeZeros(from: number, to: number): Promise<void> {
+    zeros ??= Buffer.alloc(allocationPartBytes)
+    for (let at = from; at < to; at += allocationPartBytes) {
+      await writeAll(this.#fd, [zeros.subarray(0, Math.min(allocationPartBytes, to - at))], at)
+      await this.#syncPart()
     }
   }
 
@@ -101,6 +144,7 @@ class NodeFile implements File {
   }
 
   truncate(sizeBytes: number): Promise<void> {
+    this.#direct?.forget()
     return new Promise((resolve, reject) => {
       fs.ftruncate(this.#fd, sizeBytes, (error) => (error ? reject(error) : resolve()))
     })
@@ -112,11 +156,12 @@ class NodeFile implements File {
     })
   }
 
-  close(): Promise<void> {
+  async close(): Promise<void> {
+    if (this.#direct) await this.#closeDirect()
     const descriptor = this.#descriptor
-    if (descriptor === undefined) return Promise.resolve()
+    if (descriptor === undefined) return
     this.#descriptor = undefined
-    return new Promise((resolve, reject) => {
+    await new Promise<void>((resolve, reject) => {
       fs.close(descriptor, (error) => (error ? reject(error) : resolve()))
     })
   }
@@ -200,6 +245,24 @@ function readSome(descriptor: number, target: Buffer, at: number, position: numb
       error ? reject(error) : resolve(count),
     )
   })
+}
+
+/** Some file systems show only at the first direct write that they cannot do it, or want larger blocks. */
+function isRefusal(error: unknown): boolean {
+  return (error as NodeJS.ErrnoException).code === 'EINVAL'
+}
+
+async function writeAll(descriptor: number, parts: readonly Buffer[], position: number): Promise<void> {
+  let rest = parts
+  let at = position
+  let restBytes = totalBytes(parts)
+  while (restBytes > 0) {
+    const count = await writeSome(descriptor, rest, at)
+    if (count === 0) throw new Error(`the kernel took none of ${restBytes} bytes`)
+    at += count
+    restBytes -= count
+    if (restBytes > 0) rest = dropBytes(rest, count)
+  }
 }
 
 function writeSome(descriptor: number, parts: readonly Buffer[], position: number): Promise<number> {

@@ -148,7 +148,6 @@ export class Appender {
     await this.stop()
     if (this.#failure !== undefined || this.#segment === undefined) return
     await this.#writeFloor()
-    await this.#segment.file?.sync()
   }
 
   /** Stops after what is under way, without a last frame. */
@@ -200,8 +199,7 @@ export class Appender {
     assert(first.baseOffset >= this.#durableOffset)
     const floor = this.#durableOffset
     const { parts, bytes } = encodeGroup(group, this.#options.salt, floor, segment?.checksum)
-    await file.write(parts, first.position)
-    await file.sync()
+    await file.append(parts, first.position)
     if (this.#failure !== undefined) throw this.#failure // another sync of the file was told that bytes are lost: they may be these
     this.#writtenFloor = floor
     this.#durableOffset = last.nextOffset
@@ -243,7 +241,6 @@ export class Appender {
     if (this.#pending.length > 0) this.#running ??= this.#run()
   }
 
-  /** Not synced: it is true whether or not it reaches the disk. */
   async #writeFloor(): Promise<void> {
     const segment = this.#segment
     if (segment?.file === undefined || this.#writtenFloor >= this.#durableOffset) return
@@ -252,7 +249,7 @@ export class Appender {
     const frame = Buffer.alloc(FRAME_BYTES)
     writeFrame(frame, 0, this.#options.salt, 0, segment.lastAppendTimeMs, floor)
     segment.checksum?.add(frame)
-    await segment.file.write([frame], segment.takeFloorFrame())
+    await segment.file.append([frame], segment.takeFloorFrame())
     this.#writtenFloor = floor
     this.stats.floorFrames++
   }

@@ -8,6 +8,7 @@
 import assert from 'node:assert/strict'
 import { isPlayheadError } from '../protocol/errors.ts'
 import { MiB } from '../protocol/limits.ts'
+import { appendBlockBytes } from '../platform/file-system.ts'
 import type { File } from '../platform/file-system.ts'
 import type { Appender } from './appender.ts'
 import { isDiskFull, refusalOf } from './disk-space.ts'
@@ -162,7 +163,7 @@ export class SegmentChain {
 
   #allocateFor(active: Segment, neededEnd: number): Promise<void> {
     if (this.#allocating !== undefined) return this.#allocatingPart ?? this.#allocating
-    this.#refuseWhileFull(neededEnd - active.allocatedEnd)
+    this.#refuseWhileFull(blocksEnd(neededEnd) - active.allocatedEnd)
     return this.#allocate(active, neededEnd)
   }
 
@@ -174,7 +175,7 @@ export class SegmentChain {
   }
 
   get #firstStepBytes(): number {
-    return Math.max(this.#options.context.settings.allocationBytesMin, 2 * SEGMENT_HEADER_BYTES)
+    return blocksEnd(Math.max(this.#options.context.settings.allocationBytesMin, 2 * SEGMENT_HEADER_BYTES))
   }
 
   /** Whether some refusal for want of room is young enough to still hold. */
@@ -214,18 +215,19 @@ export class SegmentChain {
   async #allocateNow(active: Segment, neededEnd: number): Promise<void> {
     const { settings } = this.#options.context
     const { segmentBytes } = this.#options.settings()
-    const stepEnd = Math.max(neededEnd, Math.min(active.allocatedEnd + this.#stepBytes, segmentBytes))
+    const enough = blocksEnd(neededEnd)
+    const stepEnd = Math.max(enough, blocksEnd(Math.min(active.allocatedEnd + this.#stepBytes, segmentBytes)))
     if (!this.#isFull) {
       try {
         await this.#grow(active, stepEnd)
         this.#stepBytes = Math.min(this.#stepBytes * 2, settings.allocationBytesMax)
         return
       } catch (error) {
-        if (!isPlayheadError(error, 'diskFull') || neededEnd === stepEnd) throw error
+        if (!isPlayheadError(error, 'diskFull') || enough === stepEnd) throw error
       }
     }
     this.#stepBytes = settings.allocationBytesMin
-    if (neededEnd > active.allocatedEnd) await this.#grow(active, neededEnd)
+    if (enough > active.allocatedEnd) await this.#grow(active, enough)
   }
 
   /** Part by part, so that an append that waits for room waits for no more than it needs. */
@@ -244,4 +246,9 @@ export class SegmentChain {
       this.#allocatingPart = undefined
     }
   }
+}
+
+/** The end of the block that a file's byte `end` stands in: appends fill whole blocks. */
+function blocksEnd(end: number): number {
+  return Math.ceil(end / appendBlockBytes) * appendBlockBytes
 }

@@ -40,6 +40,7 @@ export function readingAround(file: File): File {
     path: file.path,
     read: (target, position) => readAround(file, target, position),
     write: (parts, position) => file.write(parts, position),
+    append: (parts, position) => file.append(parts, position),
     sync: () => file.sync(),
     allocate: (from, to) => file.allocate(from, to),
     truncate: (sizeBytes) => file.truncate(sizeBytes),

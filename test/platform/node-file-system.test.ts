@@ -69,3 +69,80 @@ test('file system: directories with their parents, names sorted, removal of what
   await nodeFileSystem.removeDirectory(join(directory.path, 'a'))
   await assert.rejects(nodeFileSystem.list(deep), withCode('ENOENT'))
 })
+
+const MiB = 1024 * 1024
+
+/** Bytes that differ from place to place, so that a block written to the wrong place shows. */
+function patterned(length: number, seed: number): Buffer {
+  const bytes = Buffer.allocUnsafe(length)
+  for (let at = 0; at < length; at++) bytes[at] = (at * 31 + seed * 17 + (at >>> 8)) & 0xff
+  return bytes
+}
+
+test('file system: appends of any length, one behind the other, are there when they resolve, byte for byte; nothing is changed behind them', async () => {
+  await using directory = await TemporaryDirectory.make()
+  const path = join(directory.path, 'file')
+  const file = await nodeFileSystem.open(path, 'create')
+  await file.write([Buffer.from('head')], 0)
+  await file.allocate(4, 64 * MiB)
+  const lengths = [1, 60, 4031, 1, 4096, 4095, 12_289, 300_000, 3, 20 * MiB, 77, 16 * 1024, 256 * 1024, 8 * MiB]
+  let expected = Buffer.from('head')
+  for (const [seed, length] of lengths.entries()) {
+    const bytes = patterned(length, seed)
+    const cut = Math.floor(length / 3)
+    await file.append([bytes.subarray(0, cut), Buffer.alloc(0), bytes.subarray(cut)], expected.length)
+    expected = Buffer.concat([expected, bytes])
+    const found = Buffer.alloc(Math.min(expected.length, length + 5000) + 100)
+    await file.read(found, expected.length + 100 - found.length)
+    assert.ok(found.subarray(0, -100).equals(expected.subarray(expected.length + 100 - found.length)), `append ${seed}`)
+    assert.ok(found.subarray(-100).every((byte) => byte === 0))
+  }
+  await file.close()
+  const all = await readFile(path)
+  assert.equal(all.length, 64 * MiB)
+  assert.ok(all.subarray(0, expected.length).equals(expected))
+  assert.ok(all.subarray(expected.length).equals(Buffer.alloc(all.length - expected.length)))
+})
+
+test('file system: appends go on where they should after writes, a cut, a failed place, and in a file opened again', async () => {
+  await using directory = await TemporaryDirectory.make()
+  const path = join(directory.path, 'file')
+  const file = await nodeFileSystem.open(path, 'create')
+  await file.allocate(0, MiB)
+  await file.append([patterned(5000, 1)], 0)
+  await file.write([Buffer.from('between')], 5000)
+  await file.append([patterned(100, 2)], 5007)
+  await assert.rejects(file.append([Buffer.from('x')], 3 * MiB + 5), /nothing to append to/)
+  await file.append([patterned(5000, 3)], 5107)
+  await file.truncate(6000)
+  await file.allocate(6000, MiB)
+  await file.append([patterned(3000, 4)], 6000)
+  await file.close()
+  const again = await nodeFileSystem.open(path, 'write')
+  await again.append([patterned(10_000, 5)], 9000)
+  await again.close()
+  const head = [patterned(5000, 1), Buffer.from('between'), patterned(100, 2), patterned(893, 3), patterned(3000, 4)]
+  const expected = Buffer.concat([...head, patterned(10_000, 5)])
+  const found = await readFile(path)
+  assert.ok(found.subarray(0, expected.length).equals(expected))
+  assert.ok(found.subarray(expected.length).every((byte) => byte === 0))
+})
+
+test('file system: 700 files appended to at once, more than there are pieces of memory, while they are read', async () => {
+  await using directory = await TemporaryDirectory.make()
+  await Promise.all(
+    Array.from({ length: 700 }, async (_, place) => {
+      const file = await nodeFileSystem.open(join(directory.path, String(place)), 'create')
+      await file.allocate(0, 64 * 1024)
+      let end = 0
+      for (const length of [100, place, 9000]) {
+        await file.append([patterned(length, place)], end)
+        const found = Buffer.alloc(length)
+        await file.read(found, end)
+        assert.ok(found.equals(patterned(length, place)))
+        end += length
+      }
+      await file.close()
+    }),
+  )
+})

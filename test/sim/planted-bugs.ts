@@ -15,7 +15,7 @@ export interface PlantedBug {
 
 type OpenMode = Parameters<FileSystem['open']>[1]
 
-/** The file system with some calls of its files replaced; `change` gets the real file. */
+/** The file system with some calls of its files replaced; `change` gets the real file. An append is a write and a sync, as they are then. */
 function withFiles(
   inner: FileSystem,
   change: (file: File, mode: OpenMode) => Partial<File> | Promise<Partial<File>>,
@@ -23,7 +23,13 @@ function withFiles(
   return override(inner, {
     async open(path: string, mode: OpenMode) {
       const file = await inner.open(path, mode)
-      return override(file, await change(file, mode))
+      const changed = override(file, await change(file, mode))
+      return override(changed, {
+        async append(parts: readonly Buffer[], position: number) {
+          await changed.write(parts, position)
+          await changed.sync()
+        },
+      })
     },
   })
 }

@@ -22,7 +22,7 @@ export class FaultyFileSystem implements FileSystem {
   async open(path: string, mode: 'read' | 'write' | 'create'): Promise<File> {
     const file = await this.#inner.open(path, mode)
     const faults = () => this.faults
-    return {
+    const faulty: File = {
       path,
       async read(target, position) {
         await faults().read?.(path, target.length)
@@ -34,6 +34,11 @@ export class FaultyFileSystem implements FileSystem {
           parts.reduce((sum, part) => sum + part.length, 0),
         )
         await file.write(parts, position)
+      },
+      async append(parts, position) {
+        if (faults().write === undefined && faults().sync === undefined) return file.append(parts, position)
+        await faulty.write(parts, position)
+        await faulty.sync()
       },
       async sync() {
         await faults().sync?.(path)
@@ -47,6 +52,7 @@ export class FaultyFileSystem implements FileSystem {
       sizeBytes: () => file.sizeBytes(),
       close: () => file.close(),
     }
+    return faulty
   }
 
   list(directory: string): Promise<string[]> {

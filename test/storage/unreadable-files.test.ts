@@ -27,6 +27,7 @@ function badSector(ending: string, position: number): FileSystem {
       path,
       read,
       write: (parts, at) => file.write(parts, at),
+      append: (parts, at) => file.append(parts, at),
       sync: () => file.sync(),
       allocate: (from, to) => file.allocate(from, to),
       truncate: (sizeBytes) => file.truncate(sizeBytes),
