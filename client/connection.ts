@@ -4,6 +4,7 @@
  * Invariant: requests leave in the order in which `request` was called; each settles exactly once, also when the connection breaks.
  * Called by Cluster (and by replication's followers); calls the Transport.
  */
+import { onAbort } from '../platform/abort.ts'
 import { apis } from '../protocol/api.ts'
 import type { ApiName, ReplyOf, RequestOf } from '../protocol/api.ts'
 import { failure } from '../protocol/append.ts'
@@ -147,8 +148,7 @@ export class BrokerConnection {
       let bytes = -FRAME_PREFIX_BYTES
       for (const part of parts) bytes += part.length
       if (bytes > this.#limits.frameBytesMax) return reject(tooLarge(api, bytes, this.#limits.frameBytesMax))
-      const onAbort = () => this.#abandon(pending, signal?.reason)
-      const done = () => signal?.removeEventListener('abort', onAbort)
+      const done = onAbort(signal, () => this.#abandon(pending, signal?.reason))
       const pending: Pending = {
         correlation,
         api,
@@ -158,7 +158,7 @@ export class BrokerConnection {
         expiresAtMs: this.#clock.monotonicMs() + timeoutMs,
         settled: false,
         resolve(frame) {
-          done()
+          done?.()
           try {
             resolve(decodeReply(api, frame))
           } catch (error) {
@@ -166,11 +166,10 @@ export class BrokerConnection {
           }
         },
         reject(error) {
-          done()
+          done?.()
           reject(error)
         },
       }
-      signal?.addEventListener('abort', onAbort, { once: true })
       this.#submit(pending)
     })
   }

@@ -2,6 +2,7 @@
  * Deadline: how long one call of the client may take, and the signal that ends it earlier. Every wait of the client goes through
  * one, so that nothing waits for ever and nothing outlives its caller. Neighbours: retry.ts asks it between attempts.
  */
+import { onAbort } from '../platform/abort.ts'
 import { PlayheadError } from '../protocol/errors.ts'
 import type { Clock } from '../platform/clock.ts'
 import { sleep } from '../platform/clock.ts'
@@ -29,15 +30,14 @@ export class Deadline {
   wait<T>(promise: Promise<T>, what: string): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       const signal = this.signal
-      const onAbort = () => end(() => reject(signal?.reason))
+      const leave = onAbort(signal, () => end(() => reject(signal?.reason)))
       const timer = this.clock.after(this.remainingMs, () => end(() => reject(this.expired(what))))
       const end = (settle: () => void) => {
         timer.cancel()
-        signal?.removeEventListener('abort', onAbort)
+        leave?.()
         settle()
       }
-      if (signal?.aborted) onAbort()
-      signal?.addEventListener('abort', onAbort, { once: true })
+      if (signal?.aborted) end(() => reject(signal.reason))
       promise.then(
         (value) => end(() => resolve(value)),
         (error: unknown) => end(() => reject(error)),

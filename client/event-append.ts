@@ -3,6 +3,7 @@
  * Everything is checked before anything is sent. Called by EventStream and Topic; calls the partition's AppendLane, which lets
  * appends that wait at the same time travel in one frame.
  */
+import { onAbort } from '../platform/abort.ts'
 import type { Expectation } from '../protocol/append.ts'
 import { PlayheadError, isPlayheadError } from '../protocol/errors.ts'
 import { encodeEvent } from '../protocol/event.ts'
@@ -103,7 +104,7 @@ function submit(
 ): Promise<Written> {
   return new Promise((resolve, reject) => {
     const { signal, timeoutMs = state.cluster.timeoutMs } = options
-    const onAbort = () => giveUp(signal?.reason)
+    const leave = onAbort(signal, () => giveUp(signal?.reason))
     const giveUp = state.eventLane(partition).enqueue({
       encode: (numbering) => encodeRecordBatch(records, numbering),
       recordCount: records.length,
@@ -111,16 +112,15 @@ function submit(
       wantVersions: true,
       timeoutMs,
       written(written) {
-        signal?.removeEventListener('abort', onAbort)
+        leave?.()
         resolve(written)
       },
       failed(error) {
-        signal?.removeEventListener('abort', onAbort)
+        leave?.()
         if (saysTopicChanged(error)) state.forget()
         reject(error)
       },
     })
-    signal?.addEventListener('abort', onAbort, { once: true })
   })
 }
 

@@ -2,6 +2,7 @@
  * Clock: the seam to time. Wall time is for timestamps only; waits and measurements use the monotonic clock.
  * Neighbours: systemClock below is the real one; the simulator has a virtual one.
  */
+import { onAbort } from './abort.ts'
 export interface Timer {
   cancel(): void
 }
@@ -31,14 +32,13 @@ export const systemClock: Clock = {
 export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(signal.reason)
-    const onAbort = () => {
+    const leave = onAbort(signal, () => {
       timer.cancel()
       reject(signal?.reason)
-    }
+    })
     const timer = clock.after(delayMs, () => {
-      signal?.removeEventListener('abort', onAbort)
+      leave?.()
       resolve()
     })
-    signal?.addEventListener('abort', onAbort, { once: true })
   })
 }
