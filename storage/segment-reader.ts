@@ -17,6 +17,7 @@ import type { ByteRange } from './read-plan.ts'
 import type { Segment } from './segment.ts'
 import { FRAME_BYTES, frameAppendTime, frameBatchBytes, frameProblem } from './segment-format.ts'
 import type { LoadIndexes, PinnedSegment, SegmentPool } from './segment-pool.ts'
+import { ScratchMemory } from './scratch-memory.ts'
 import { ownFault } from './segment-scan.ts'
 import { readAround } from './unreadable.ts'
 
@@ -34,6 +35,9 @@ const lookThroughBytes = 1024 * 1024
 /** Blocks read side by side for one stream. */
 const sideBySideMax = 16
 const sideBySideBytesMax = 4 * 1024 * 1024
+
+/** Of all logs. */
+const scratch = new ScratchMemory(sideBySideBytesMax)
 
 export interface SegmentReaderOptions {
   readonly pool: SegmentPool
@@ -71,7 +75,9 @@ export class SegmentReader {
     const pin = await this.#options.pool.pin(segment, this.#options.loadIndexes)
     try {
       const range = rangeFrom(pin.indexes.offsets, offset, maxBytes, endPosition)
-      const found = await this.#cut(pin, segment, range, { offset, endOffset: segmentLimit, limitOffset: segmentLimit })
+      const bytes = await readRange(pin.file, range)
+      const wanted = { offset, endOffset: segmentLimit, limitOffset: segmentLimit }
+      const found = this.#cut(pin, segment, { bytes, range }, wanted)
       return withinBytes(found, maxBytes)
     } finally {
       pin.release()
@@ -80,7 +86,7 @@ export class SegmentReader {
 
   /**
    * Visits the batches that hold `offsets` (ascending, all of one segment, all below `limitOffset`), in order. Blocks are read side by side, a
-   * bounded number of bytes at a time. Throws corruptBatch.
+   * bounded number of bytes at a time. A batch must not be referred to after its visit. Throws corruptBatch.
    */
   async eachBatchOf(
     segments: readonly Segment[],
@@ -97,7 +103,7 @@ export class SegmentReader {
     const segmentLimit = Math.min(limitOffset, segments[place + 1]?.baseOffset ?? Infinity)
     const pin = await this.#options.pool.pin(segment, this.#options.loadIndexes)
     try {
-      let reads: Promise<FoundBatch[]>[] = []
+      let reads: Promise<BlockBatches>[] = []
       let bytes = 0
       for (const block of blocksOf(pin.indexes.offsets, offsets, endPosition)) {
         reads.push(this.#holding(pin, segment, block, segmentLimit))
@@ -132,9 +138,8 @@ export class SegmentReader {
           continue
         }
         const range = rangeFrom(offsets, offset, lookThroughBytes, endPosition)
-        const batches = await this.#cut(pin, segment, range, { offset, endOffset: limitOffset, limitOffset }).catch(
-          noBatches,
-        )
+        const bytes = await readRange(pin.file, range)
+        const batches = this.#soundIn(pin, segment, { bytes, range }, { offset, endOffset: limitOffset, limitOffset })
         const last = batches.at(-1)
         if (last === undefined && this.#options.damage.at(offset) === undefined) return undefined
         for (const batch of batches) if (wanted(batch)) return batch
@@ -151,28 +156,44 @@ export class SegmentReader {
     segment: Segment,
     { range, offsets }: Block,
     limitOffset: number,
-  ): Promise<FoundBatch[]> {
+  ): Promise<BlockBatches> {
     for (const offset of offsets) {
       const damaged = this.#options.damage.at(offset)
       if (damaged !== undefined) throw corruptBatch(damaged)
     }
     const last = offsets.at(-1) ?? 0
-    const batches = await this.#cut(pin, segment, range, { offset: offsets[0] ?? 0, endOffset: last + 1, limitOffset })
+    const bytes = await readRange(pin.file, range, scratch.take(range.endPosition - range.position))
+    const batches = this.#cut(
+      pin,
+      segment,
+      { bytes, range },
+      { offset: offsets[0] ?? 0, endOffset: last + 1, limitOffset },
+    )
     const end = batches.at(-1)?.nextOffset ?? 0
     const damaged = last >= end ? this.#options.damage.at(end) : undefined
     if (damaged !== undefined) throw corruptBatch(damaged)
     assert(last < end, `${segment.path}: offset ${last} is not in its block`)
     let at = 0
-    return batches.filter((batch) => {
+    const holding = batches.filter((batch) => {
       while ((offsets[at] ?? Infinity) < batch.baseOffset) at++
       return (offsets[at] ?? Infinity) < batch.nextOffset
     })
+    return { bytes, batches: holding }
+  }
+
+  /** The same, none when damage comes first. */
+  #soundIn(pin: PinnedSegment, segment: Segment, read: ReadBytes, wanted: OffsetRange): FoundBatch[] {
+    try {
+      return this.#cut(pin, segment, read, wanted)
+    } catch (error) {
+      if (isPlayheadError(error, 'corruptBatch')) return []
+      throw error
+    }
   }
 
   /** The batches in `range` that hold what is wanted, up to the first damage. Throws corruptBatch when that comes first. */
-  async #cut(pin: PinnedSegment, segment: Segment, range: ByteRange, wanted: OffsetRange): Promise<FoundBatch[]> {
+  #cut(pin: PinnedSegment, segment: Segment, { bytes, range }: ReadBytes, wanted: OffsetRange): FoundBatch[] {
     const { offset, endOffset, limitOffset } = wanted
-    const bytes = await readRange(pin.file, range)
     const batches: FoundBatch[] = []
     const entry = pin.indexes.offsets.floorPosition(range.position)
     let expected = entry < 0 ? segment.baseOffset : pin.indexes.offsets.offset(entry)
@@ -259,6 +280,18 @@ interface Block {
   readonly offsets: readonly number[]
 }
 
+/** What the file has at `range`. */
+interface ReadBytes {
+  readonly bytes: Buffer
+  readonly range: ByteRange
+}
+
+/** Batches of a block, in scratch memory. */
+interface BlockBatches {
+  readonly bytes: Buffer
+  readonly batches: readonly FoundBatch[]
+}
+
 /** Where in the bytes of `range` the damage was met, and which offset comes next there. */
 interface DamagedPlace {
   readonly bytes: Buffer
@@ -266,11 +299,6 @@ interface DamagedPlace {
   readonly offset: number
   readonly range: ByteRange
   readonly limitOffset: number
-}
-
-function noBatches(error: unknown): FoundBatch[] {
-  if (isPlayheadError(error, 'corruptBatch')) return []
-  throw error
 }
 
 function blocksOf(index: OffsetIndex, offsets: readonly number[], endPosition: number): Block[] {
@@ -286,18 +314,25 @@ function blocksOf(index: OffsetIndex, offsets: readonly number[], endPosition: n
 }
 
 async function visitAll(
-  reads: readonly Promise<FoundBatch[]>[],
+  reads: readonly Promise<BlockBatches>[],
   visit: (batch: Buffer) => Promise<void>,
 ): Promise<void> {
   const results = await Promise.allSettled(reads) // all end before the pin is released
-  for (const result of results) {
-    if (result.status === 'rejected') throw result.reason
-    for (const { batch } of result.value) await visit(batch)
+  try {
+    for (const result of results) {
+      if (result.status === 'rejected') throw result.reason
+      for (const { batch } of result.value.batches) await visit(batch)
+    }
+  } finally {
+    for (const result of results) if (result.status === 'fulfilled') scratch.give(result.value.bytes)
   }
 }
 
-async function readRange(file: File, range: ByteRange): Promise<Buffer> {
-  const bytes = Buffer.allocUnsafeSlow(range.endPosition - range.position)
+async function readRange(
+  file: File,
+  range: ByteRange,
+  bytes: Buffer = Buffer.allocUnsafeSlow(range.endPosition - range.position),
+): Promise<Buffer> {
   const count = await readAround(file, bytes, range.position)
   return count === bytes.length ? bytes : bytes.subarray(0, count)
 }
