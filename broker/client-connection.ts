@@ -9,6 +9,7 @@ import { apis } from '../protocol/api.ts'
 import { PlayheadError, isPlayheadError } from '../protocol/errors.ts'
 import { FLAG_ERROR, FRAME_PREFIX_BYTES, FrameReader } from '../protocol/frame.ts'
 import type { Frame } from '../protocol/frame.ts'
+import type { FrameMemory } from '../protocol/frame-memory.ts'
 import { KiB } from '../protocol/limits.ts'
 import type { Dispatch } from './dispatch.ts'
 import { errorFrame } from './dispatch.ts'
@@ -44,6 +45,8 @@ export interface ConnectionStats {
 export interface ConnectionMemory {
   readonly requests: RequestMemory
   readonly replies: ReplyMemory
+  /** What frames arrive in. */
+  readonly frames: FrameMemory
 }
 
 export interface ClientConnectionOptions {
@@ -64,7 +67,7 @@ export class ClientConnection implements RequestHolder {
   readonly #stats: ConnectionStats
   readonly #onClosed: (connection: ClientConnection) => void
   readonly #clock: Clock
-  readonly #frames = new FrameReader(helloFrameBytesMax)
+  readonly #frames: FrameReader
   readonly #requests: RequestMemory
   readonly #replies: ReplyBudget
   readonly #gone = new AbortController()
@@ -85,6 +88,7 @@ export class ClientConnection implements RequestHolder {
     this.#onClosed = options.onClosed
     this.#clock = options.services.clock
     const { config } = options.services
+    this.#frames = new FrameReader(helloFrameBytesMax, options.memory.frames)
     this.#requests = options.memory.requests
     this.#replies = new ReplyBudget({
       memory: options.memory.replies,
@@ -207,10 +211,12 @@ export class ClientConnection implements RequestHolder {
     const context: RequestContext = {
       services: this.#services,
       body: frame.body,
+      piece: frame.piece,
       signal: this.#gone.signal,
       reply,
     }
     const { parts, failed } = await this.#dispatch.answer(frame, context)
+    frame.piece?.letGo() // the reply has nothing of it, and who keeps some of it for longer holds it
     this.#inFlightRequests--
     this.#inFlightBytes -= bytes
     this.#requests.give(largeBytes)

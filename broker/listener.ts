@@ -10,9 +10,14 @@ import type { ConnectionMemory, ConnectionStats } from './client-connection.ts'
 import { errorFrame } from './dispatch.ts'
 import type { Dispatch } from './dispatch.ts'
 import { listenError } from './listen-error.ts'
+import { FrameMemory } from '../protocol/frame-memory.ts'
+import { MiB } from '../protocol/limits.ts'
 import { ReplyMemory } from './reply-memory.ts'
 import { RequestMemory } from './request-memory.ts'
 import type { Services } from './request.ts'
+
+/** Memory that frames have lain in and that waits for the next ones. */
+const keptFrameBytesMax = 32 * MiB
 
 export interface ListenerOptions {
   readonly transport: Transport
@@ -43,6 +48,7 @@ export class Listener {
     this.memory = {
       requests: new RequestMemory({ clock, bytesMax: requestBytesTotalMax, stallMsMax }),
       replies: new ReplyMemory({ clock, bytesMax, stallMsMax }),
+      frames: new FrameMemory(keptFrameBytesMax),
     }
   }
 

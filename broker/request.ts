@@ -2,6 +2,7 @@
  * What a handler gets and gives: the broker it acts on, the connection that asks, the body that came and the reply that goes out.
  * Handlers are in handlers/, the table that binds them to the apis in dispatch.ts.
  */
+import type { FramePiece } from '../protocol/frame-memory.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Random } from '../platform/random.ts'
 import type { ApiName, ReplyOf, RequestOf } from '../protocol/api.ts'
@@ -47,6 +48,8 @@ export interface RequestContext {
   readonly services: Services
   /** The raw part of the request, e.g. batches. The handler's to keep. */
   readonly body: Buffer
+  /** What the body lies in, held until the reply is made; undefined = memory of the collector. */
+  readonly piece?: FramePiece | undefined
   /** Aborts when nobody waits for the reply any more, or when the broker stops: a parked request answers with what it has. */
   readonly signal: AbortSignal
   readonly reply: ReplyRoom

@@ -11,6 +11,7 @@
  */
 import assert from 'node:assert/strict'
 import { PlayheadError } from './errors.ts'
+import type { FrameMemory, FramePiece } from './frame-memory.ts'
 import { KiB, MiB } from './limits.ts'
 
 const LENGTH = 0
@@ -51,6 +52,8 @@ export interface FramePrefix {
 export interface Frame extends FramePrefix {
   readonly header: Buffer
   readonly body: Buffer
+  /** What header and body lie in, held once for whoever takes the frame; undefined = memory of the collector. */
+  readonly piece?: FramePiece | undefined
 }
 
 /** The parts of a frame, to be written one after the other. The body's parts are not copied. */
@@ -76,8 +79,12 @@ export function encodeFrame(prefix: FramePrefix, header: Buffer, body: readonly 
 export class FrameReader {
   /** The largest frame accepted, length field excluded; may be raised once the peer is known. Holds from the next frame on. */
   frameBytesMax: number
+  /** Where memory comes from; undefined = the collector's. */
+  readonly #pieces: FrameMemory | undefined
   /** Handed out up to `#start`, arrived up to `#end`, free behind it. Never written again below `#end`: frames are slices of it. */
   #memory = noMemory
+  /** What `#memory` is, if it came from `#pieces`. */
+  #piece: FramePiece | undefined
   #start = 0
   #end = 0
   /** Of the frame that has begun to arrive, length field included; 0 = its length is not known or not looked at yet. */
@@ -88,9 +95,10 @@ export class FrameReader {
   /** Pushes into the present memory. */
   #pushes = 0
 
-  /** `frameBytesMax`: the largest frame accepted, length field excluded. */
-  constructor(frameBytesMax: number) {
+  /** `frameBytesMax`: the largest frame accepted, length field excluded. `pieces`: then each frame holds its piece. */
+  constructor(frameBytesMax: number, pieces?: FrameMemory) {
     this.frameBytesMax = frameBytesMax
+    this.#pieces = pieces
   }
 
   /** Bytes that have arrived and are not part of a frame handed out yet. Bounded by whoever stops reading the connection. */
@@ -119,7 +127,7 @@ export class FrameReader {
     if (this.#isNext(bytes)) {
       this.#end += length
     } else if (this.#start === this.#end) {
-      this.#memory = bytes
+      this.#goOnIn(bytes, undefined)
       this.#start = 0
       this.#end = length
     } else {
@@ -142,7 +150,9 @@ export class FrameReader {
     this.#start += this.#total
     this.#usualTotal = Math.max(this.#total, this.#usualTotal - (this.#usualTotal >> 3))
     this.#total = 0
-    return frameOf(this.#memory, at, this.#start)
+    const frame = frameOf(this.#memory, at, this.#start, this.#piece)
+    this.#piece?.hold()
+    return frame
   }
 
   #isNext(bytes: Buffer): boolean {
@@ -185,16 +195,24 @@ export class FrameReader {
     if (this.#pushes <= BUSY_PUSHES) this.#memoryBytes = Math.min(MEMORY_BYTES_MAX, this.#memoryBytes * 4)
     else if (this.#pushes >= QUIET_PUSHES) this.#memoryBytes = Math.max(MEMORY_BYTES_MIN, this.#memoryBytes / 4)
     const claimed = Math.min(this.#total || this.#usualTotal, Math.max(this.#believedBytes, 2 * waiting))
-    const memory = Buffer.allocUnsafeSlow(Math.max(this.#memoryBytes, claimed, waiting + count))
+    const size = Math.max(this.#memoryBytes, claimed, waiting + count)
+    const piece = this.#pieces?.take(size)
+    const memory = piece?.bytes ?? Buffer.allocUnsafeSlow(size)
     this.#memory.copy(memory, 0, this.#start, this.#end)
-    this.#memory = memory
+    this.#goOnIn(memory, piece)
     this.#start = 0
     this.#end = waiting
     this.#pushes = 0
   }
+
+  #goOnIn(memory: Buffer, piece: FramePiece | undefined): void {
+    this.#piece?.letGo()
+    this.#memory = memory
+    this.#piece = piece
+  }
 }
 
-function frameOf(bytes: Buffer, at: number, end: number): Frame {
+function frameOf(bytes: Buffer, at: number, end: number, piece: FramePiece | undefined): Frame {
   const headerLength = bytes.readUInt32LE(at + HEADER_LENGTH)
   const headerAt = at + FRAME_PREFIX_BYTES
   if (headerLength > end - headerAt) {
@@ -207,6 +225,7 @@ function frameOf(bytes: Buffer, at: number, end: number): Frame {
     correlation: bytes.readUInt32LE(at + CORRELATION),
     header: bytes.subarray(headerAt, headerAt + headerLength),
     body: bytes.subarray(headerAt + headerLength, end),
+    ...(piece !== undefined && { piece }),
   }
 }
 

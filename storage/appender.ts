@@ -9,6 +9,7 @@
  */
 import assert from 'node:assert/strict'
 import { PlayheadError } from '../protocol/errors.ts'
+import type { FramePiece } from '../protocol/frame-memory.ts'
 import { KiB } from '../protocol/limits.ts'
 import type { Clock, Timer } from '../platform/clock.ts'
 import type { BatchFacts, Segment } from './segment.ts'
@@ -25,6 +26,8 @@ export interface AppendEntry extends BatchFacts {
   readonly position: number
   /** Other memory after the write than before: see copiedBatchBytesMax. */
   batch: Buffer
+  /** What the batch lies in, held for as long as the entry has it. */
+  piece?: FramePiece | undefined
   readonly appendTimeMs: number
 }
 
@@ -290,6 +293,8 @@ function encodeGroup(
     if (isCopied(batch)) {
       batch.copy(copies, at)
       entry.batch = copies.subarray(at, at + batch.length)
+      entry.piece?.letGo()
+      entry.piece = undefined
       at += batch.length
     } else {
       endCopies()

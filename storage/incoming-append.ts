@@ -7,6 +7,7 @@
 import { checkBatch, codec, recordCount, BATCH_HEADER_BYTES } from '../protocol/record-batch.ts'
 import { decompressRecords } from '../protocol/compression.ts'
 import { PlayheadError } from '../protocol/errors.ts'
+import type { FramePiece } from '../protocol/frame-memory.ts'
 import { partitionOf, partitionOfKey } from '../protocol/murmur2.ts'
 import { checkStream } from '../protocol/names.ts'
 import type { Acks, Expectation } from '../protocol/append.ts'
@@ -20,6 +21,8 @@ export interface AppendGroup {
   readonly expected: readonly Expectation[]
   readonly wantVersions: boolean
   readonly acks: Acks
+  /** What the batch lies in, held by the caller until he has his answer; undefined = memory of the collector. */
+  readonly piece?: FramePiece | undefined
 }
 
 export interface Appended {

@@ -71,7 +71,7 @@ export class LogEnd {
   }
 
   #write(append: IncomingAppend, producer: ProducerBatch): Decision {
-    const { batch, acks } = append.group
+    const { batch, acks, piece } = append.group
     const { recordCount } = append
     const { context, index, producers, chain, appender } = this.#options
     const { leaderEpoch } = context
@@ -88,7 +88,8 @@ export class LogEnd {
       if (append.keys !== undefined) index.addBatch(append.keys, baseOffset)
       producers.record(producer, baseOffset, appendTimeMs)
       this.#offset = endOffset
-      appender.add({ ...facts, position, batch, appendTimeMs })
+      piece?.hold() // by the appender, then by the tail cache
+      appender.add({ ...facts, position, batch, piece, appendTimeMs })
     } catch (error) {
       throw appender.fail(error) // half of it has taken effect: what came next would stand behind a hole
     }

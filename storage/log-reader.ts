@@ -25,6 +25,13 @@ export interface ReadResult {
   readonly nextOffset: number
 }
 
+interface FileRead {
+  readonly offset: number
+  readonly maxBytes: number
+  readonly limit: number
+  readonly extent: LogExtent
+}
+
 export type TimeClock = 'event' | 'append'
 
 /** Where the log stands, as of the call. */
@@ -96,12 +103,16 @@ export class LogReader {
     checkRange(this.#options.name, offset, extent)
     const limit = Math.min(limitOffset, extent.durableOffset)
     if (offset >= limit) return { batches: [], nextOffset: offset }
-    const cached = this.#options.tail.read(offset, limit, maxBytes)
-    const found = cached ?? (await this.#options.segments.read(extent.segments, offset, limit, maxBytes))
-    const batches = found.map(({ batch }) => batch)
-    this.stats.readBatches += batches.length
-    for (const batch of batches) this.stats.readBytes += batch.length
-    return { batches, nextOffset: found.at(-1)?.nextOffset ?? offset }
+    const read =
+      this.#options.tail.read(offset, limit, maxBytes) ?? (await this.#fromFile({ offset, maxBytes, limit, extent }))
+    this.stats.readBatches += read.batches.length
+    for (const batch of read.batches) this.stats.readBytes += batch.length
+    return read
+  }
+
+  async #fromFile({ offset, maxBytes, limit, extent }: FileRead): Promise<ReadResult> {
+    const found = await this.#options.segments.read(extent.segments, offset, limit, maxBytes)
+    return { batches: found.map(({ batch }) => batch), nextOffset: found.at(-1)?.nextOffset ?? offset }
   }
 
   #offsetForTime(timestampMs: number, clock: TimeClock, limitOffset: number): Promise<number> {

@@ -8,7 +8,7 @@ import { PlayheadError, isPlayheadError } from '../protocol/errors.ts'
 import { decompressedBytesMax } from '../protocol/limits.ts'
 import { checkStream } from '../protocol/names.ts'
 import type { LogRecord } from '../protocol/record.ts'
-import { baseOffset, nextOffset } from '../protocol/record-batch.ts'
+import { baseOffset, codec, nextOffset } from '../protocol/record-batch.ts'
 import { cutRecords } from './record-cutter.ts'
 import { segmentPlace } from './read-plan.ts'
 import type { Segment } from './segment.ts'
@@ -121,7 +121,9 @@ export class StreamReader {
       let end = at
       if (cached !== undefined) {
         while (end < offsets.length && (offsets[end] ?? 0) < nextOffset(cached)) end++
-        records.push(...(await cutRecords(cached, offsets.slice(at, end), decompressedBytesMax)))
+        // What is in the cache may be looked at in this turn only: decompression takes longer.
+        const batch = codec(cached) === 'none' ? cached : Buffer.from(cached)
+        records.push(...(await cutRecords(batch, offsets.slice(at, end), decompressedBytesMax)))
       } else {
         const place = segmentPlace(segments, offsets[at] ?? 0)
         const segmentEnd = Math.min(segments[place + 1]?.baseOffset ?? Infinity, tail.firstOffset)

@@ -2,13 +2,22 @@
  * TailCache: the newest durable batches of one log, as they arrived, so that tail readers cost no file read. TailCacheBudget bounds all
  * logs of a broker together: the log that has had no append for the longest gives its bytes back first.
  * Invariants: the batches are contiguous and end at the log's durable end; what is counted is all the memory that they keep alive, as a batch is
- * part of what was received in one piece. Neighbours: Log fills it when a group is durable and reads it.
+ * part of what was received in one piece; nothing of that memory leaves: who reads gets copies. Neighbours: Log fills it when a group is durable and reads it.
  */
 import assert from 'node:assert/strict'
+import type { FramePiece } from '../protocol/frame-memory.ts'
 import type { BatchFacts } from './segment.ts'
 
 export interface CachedBatch extends BatchFacts {
   readonly batch: Buffer
+  /** What the batch lies in, held by the cache until it drops the batch; undefined = memory of the collector. */
+  readonly piece?: FramePiece | undefined
+}
+
+export interface TailRead {
+  readonly batches: Buffer[]
+  /** Where to read on. */
+  readonly nextOffset: number
 }
 
 /** Removed entries are dropped from the array when this many have gathered. */
@@ -79,6 +88,7 @@ export class TailCache {
     if (oldest === undefined) return false
     this.#first++
     const bytes = this.#unpin(oldest.batch.buffer)
+    oldest.piece?.letGo()
     this.#bytes -= bytes
     this.#budget.give(bytes)
     if (this.#first >= removedMax || this.#first === this.#batches.length) {
@@ -88,11 +98,12 @@ export class TailCache {
     return true
   }
 
-  /** Whole batches from the one that holds `offset` on, below `limitOffset`, up to `maxBytes` but at least one; undefined when `offset` is not held. */
-  read(offset: number, limitOffset: number, maxBytes: number): CachedBatch[] | undefined {
+  /** Copies of whole batches from the one that holds `offset` on, below `limitOffset`, up to `maxBytes` but at least one; undefined when `offset` is not held. */
+  read(offset: number, limitOffset: number, maxBytes: number): TailRead | undefined {
     let at = this.#placeOf(offset)
     if (at < 0) return undefined
-    const batches: CachedBatch[] = []
+    const batches: Buffer[] = []
+    let nextOffset = offset
     let bytes = 0
     for (
       let batch = this.#batches[at];
@@ -100,13 +111,14 @@ export class TailCache {
       batch = this.#batches[++at]
     ) {
       if (batches.length > 0 && bytes + batch.batch.length > maxBytes) break
-      batches.push(batch)
+      batches.push(batch.batch)
+      nextOffset = batch.nextOffset
       bytes += batch.batch.length
     }
-    return batches
+    return { batches: copied(batches, bytes), nextOffset }
   }
 
-  /** The batch that holds `offset`; undefined when it is not held. */
+  /** The batch that holds `offset`, to be looked at in this very turn; undefined when it is not held. */
   batchAt(offset: number): Buffer | undefined {
     const at = this.#placeOf(offset)
     return at < 0 ? undefined : this.#batches[at]?.batch
@@ -146,4 +158,15 @@ export class TailCache {
     }
     return low < this.#batches.length ? low : -1
   }
+}
+
+/** In one piece of memory, which the reply keeps alive for as long as it takes to send it. */
+function copied(batches: readonly Buffer[], bytes: number): Buffer[] {
+  const memory = Buffer.allocUnsafeSlow(bytes)
+  let at = 0
+  return batches.map((batch) => {
+    const start = at
+    at += batch.copy(memory, at)
+    return memory.subarray(start, at)
+  })
 }

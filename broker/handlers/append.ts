@@ -4,6 +4,7 @@
  */
 import type { ReplyOf, RequestOf } from '../../protocol/api.ts'
 import { PlayheadError } from '../../protocol/errors.ts'
+import type { FramePiece } from '../../protocol/frame-memory.ts'
 import { failureOf } from '../../protocol/header-codec.ts'
 import { isInternalTopic } from '../../protocol/names.ts'
 import type { AppendGroup, Appended } from '../../storage/log.ts'
@@ -12,10 +13,10 @@ import type { Handler } from '../request.ts'
 type Requested = RequestOf<'append'>
 type Verdict = ReplyOf<'append'>['groups'][number]
 
-export const append: Handler<'append'> = async (request, { services, body }) => {
+export const append: Handler<'append'> = async (request, { services, body, piece }) => {
   refuseInternalTopic(request.topic)
   const partition = services.partitions.get(request.topic, request.partition)
-  const outcomes = await partition.appendEach(cutGroups(body, request))
+  const outcomes = await partition.appendEach(cutGroups(body, request, piece))
   let endOffset = 0
   const verdicts: Verdict[] = []
   for (const outcome of outcomes) {
@@ -52,11 +53,11 @@ export function refuseInternalTopic(topic: string): void {
   )
 }
 
-function cutGroups(body: Buffer, { acks, groups }: Requested): AppendGroup[] {
+function cutGroups(body: Buffer, { acks, groups }: Requested, piece: FramePiece | undefined): AppendGroup[] {
   let at = 0
   const cut: AppendGroup[] = []
   for (const { batchBytes, expected, wantVersions } of groups) {
-    cut.push({ batch: body.subarray(at, at + batchBytes), expected, wantVersions, acks })
+    cut.push({ batch: body.subarray(at, at + batchBytes), expected, wantVersions, acks, piece })
     at += batchBytes
   }
   if (groups.length > 0 && at === body.length) return cut

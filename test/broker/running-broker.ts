@@ -8,6 +8,9 @@ import { encodeRecordBatch } from '../../protocol/record-batch.ts'
 import { TemporaryDirectory } from '../temporary-directory.ts'
 import { connectFrameClient } from './frame-client.ts'
 import type { FrameClient, FrameReply } from './frame-client.ts'
+import { overwriteLetGo } from '../overwrite-let-go.ts'
+
+overwriteLetGo()
 
 export interface RunningBroker extends AsyncDisposable {
   readonly broker: Broker

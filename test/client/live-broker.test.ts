@@ -10,6 +10,9 @@ import { TemporaryDirectory } from '../temporary-directory.ts'
 import { CuttingTransport } from './cutting-transport.ts'
 import { listOf } from './list-of.ts'
 import { freshSeed, seededRandom } from './seeded-random.ts'
+import { overwriteLetGo } from '../overwrite-let-go.ts'
+
+overwriteLetGo()
 
 interface Live extends AsyncDisposable {
   readonly broker: Broker

@@ -18,6 +18,9 @@ import { Session } from './session.ts'
 import type { SessionOptions } from './session.ts'
 import { SimulatedProcess } from './simulated-process.ts'
 import { Workload } from './workload.ts'
+import { overwriteLetGo } from '../overwrite-let-go.ts'
+
+overwriteLetGo()
 
 export interface SimulationOptions {
   readonly seed: number
