@@ -51,6 +51,18 @@ export class BatchKeys {
     return keys ?? new BatchKeys(noBytes, 0, noPlaces)
   }
 
+  /** Whether this is one record, of that stream; nothing is made of its bytes. Told from ASCII only: any other name is `false`. */
+  isOnly(stream: string): boolean {
+    const { records, count } = this
+    const start = this.starts[0]!
+    if (count !== 1 || start < 0 || this.ends[0]! - start !== stream.length) return false
+    for (let at = 0; at < stream.length; at++) {
+      const byte = records[start + at]!
+      if (byte > 0x7f || byte !== stream.charCodeAt(at)) return false
+    }
+    return true
+  }
+
   /** The stream of a record, null without a key. */
   stream(record: number): string | null {
     const start = this.starts[record]!

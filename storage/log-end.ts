@@ -76,7 +76,10 @@ export class LogEnd {
     const { context, index, producers, chain, appender } = this.#options
     const { leaderEpoch } = context
     // May read the cache, so it comes before the first thing that takes effect.
-    const versions = this.#versionsOf(append, (stream) => index.lastVersion(stream) + 1)
+    const versions = this.#versionsOf(
+      append,
+      (stream) => (heldVersion(append, stream) ?? index.lastVersion(stream)) + 1,
+    )
     const baseOffset = this.#offset
     const endOffset = baseOffset + recordCount
     const appendTimeMs = this.#nextAppendTime()
@@ -105,6 +108,9 @@ export class LogEnd {
   #versionsOf(append: IncomingAppend, firstOf: (stream: string, delta: number) => number): number[] {
     if (!append.group.wantVersions) return []
     const { keys } = append
+    const { expected } = append.group
+    if (keys !== undefined && expected.length === 1 && keys.isOnly(expected[0]!.stream))
+      return [firstOf(expected[0]!.stream, 0)]
     const versions = noVersions(append.recordCount)
     if (keys === undefined || keys.count === 0) return versions
     const nextVersions = new Map<string, number>()
@@ -157,6 +163,11 @@ export class LogEnd {
   #nextAppendTime(): number {
     return Math.max(this.#appendTimeMs, Math.floor(this.#options.context.clock.now()))
   }
+}
+
+/** The version that the one condition says the stream is at, which has been found to hold. */
+function heldVersion({ group: { expected } }: IncomingAppend, stream: string): number | undefined {
+  return expected.length === 1 && expected[0]?.stream === stream ? expected[0].version : undefined
 }
 
 /** Records without a key have none. */
