@@ -6,6 +6,8 @@
 const KiB = 1024
 const MiB = 1024 * KiB
 
+const zeroBytes = 4 * MiB
+
 /** Smallest first. Memory that nobody has written to yet costs nothing. */
 const sizes = [
   { pieceBytes: 16 * KiB, count: 512 },
@@ -21,16 +23,19 @@ declare const WebAssembly: {
 const wasmPageBytes = 64 * KiB
 
 /** Zeroed memory that begins on a page. Takes no room until it is written to. Throws RangeError where the system does not give as much address space. */
-export function onPages(bytes: number): Buffer {
+function onPages(bytes: number): Buffer {
   const pages = Math.ceil(bytes / wasmPageBytes)
   return Buffer.from(new WebAssembly.Memory({ initial: pages, maximum: pages }).buffer)
 }
 
 export class DirectMemory {
+  /** Never written to. */
+  readonly zeros: Buffer
   readonly #shelves: readonly Shelf[]
 
   private constructor(memory: Buffer) {
-    let at = 0
+    this.zeros = memory.subarray(0, zeroBytes)
+    let at = zeroBytes
     this.#shelves = sizes.map(({ pieceBytes, count }) => {
       const pieces = Array.from({ length: count }, (_, place) => {
         const start = at + place * pieceBytes
@@ -43,7 +48,8 @@ export class DirectMemory {
 
   /** Undefined where the system does not give as much address space. */
   static reserve(): DirectMemory | undefined {
-    const bytes = sizes.reduce((sum, { pieceBytes, count }) => sum + pieceBytes * count, 0)
+    // In one piece: each such memory reserves gigabytes of address space around it.
+    const bytes = sizes.reduce((sum, { pieceBytes, count }) => sum + pieceBytes * count, zeroBytes)
     try {
       return new DirectMemory(onPages(bytes))
     } catch {

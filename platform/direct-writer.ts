@@ -7,7 +7,7 @@
  * Neighbour: NodeFile has one for each file that is appended to.
  */
 import fs from 'node:fs'
-import { DirectMemory, onPages } from './direct-memory.ts'
+import { DirectMemory } from './direct-memory.ts'
 import { appendBlockBytes } from './file-system.ts'
 
 const { O_DIRECT, O_DSYNC, O_WRONLY } = fs.constants as { O_DIRECT?: number; O_DSYNC?: number; O_WRONLY: number }
@@ -16,10 +16,6 @@ type ReadFile = (target: Buffer, position: number) => Promise<number>
 
 /** Reserved by the first append of the process; null = not to be had. */
 let shared: DirectMemory | null | undefined
-
-/** Zeros on pages; never written to, so it takes no memory. */
-const zeroBytes = 4 * 1024 * 1024
-let zeros: Buffer | undefined
 
 export class DirectWriter {
   readonly #descriptor: number
@@ -39,7 +35,7 @@ export class DirectWriter {
   /** Undefined where file system, kernel or runtime cannot do it. `read`: fills the target from a position of the file, through the page cache. */
   static async open(path: string, read: ReadFile): Promise<DirectWriter | undefined> {
     if (O_DIRECT === undefined || O_DSYNC === undefined) return undefined
-    shared ??= DirectMemory.reserve() ?? null
+    if (shared === undefined) shared = DirectMemory.reserve() ?? null
     if (shared === null) return undefined
     const descriptor = await openIfPossible(path, O_WRONLY | O_DIRECT | O_DSYNC)
     return descriptor === undefined ? undefined : new DirectWriter(descriptor, shared, read)
@@ -53,12 +49,13 @@ export class DirectWriter {
       const taken = this.#memory.take(at - start + source.restBytes)
       const piece = taken instanceof Buffer ? taken : await taken
       try {
-        if (at !== this.#end) await this.#learn(start, at)
+        const goesOn = at === this.#end
+        this.#end = -1
+        if (!goesOn) await this.#learn(start, at)
         this.#block.copy(piece, 0, 0, at - start)
         const end = at - start + source.copyTo(piece, at - start)
         const paddedEnd = Math.ceil(end / appendBlockBytes) * appendBlockBytes
         piece.fill(0, end, paddedEnd)
-        this.#end = -1
         await writeAll(this.#descriptor, piece.subarray(0, paddedEnd), start)
         piece.copy(this.#block, 0, end - (end % appendBlockBytes), end)
         at = start + end
@@ -71,9 +68,9 @@ export class DirectWriter {
 
   /** Makes [from, to) durable zeros; both are multiples of a block. */
   async writeZeros(from: number, to: number): Promise<void> {
-    zeros ??= onPages(zeroBytes)
-    for (let at = from; at < to; at += zeroBytes) {
-      await writeAll(this.#descriptor, zeros.subarray(0, Math.min(zeroBytes, to - at)), at)
+    const { zeros } = this.#memory
+    for (let at = from; at < to; at += zeros.length) {
+      await writeAll(this.#descriptor, zeros.subarray(0, Math.min(zeros.length, to - at)), at)
     }
   }
 
@@ -125,13 +122,10 @@ class PartsReader {
   }
 }
 
+/** Undefined whatever the reason: the descriptor that the file has already can do without. */
 function openIfPossible(path: string, flags: number): Promise<number | undefined> {
-  return new Promise((resolve, reject) => {
-    fs.open(path, flags, (error, descriptor) => {
-      if (!error) resolve(descriptor)
-      else if (error.code === 'EINVAL' || error.code === 'EOPNOTSUPP' || error.code === 'ENOTSUP') resolve(undefined)
-      else reject(error)
-    })
+  return new Promise((resolve) => {
+    fs.open(path, flags, (error, descriptor) => resolve(error ? undefined : descriptor))
   })
 }
 

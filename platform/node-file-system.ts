@@ -21,8 +21,11 @@ class NodeFile implements File {
   #descriptor: number | undefined
   readonly #syncing = new Set<Promise<void>>()
   #syncError: Error | undefined
-  /** For appends past the page cache; null = not here. */
-  #direct: DirectWriter | null | undefined
+  /** For appends past the page cache, from the first of them on; undefined = not here. */
+  #opening: Promise<DirectWriter | undefined> | undefined
+  #direct: DirectWriter | undefined
+  /** The file system has refused a direct write: there are none any more. The writer stays open until the end, as it may be in use. */
+  #refusesDirect = false
 
   constructor(filePath: string, descriptor: number) {
     this.path = filePath
@@ -45,29 +48,33 @@ class NodeFile implements File {
   }
 
   async append(parts: readonly Buffer[], position: number): Promise<void> {
-    const isFirst = this.#direct === undefined
-    const direct = this.#direct === undefined ? await this.#openDirect() : this.#direct
-    if (direct !== null) {
+    const direct = await this.#directWriter()
+    if (direct !== undefined) {
       try {
         return await direct.append(parts, position)
       } catch (error) {
-        if (!isFirst || !isRefusal(error)) throw error
-        await this.#closeDirect()
+        this.#noteRefusal(error)
       }
     }
     await this.write(parts, position)
     await this.sync()
   }
 
-  async #openDirect(): Promise<DirectWriter | null> {
-    this.#direct = (await DirectWriter.open(this.path, (target, position) => this.read(target, position))) ?? null
+  #directWriter(): Promise<DirectWriter | undefined> | undefined {
+    if (this.#refusesDirect) return undefined
+    this.#opening ??= this.#openDirect()
+    return this.#opening
+  }
+
+  async #openDirect(): Promise<DirectWriter | undefined> {
+    this.#direct = await DirectWriter.open(this.path, (target, position) => this.read(target, position))
     return this.#direct
   }
 
-  async #closeDirect(): Promise<void> {
-    const direct = this.#direct
-    this.#direct = null
-    await direct?.close()
+  /** Some file systems show only at a direct write that they cannot do it, or want larger blocks. Throws any other error. */
+  #noteRefusal(error: unknown): void {
+    if ((error as NodeJS.ErrnoException).code !== 'EINVAL') throw error
+    this.#refusesDirect = true
   }
 
   async write(parts: readonly Buffer[], position: number): Promise<void> {
@@ -114,14 +121,12 @@ class NodeFile implements File {
   }
 
   async #writeZeroBlocks(from: number, to: number): Promise<void> {
-    const isFirst = this.#direct === undefined
-    const direct = this.#direct === undefined ? await this.#openDirect() : this.#direct
-    if (direct !== null) {
+    const direct = await this.#directWriter()
+    if (direct !== undefined) {
       try {
         return await direct.writeZeros(from, to)
       } catch (error) {
-        if (!isFirst || !isRefusal(error)) throw error
-        await this.#closeDirect()
+        this.#noteRefusal(error)
       }
     }
     await this.#writeZeros(from, to)
@@ -157,14 +162,22 @@ class NodeFile implements File {
   }
 
   async close(): Promise<void> {
-    if (this.#direct) await this.#closeDirect()
+    const opening = this.#opening
+    this.#opening = undefined
     const descriptor = this.#descriptor
-    if (descriptor === undefined) return
     this.#descriptor = undefined
-    await new Promise<void>((resolve, reject) => {
-      fs.close(descriptor, (error) => (error ? reject(error) : resolve()))
-    })
+    try {
+      await (await opening)?.close()
+    } finally {
+      if (descriptor !== undefined) await closeDescriptor(descriptor)
+    }
   }
+}
+
+function closeDescriptor(descriptor: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    fs.close(descriptor, (error) => (error ? reject(error) : resolve()))
+  })
 }
 
 export const nodeFileSystem: FileSystem = {
@@ -245,11 +258,6 @@ function readSome(descriptor: number, target: Buffer, at: number, position: numb
       error ? reject(error) : resolve(count),
     )
   })
-}
-
-/** Some file systems show only at the first direct write that they cannot do it, or want larger blocks. */
-function isRefusal(error: unknown): boolean {
-  return (error as NodeJS.ErrnoException).code === 'EINVAL'
 }
 
 async function writeAll(descriptor: number, parts: readonly Buffer[], position: number): Promise<void> {

@@ -50,20 +50,35 @@ export class FrameMemory {
   /** A piece of at least so many bytes, whatever they hold. */
   take(bytes: number): FramePiece {
     const size = sizeOf(bytes)
-    const kept = this.#kept.get(size)?.pop()
-    if (kept !== undefined) this.#keptBytes -= size
-    return new FramePiece(kept ?? Buffer.allocUnsafeSlow(size), this)
+    const kept = this.#kept.get(size)
+    // Asked for last, so given up last.
+    if (kept !== undefined && this.#kept.delete(size)) this.#kept.set(size, kept)
+    const again = kept?.pop()
+    if (again !== undefined) this.#keptBytes -= size
+    return new FramePiece(again ?? Buffer.allocUnsafeSlow(size), this)
   }
 
   /** For FramePiece. */
   takeBack(bytes: Buffer): void {
     FrameMemory.onTakenBack(bytes)
     const size = bytes.length
-    if (size < keptPieceBytesMin || this.#keptBytes + size > this.#keptBytesMax) return
+    if (size < keptPieceBytesMin || size > this.#keptBytesMax) return
+    this.#makeRoom(size)
+    if (this.#keptBytes + size > this.#keptBytesMax) return
     this.#keptBytes += size
     const kept = this.#kept.get(size)
     if (kept === undefined) this.#kept.set(size, [bytes])
     else kept.push(bytes)
+  }
+
+  /** Gives up pieces of other sizes, those that nobody has asked for longest first. */
+  #makeRoom(size: number): void {
+    for (const [other, pieces] of this.#kept) {
+      if (other === size) return // all that follow have been asked for since
+      while (this.#keptBytes + size > this.#keptBytesMax && pieces.pop() !== undefined) this.#keptBytes -= other
+      if (pieces.length > 0) return
+      this.#kept.delete(other)
+    }
   }
 }
 

@@ -210,7 +210,7 @@ const nothing = Buffer.alloc(0)
 async function cutToSize(context: StorageContext, segment: Segment, file: File): Promise<void> {
   if ((await file.sizeBytes()) !== segment.endPosition) await file.truncate(segment.endPosition)
   try {
-    // Also when the size is right: a frame without a batch at the end was written without a sync, and the sidecar sums it up.
+    // Also when the size is right: what an earlier run wrote last may not be on disk yet, and the sidecar sums it up.
     await file.sync()
   } catch (error) {
     context.onFatal(error instanceof Error ? error : new Error(String(error)))

@@ -235,7 +235,7 @@ export class SegmentChain {
     try {
       assert(active.file !== undefined)
       while (active.allocatedEnd < to) {
-        const end = Math.min(active.allocatedEnd + allocationPartBytes, to)
+        const end = Math.min(blocksEnd(active.allocatedEnd + allocationPartBytes), to)
         const part = active.file.allocate(active.allocatedEnd, end).then(() => void (active.allocatedEnd = end))
         this.#allocatingPart = part.catch(() => undefined)
         await part

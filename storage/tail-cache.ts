@@ -20,6 +20,16 @@ export interface TailRead {
   readonly nextOffset: number
 }
 
+/** Stands where a removed batch was. */
+const gone: CachedBatch = {
+  baseOffset: 0,
+  nextOffset: 0,
+  recordCount: 0,
+  leaderEpoch: 0,
+  maxTimestamp: 0,
+  batch: Buffer.alloc(0),
+}
+
 /** Removed entries are dropped from the array when this many have gathered. */
 const removedMax = 1024
 
@@ -86,7 +96,7 @@ export class TailCache {
   removeOldest(): boolean {
     const oldest = this.#batches[this.#first]
     if (oldest === undefined) return false
-    this.#first++
+    this.#batches[this.#first++] = gone // the array is cut later: it must not keep what is not counted any more
     const bytes = this.#unpin(oldest.batch.buffer)
     oldest.piece?.letGo()
     this.#bytes -= bytes

@@ -21,3 +21,37 @@ test('abort: nothing is called for a signal that has aborted already, nor withou
   assert.equal(onAbort(undefined, assert.fail), undefined)
   onAbort(AbortSignal.abort(), assert.fail)?.()
 })
+
+test('abort: when the last waiter has left, the signal has no listener any more', () => {
+  const { signal } = new AbortController()
+  const leaves = [onAbort(signal, assert.fail), onAbort(signal, assert.fail)]
+  for (const leave of leaves) leave?.()
+  for (const leave of leaves) leave?.()
+  assert.equal(getEventListeners(signal, 'abort').length, 0)
+  onAbort(signal, assert.fail)
+  assert.equal(getEventListeners(signal, 'abort').length, 1)
+})
+
+test('abort: who leaves while others are being called is not called, and one that throws keeps nobody from hearing', (context) => {
+  const thrown: unknown[] = []
+  context.mock.method(process, 'nextTick', (callback: () => void) => {
+    try {
+      callback()
+    } catch (error) {
+      thrown.push(error)
+    }
+  })
+  const controller = new AbortController()
+  const called: string[] = []
+  const leaves: ((() => void) | undefined)[] = []
+  onAbort(controller.signal, () => {
+    called.push('first')
+    leaves[0]?.()
+    throw new Error('of the first')
+  })
+  leaves.push(onAbort(controller.signal, () => called.push('left')))
+  onAbort(controller.signal, () => called.push('last'))
+  controller.abort()
+  assert.deepEqual(called, ['first', 'last'])
+  assert.match(String(thrown[0]), /of the first/)
+})

@@ -1,5 +1,6 @@
 /** nodeFileSystem on real files: what storage relies on. */
 import assert from 'node:assert/strict'
+import fs from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -113,6 +114,7 @@ test('file system: appends go on where they should after writes, a cut, a failed
   await file.write([Buffer.from('between')], 5000)
   await file.append([patterned(100, 2)], 5007)
   await assert.rejects(file.append([Buffer.from('x')], 3 * MiB + 5), /nothing to append to/)
+  await assert.rejects(file.append([Buffer.from('x')], MiB + 5), /nothing to append to/)
   await file.append([patterned(5000, 3)], 5107)
   await file.truncate(6000)
   await file.allocate(6000, MiB)
@@ -145,4 +147,42 @@ test('file system: 700 files appended to at once, more than there are pieces of 
       await file.close()
     }),
   )
+})
+
+test('file system: where direct writes are refused, at first or later, appends and zeros are written otherwise, and all is there', async (context) => {
+  for (const allowed of [0, 1, 2, 3, 4]) {
+    await using directory = await TemporaryDirectory.make()
+    const path = join(directory.path, 'file')
+    let left = allowed
+    const directDescriptors = new Set<unknown>()
+    const { open, write } = fs
+    context.mock.method(fs, 'open', (...args: unknown[]) => {
+      const opened = args.at(-1) as (error: Error | null, descriptor?: number) => void
+      const note = (error: Error | null, descriptor?: number) => {
+        if (typeof args[1] === 'number') directDescriptors.add(descriptor)
+        opened(error, descriptor)
+      }
+      Reflect.apply(open, fs, [...args.slice(0, -1), note])
+    })
+    context.mock.method(fs, 'write', (...args: unknown[]) => {
+      const written = args.at(-1) as (error: Error) => void
+      if (!directDescriptors.has(args[0]) || left-- > 0) Reflect.apply(write, fs, args)
+      else setImmediate(() => written(Object.assign(new Error('EINVAL: invalid argument'), { code: 'EINVAL' })))
+    })
+    const file = await nodeFileSystem.open(path, 'create')
+    await file.allocate(0, 3 * MiB + 100)
+    let expected = Buffer.alloc(0)
+    for (const length of [100, 5000, 70_000, 3]) {
+      await file.append([patterned(length, length)], expected.length)
+      expected = Buffer.concat([expected, patterned(length, length)])
+    }
+    await file.close()
+    context.mock.restoreAll()
+    assert.equal(directDescriptors.size, 1)
+    assert.ok(left < 0, 'some were refused')
+    const found = await readFile(path)
+    assert.equal(found.length, 3 * MiB + 100)
+    assert.ok(found.subarray(0, expected.length).equals(expected), `${allowed} direct writes`)
+    assert.ok(found.subarray(expected.length).every((byte) => byte === 0))
+  }
 })

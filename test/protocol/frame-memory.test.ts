@@ -30,6 +30,21 @@ test('frame memory: no more is kept than allowed, and no small pieces', () => {
   assert.notEqual(memory.take(16 * KiB).bytes, small.bytes)
 })
 
+test('frame memory: pieces of a size that nobody asks for any more make room for those that are asked for', () => {
+  const memory = new FrameMemory(8 * MiB)
+  const burst = Array.from({ length: 4 }, () => memory.take(4 * MiB))
+  for (const piece of burst) piece.letGo()
+  let again = 0
+  const seen = new Set<Buffer>()
+  for (let round = 0; round < 50; round++) {
+    const piece = memory.take(256 * KiB)
+    if (seen.has(piece.bytes)) again++
+    seen.add(piece.bytes)
+    piece.letGo()
+  }
+  assert.equal(again, 49)
+})
+
 test('frame memory: a reader holds the piece it fills, and each frame the piece it lies in, wherever the cuts between the reads are', () => {
   const memory = new FrameMemory(64 * MiB)
   const reader = new FrameReader(4 * MiB, memory)

@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { setImmediate } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { TailCache, TailCacheBudget } from '../../storage/tail-cache.ts'
 
 function cached(baseOffset: number, batch: Buffer) {
@@ -36,4 +39,19 @@ test('tail cache: memory above the bound lets the oldest go, in one log and over
   first.clear()
   second.clear()
   assert.equal(budget.usedBytes, 0)
+})
+
+test('tail cache: what was removed is not kept alive (900 batches of 16 KiB through a cache of 64 KiB)', async () => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  const cache = new TailCache(new TailCacheBudget(64 * 1024), 64 * 1024)
+  const refs = Array.from({ length: 900 }, (_, offset) => {
+    const memory = Buffer.allocUnsafeSlow(16 * 1024)
+    cache.add(cached(offset, memory))
+    return new WeakRef(memory.buffer)
+  })
+  await setImmediate() // until then what was just made is kept alive
+  collect()
+  assert.ok(refs.filter((ref) => ref.deref() !== undefined).length <= 5)
+  assert.equal(cache.firstOffset, 896)
 })
