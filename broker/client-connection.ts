@@ -9,7 +9,7 @@ import { apis } from '../protocol/api.ts'
 import { PlayheadError, isPlayheadError } from '../protocol/errors.ts'
 import { FLAG_ERROR, FRAME_PREFIX_BYTES, FrameReader } from '../protocol/frame.ts'
 import type { Frame } from '../protocol/frame.ts'
-import type { FrameMemory } from '../protocol/frame-memory.ts'
+import type { FrameMemory, FramePiece } from '../protocol/frame-memory.ts'
 import { KiB } from '../protocol/limits.ts'
 import type { Dispatch } from './dispatch.ts'
 import { errorFrame } from './dispatch.ts'
@@ -215,14 +215,14 @@ export class ClientConnection implements RequestHolder {
       signal: this.#gone.signal,
       reply,
     }
-    const { parts, failed } = await this.#dispatch.answer(frame, context)
+    const { parts, pieces, failed } = await this.#dispatch.answer(frame, context)
     frame.piece?.letGo() // the reply has nothing of it, and who keeps some of it for longer holds it
     this.#inFlightRequests--
     this.#inFlightBytes -= bytes
     this.#requests.give(largeBytes)
     const isHello = frame.api === apis.hello.number
     if (isHello && !failed) this.#greeted()
-    this.#send(parts, reply.reservedBytes)
+    this.#send(parts, reply.reservedBytes, pieces)
     if (this.#stage === 'stopping') this.#endWhenAnswered()
     else if (this.#paused || isHello) this.#takeFrames()
   }
@@ -234,12 +234,13 @@ export class ClientConnection implements RequestHolder {
     this.#frames.frameBytesMax = this.#services.config.frameBytesMax
   }
 
-  #send(parts: readonly Buffer[], reservedBytes = 0): void {
+  /** Of `pieces` it lets go when the parts have gone; if the connection ends before that, they go to the collector. */
+  #send(parts: readonly Buffer[], reservedBytes = 0, pieces: readonly FramePiece[] = []): void {
     if (this.#stage === 'closed') return
     let bytes = 0
     for (const part of parts) bytes += part.length
     this.#stats.sentBytes += bytes
-    this.#connection.write(parts)
+    this.#connection.write(parts, pieces.length === 0 ? undefined : () => letGo(pieces))
     this.#replies.sent(bytes, reservedBytes)
   }
 
@@ -333,6 +334,10 @@ class Room implements ReplyRoom {
     this.reservedBytes -= bytes
     this.#replies.release(bytes)
   }
+}
+
+function letGo(pieces: readonly FramePiece[]): void {
+  for (const piece of pieces) piece.letGo()
 }
 
 function largeBytesOf(requestBytes: number): number {

@@ -4,6 +4,7 @@
  * watermark. Called by handlers/fetch.ts.
  */
 import { isPlayheadError } from '../protocol/errors.ts'
+import type { FramePiece } from '../protocol/frame-memory.ts'
 import type { Partition } from '../replication/partition.ts'
 import type { RequestContext } from './request.ts'
 
@@ -16,6 +17,8 @@ export interface FetchWish {
 
 export interface Fetched {
   batches: Buffer[]
+  /** What the batches lie in. */
+  pieces: FramePiece[]
   nextOffset: number
   /** Taken before the batches that came last were chosen: never less than what the reply shows. */
   highWatermark: number
@@ -26,7 +29,7 @@ export async function delayedFetch(partition: Partition, wish: FetchWish, contex
   const { clock } = services
   const deadlineMs = clock.monotonicMs() + wish.waitMs
   const minBytes = Math.min(wish.minBytes, wish.maxBytes)
-  const fetched: Fetched = { batches: [], nextOffset: wish.offset, highWatermark: partition.highWatermark }
+  const fetched: Fetched = { batches: [], pieces: [], nextOffset: wish.offset, highWatermark: partition.highWatermark }
   if (partition.highWatermark > wish.offset) await reply.reserve(wish.maxBytes)
   // The log is asked in any case: it knows whether the offset is one of its own.
   let bytes = await readMore(partition, fetched, wish.maxBytes)
@@ -48,7 +51,8 @@ export async function delayedFetch(partition: Partition, wish: FetchWish, contex
 /** Adds what can be read now; answers its bytes. Damage behind what is there already is the next fetch's to meet. */
 async function readMore(partition: Partition, fetched: Fetched, maxBytes: number): Promise<number> {
   try {
-    const { batches, nextOffset, highWatermark } = await partition.read(fetched.nextOffset, maxBytes)
+    const { batches, piece, nextOffset, highWatermark } = await partition.read(fetched.nextOffset, maxBytes)
+    if (piece !== undefined) fetched.pieces.push(piece)
     fetched.nextOffset = nextOffset
     fetched.highWatermark = highWatermark
     let bytes = 0

@@ -9,6 +9,7 @@ import type { ApiName } from '../protocol/api.ts'
 import { failure } from '../protocol/append.ts'
 import { PlayheadError, isPlayheadError } from '../protocol/errors.ts'
 import { FLAG_ERROR, encodeFrame } from '../protocol/frame.ts'
+import type { FramePiece } from '../protocol/frame-memory.ts'
 import type { Frame, FramePrefix } from '../protocol/frame.ts'
 import { decodeHeader, encodeHeader, failureOf } from '../protocol/header-codec.ts'
 import type { Field } from '../protocol/header-schema.ts'
@@ -21,18 +22,27 @@ import { listStreams, readStream, streamInfo } from './handlers/stream.ts'
 import { alterTopic, createTopic, deleteTopic, describeTopic, listTopics } from './handlers/topic.ts'
 import type { RequestContext } from './request.ts'
 
+interface RouteAnswer {
+  readonly header: Buffer
+  readonly body: readonly Buffer[]
+  readonly pieces: readonly FramePiece[]
+}
+
 interface Route {
-  answer(header: Buffer, context: RequestContext): Promise<{ header: Buffer; body: readonly Buffer[] }>
+  answer(header: Buffer, context: RequestContext): Promise<RouteAnswer>
 }
 
 function route<Q, R>(
   row: { request: Field<Q>; reply: Field<R> },
-  handle: (request: Q, context: RequestContext) => Promise<{ header: R; body?: readonly Buffer[] }>,
+  handle: (
+    request: Q,
+    context: RequestContext,
+  ) => Promise<{ header: R; body?: readonly Buffer[]; pieces?: readonly FramePiece[] }>,
 ): Route {
   return {
     async answer(header, context) {
-      const { header: reply, body = [] } = await handle(decodeHeader(row.request, header), context)
-      return { header: encodeHeader(row.reply, reply), body }
+      const { header: reply, body = [], pieces = [] } = await handle(decodeHeader(row.request, header), context)
+      return { header: encodeHeader(row.reply, reply), body, pieces }
     },
   }
 }
@@ -69,6 +79,8 @@ export interface ApiStats {
 export interface Answer {
   /** The reply frame. */
   readonly parts: readonly Buffer[]
+  /** What some of the parts lie in, to be let go of when they have been sent. */
+  readonly pieces: readonly FramePiece[]
   readonly failed: boolean
 }
 
@@ -102,9 +114,9 @@ export class Dispatch {
     stats.requests++
     try {
       checkVersion(name, frame.version)
-      const { header, body } = await routes[name].answer(frame.header, context)
+      const { header, body, pieces } = await routes[name].answer(frame.header, context)
       const { version, api, correlation } = frame
-      return { parts: encodeFrame({ version, api, flags: 0, correlation }, header, body), failed: false }
+      return { parts: encodeFrame({ version, api, flags: 0, correlation }, header, body), pieces, failed: false }
     } catch (error) {
       stats.failures++
       if (isPlayheadError(error)) return refusal(frame, error)
@@ -127,7 +139,7 @@ export function errorFrame(prefix: FramePrefix, error: PlayheadError): Buffer[] 
 }
 
 function refusal(frame: Frame, error: PlayheadError): Answer {
-  return { parts: errorFrame(frame, error), failed: true }
+  return { parts: errorFrame(frame, error), pieces: [], failed: true }
 }
 
 function checkVersion(name: ApiName, version: number): void {

@@ -58,6 +58,8 @@ export interface RequestContext {
 export interface Reply<A extends ApiName> {
   readonly header: ReplyOf<A>
   readonly body?: readonly Buffer[]
+  /** What the body lies in, to be let go of when it has been sent. */
+  readonly pieces?: readonly FramePiece[]
 }
 
 export type Handler<A extends ApiName> = (request: RequestOf<A>, context: RequestContext) => Promise<Reply<A>>

@@ -39,6 +39,8 @@ class NodeConnection implements Connection {
   onDrain: () => void = () => {}
   readonly #socket: Socket
   #parts: Buffer[] = []
+  /** Of whoever wants to know that his parts have gone, as those of `#parts` do. */
+  #sent: (() => void)[] = []
   #partsBytes = 0
   #flushScheduled = false
   #closed = false
@@ -69,8 +71,9 @@ class NodeConnection implements Connection {
     return this.#closed ? 0 : this.#partsBytes + this.#socket.writableLength
   }
 
-  write(parts: readonly Buffer[]): void {
+  write(parts: readonly Buffer[], onSent?: () => void): void {
     if (this.#closed || this.#socket.writableEnded) return
+    if (onSent !== undefined) this.#sent.push(onSent)
     for (const part of parts) {
       this.#parts.push(part)
       this.#partsBytes += part.length
@@ -91,16 +94,24 @@ class NodeConnection implements Connection {
     const parts = this.#parts
     const last = parts.pop()
     if (last === undefined || this.#closed || this.#socket.destroyed) return
+    const sent = this.#sent
     this.#parts = []
+    this.#sent = []
     this.#partsBytes = 0
     this.#socket.cork()
     for (const part of parts) this.#socket.write(part)
-    this.#socket.write(last, this.#written)
+    this.#socket.write(last, sent.length === 0 ? this.#written : (error) => this.#writtenAll(error, sent))
     this.#socket.uncork()
   }
 
   readonly #written = (): void => {
     if (!this.#closed && this.pendingBytes === 0) this.onDrain()
+  }
+
+  /** In order: with the last of them all parts before it have gone. */
+  #writtenAll(error: Error | null | undefined, sent: readonly (() => void)[]): void {
+    if (!error) for (const onSent of sent) onSent()
+    this.#written()
   }
 
   pause(): void {

@@ -15,8 +15,8 @@ export interface Connection {
   onClose: (error?: Error) => void
   /** Called each time that everything written has gone to the kernel: `pendingBytes` is 0 again. */
   onDrain: () => void
-  /** Queues all parts as one write. They must not be changed until they have gone. */
-  write(parts: readonly Buffer[]): void
+  /** Queues all parts as one write. They must not be changed until they have gone: `onSent` is called then, and never if the connection ends before. */
+  write(parts: readonly Buffer[], onSent?: () => void): void
   /** Bytes queued here that the kernel has not taken yet. */
   readonly pendingBytes: number
   pause(): void

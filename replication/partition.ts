@@ -5,6 +5,7 @@
  */
 import type { Clock } from '../platform/clock.ts'
 import { PlayheadError } from '../protocol/errors.ts'
+import type { FramePiece } from '../protocol/frame-memory.ts'
 import type { Token } from '../protocol/token.ts'
 import type { AppendGroup, Appended, Log, ReadStream, StreamPage } from '../storage/log.ts'
 import { OffsetWaiters } from './offset-waiters.ts'
@@ -23,6 +24,8 @@ export interface PartitionOptions {
 export interface PartitionRead {
   readonly batches: readonly Buffer[]
   readonly nextOffset: number
+  /** What the batches lie in, held for the caller; who does not let go leaves it to the collector. */
+  readonly piece?: FramePiece | undefined
   /** Taken before the first batch was chosen. */
   readonly highWatermark: number
 }
@@ -72,8 +75,8 @@ export class Partition {
   /** Whole committed batches from the one that holds `offset`; none when there are none yet. */
   async read(offset: number, maxBytes: number): Promise<PartitionRead> {
     const highWatermark = this.highWatermark
-    const { batches, nextOffset } = await this.#log.read({ offset, maxBytes, limitOffset: highWatermark })
-    return { batches, nextOffset, highWatermark }
+    const read = await this.#log.read({ offset, maxBytes, limitOffset: highWatermark })
+    return { ...read, highWatermark }
   }
 
   /** Committed events of one stream, with the high watermark taken before the first was chosen. */

@@ -5,6 +5,7 @@
  * Neighbours: Log owns it; TailCache, SegmentReader and StreamReader do the reading.
  */
 import { PlayheadError } from '../protocol/errors.ts'
+import type { FrameMemory, FramePiece } from '../protocol/frame-memory.ts'
 import type { Segment } from './segment.ts'
 import type { SegmentReader } from './segment-reader.ts'
 import type { ReadStream, StreamPage, StreamReader } from './stream-reader.ts'
@@ -23,6 +24,8 @@ export interface ReadResult {
   readonly batches: Buffer[]
   /** Where to read on. */
   readonly nextOffset: number
+  /** What the batches lie in, held for the caller; who does not let go leaves it to the collector. */
+  readonly piece?: FramePiece | undefined
 }
 
 interface FileRead {
@@ -47,6 +50,8 @@ export interface LogReaderOptions {
   readonly name: string
   readonly tail: TailCache
   readonly segments: SegmentReader
+  /** What reads are answered in. */
+  readonly memory: FrameMemory
   readonly streams: StreamReader
   readonly extent: () => LogExtent
 }
@@ -103,16 +108,28 @@ export class LogReader {
     checkRange(this.#options.name, offset, extent)
     const limit = Math.min(limitOffset, extent.durableOffset)
     if (offset >= limit) return { batches: [], nextOffset: offset }
-    const read =
-      this.#options.tail.read(offset, limit, maxBytes) ?? (await this.#fromFile({ offset, maxBytes, limit, extent }))
+    const read = this.#fromTail(offset, limit, maxBytes) ?? (await this.#fromFile({ offset, maxBytes, limit, extent }))
     this.stats.readBatches += read.batches.length
     for (const batch of read.batches) this.stats.readBytes += batch.length
     return read
   }
 
+  #fromTail(offset: number, limit: number, maxBytes: number): ReadResult | undefined {
+    const found = this.#options.tail.read(offset, limit, maxBytes)
+    if (found === undefined || found.batches.length === 0) return found && { batches: [], nextOffset: offset }
+    const piece = this.#options.memory.take(found.bytes)
+    let at = 0
+    const batches = found.batches.map((batch) => {
+      const start = at
+      at += batch.copy(piece.bytes, at)
+      return piece.bytes.subarray(start, at)
+    })
+    return { batches, nextOffset: found.nextOffset, piece }
+  }
+
   async #fromFile({ offset, maxBytes, limit, extent }: FileRead): Promise<ReadResult> {
-    const found = await this.#options.segments.read(extent.segments, offset, limit, maxBytes)
-    return { batches: found.map(({ batch }) => batch), nextOffset: found.at(-1)?.nextOffset ?? offset }
+    const { batches, piece } = await this.#options.segments.read(extent.segments, offset, limit, maxBytes)
+    return { batches: batches.map(({ batch }) => batch), nextOffset: batches.at(-1)?.nextOffset ?? offset, piece }
   }
 
   #offsetForTime(timestampMs: number, clock: TimeClock, limitOffset: number): Promise<number> {

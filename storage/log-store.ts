@@ -6,7 +6,8 @@
  * Neighbours: broker.ts opens it; Partition uses its logs.
  */
 import { PlayheadError } from '../protocol/errors.ts'
-import { partitionsMax } from '../protocol/limits.ts'
+import { FrameMemory } from '../protocol/frame-memory.ts'
+import { MiB, partitionsMax } from '../protocol/limits.ts'
 import { checkTopicName } from '../protocol/names.ts'
 import type { Clock, Timer } from '../platform/clock.ts'
 import type { FileSystem } from '../platform/file-system.ts'
@@ -27,6 +28,9 @@ import { deletedSuffix, newTopicId, readTopicFile, Topic, topicIdBytes, writeTop
 import type { TopicFacts } from './topic.ts'
 import { checkSettingChange, checkTopicSettings } from './topic-settings.ts'
 import type { TopicSettingTexts } from './topic-settings.ts'
+
+/** Memory that reads have lain in and that waits for the next ones. */
+const keptReadBytesMax = 32 * MiB
 
 export interface LogStoreOptions {
   readonly directory: string
@@ -99,6 +103,7 @@ export class LogStore {
         pool,
         tailBudget,
         indexMemory,
+        readMemory: new FrameMemory(keptReadBytesMax),
         get leaderEpoch() {
           return directory.facts.epoch
         },

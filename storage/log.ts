@@ -141,12 +141,13 @@ export class Log {
   }
 
   #openReader(): LogReader {
-    const { pool, report, settings } = this.#context
+    const { pool, report, settings, readMemory: memory } = this.#context
     const { salt, damage, index } = this.#recovered
     const segments = new SegmentReader({
       pool,
       salt,
       damage,
+      memory,
       loadIndexes: (segment, file) => this.#sealing.loadIndexes(segment, file),
       onDamage: (range) => report('warn', `${this.name}: ${describeRange(range)}`),
     })
@@ -155,7 +156,7 @@ export class Log {
       const { logStartOffset, durableOffset, logEndOffset } = this
       return { segments: this.#chain.segments.slice(), logStartOffset, durableOffset, logEndOffset }
     }
-    return new LogReader({ name: this.name, tail: this.#tail, segments, streams, extent })
+    return new LogReader({ name: this.name, tail: this.#tail, segments, memory, streams, extent })
   }
 
   /** Recovers the log from its directory; an empty one becomes a log at its first append. */

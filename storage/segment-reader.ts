@@ -7,6 +7,7 @@
 import assert from 'node:assert/strict'
 import { baseOffset, nextOffset } from '../protocol/record-batch.ts'
 import { isPlayheadError } from '../protocol/errors.ts'
+import type { FrameMemory, FramePiece } from '../protocol/frame-memory.ts'
 import type { File } from '../platform/file-system.ts'
 import { corruptBatch } from './damage.ts'
 import type { Damage, DamagedRange } from './damage.ts'
@@ -43,6 +44,8 @@ export interface SegmentReaderOptions {
   readonly pool: SegmentPool
   readonly salt: Buffer
   readonly damage: Damage
+  /** For what `read` answers. */
+  readonly memory: FrameMemory
   readonly loadIndexes: LoadIndexes
   /** Damage that was not known before. */
   readonly onDamage: (range: DamagedRange) => void
@@ -57,14 +60,14 @@ export class SegmentReader {
 
   /**
    * Whole batches from the one that holds `offset` on, below `limitOffset`, up to `maxBytes` but at least one. `segments` is the log's list as
-   * of now. Throws corruptBatch when the batch of `offset` itself cannot be served.
+   * of now. They lie in the piece, which is held for the caller. Throws corruptBatch when the batch of `offset` itself cannot be served.
    */
   async read(
     segments: readonly Segment[],
     offset: number,
     limitOffset: number,
     maxBytes: number,
-  ): Promise<FoundBatch[]> {
+  ): Promise<{ batches: FoundBatch[]; piece: FramePiece }> {
     const damaged = this.#options.damage.at(offset)
     if (damaged !== undefined) throw corruptBatch(damaged)
     const place = segmentPlace(segments, offset)
@@ -75,10 +78,11 @@ export class SegmentReader {
     const pin = await this.#options.pool.pin(segment, this.#options.loadIndexes)
     try {
       const range = rangeFrom(pin.indexes.offsets, offset, maxBytes, endPosition)
-      const bytes = await readRange(pin.file, range)
+      const piece = this.#options.memory.take(range.endPosition - range.position)
+      const bytes = await readRange(pin.file, range, piece.bytes.subarray(0, range.endPosition - range.position))
       const wanted = { offset, endOffset: segmentLimit, limitOffset: segmentLimit }
       const found = this.#cut(pin, segment, { bytes, range }, wanted)
-      return withinBytes(found, maxBytes)
+      return { batches: withinBytes(found, maxBytes), piece }
     } finally {
       pin.release()
     }

@@ -2,6 +2,7 @@
 import type { Clock } from '../platform/clock.ts'
 import type { FileSystem } from '../platform/file-system.ts'
 import type { Random } from '../platform/random.ts'
+import type { FrameMemory } from '../protocol/frame-memory.ts'
 import type { CheckpointStore } from './checkpoint-store.ts'
 import type { IndexMemory } from './index-memory.ts'
 import type { SegmentPool } from './segment-pool.ts'
@@ -19,6 +20,8 @@ export interface StorageContext {
   readonly pool: SegmentPool
   readonly tailBudget: TailCacheBudget
   readonly indexMemory: IndexMemory
+  /** What is read for others lies in, until they have sent it. */
+  readonly readMemory: FrameMemory
   /** Of this run of the broker; stamped into every batch. Final once all logs are recovered: it is higher than any in them. */
   readonly leaderEpoch: number
   readonly report: Report

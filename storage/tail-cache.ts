@@ -2,7 +2,7 @@
  * TailCache: the newest durable batches of one log, as they arrived, so that tail readers cost no file read. TailCacheBudget bounds all
  * logs of a broker together: the log that has had no append for the longest gives its bytes back first.
  * Invariants: the batches are contiguous and end at the log's durable end; what is counted is all the memory that they keep alive, as a batch is
- * part of what was received in one piece; nothing of that memory leaves: who reads gets copies. Neighbours: Log fills it when a group is durable and reads it.
+ * part of what was received in one piece; nothing of that memory leaves: who reads copies. Neighbours: Log fills it when a group is durable and reads it.
  */
 import assert from 'node:assert/strict'
 import type { FramePiece } from '../protocol/frame-memory.ts'
@@ -15,7 +15,9 @@ export interface CachedBatch extends BatchFacts {
 }
 
 export interface TailRead {
-  readonly batches: Buffer[]
+  readonly batches: readonly Buffer[]
+  /** Of all of them. */
+  readonly bytes: number
   /** Where to read on. */
   readonly nextOffset: number
 }
@@ -108,7 +110,7 @@ export class TailCache {
     return true
   }
 
-  /** Copies of whole batches from the one that holds `offset` on, below `limitOffset`, up to `maxBytes` but at least one; undefined when `offset` is not held. */
+  /** To be copied in this very turn: whole batches from the one that holds `offset` on, below `limitOffset`, up to `maxBytes` but at least one; undefined when `offset` is not held. */
   read(offset: number, limitOffset: number, maxBytes: number): TailRead | undefined {
     let at = this.#placeOf(offset)
     if (at < 0) return undefined
@@ -125,7 +127,7 @@ export class TailCache {
       nextOffset = batch.nextOffset
       bytes += batch.batch.length
     }
-    return { batches: copied(batches, bytes), nextOffset }
+    return { batches, bytes, nextOffset }
   }
 
   /** The batch that holds `offset`, to be looked at in this very turn; undefined when it is not held. */
@@ -168,15 +170,4 @@ export class TailCache {
     }
     return low < this.#batches.length ? low : -1
   }
-}
-
-/** In one piece of memory, which the reply keeps alive for as long as it takes to send it. */
-function copied(batches: readonly Buffer[], bytes: number): Buffer[] {
-  const memory = Buffer.allocUnsafeSlow(bytes)
-  let at = 0
-  return batches.map((batch) => {
-    const start = at
-    at += batch.copy(memory, at)
-    return memory.subarray(start, at)
-  })
 }

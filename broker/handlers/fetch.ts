@@ -8,7 +8,7 @@ export const fetch: Handler<'fetch'> = async (request, context) => {
   const { partitions, config } = context.services
   const partition = partitions.get(request.topic, request.partition)
   if (request.after) await reachToken(request.topic, request.after, context)
-  const { batches, nextOffset, highWatermark } = await delayedFetch(
+  const { batches, pieces, nextOffset, highWatermark } = await delayedFetch(
     partition,
     {
       offset: request.offset,
@@ -19,7 +19,7 @@ export const fetch: Handler<'fetch'> = async (request, context) => {
     context,
   )
   const { topicId, log } = partition
-  return { header: { topicId, logStartOffset: log.logStartOffset, highWatermark, nextOffset }, body: batches }
+  return { header: { topicId, logStartOffset: log.logStartOffset, highWatermark, nextOffset }, body: batches, pieces }
 }
 
 export const listOffsets: Handler<'listOffsets'> = async (request, { services }) => {

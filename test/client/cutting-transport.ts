@@ -32,10 +32,10 @@ export class CuttingTransport implements Transport {
     return new Proxy(connection, {
       get: (target, name) => {
         if (name === 'write') {
-          return (parts: readonly Buffer[]) => {
+          return (parts: readonly Buffer[], onSent?: () => void) => {
             const before = left
             for (const part of parts) left -= part.length
-            target.write(parts)
+            target.write(parts, onSent)
             if (before > 0 && left <= 0) cut()
           }
         }

@@ -107,6 +107,7 @@ export class Network {
 
 class Socket implements Connection {
   readonly remoteAddress = 'simulated'
+  room?: () => Buffer
   onData: (bytes: Buffer) => void = () => {}
   onClose: (error?: Error) => void = () => {}
   onDrain: () => void = () => {}
@@ -116,7 +117,7 @@ class Socket implements Connection {
   readonly #network: Network
   readonly #scheduler: Scheduler
   /** Written here, not taken by the kernel yet. */
-  #unsent: (readonly Buffer[])[] = []
+  #unsent: { parts: readonly Buffer[]; onSent: (() => void) | undefined }[] = []
   #takes = false
   /** On the way to the peer; null = the end. */
   readonly #flying: (Buffer | null)[] = []
@@ -134,10 +135,10 @@ class Socket implements Connection {
     network.opened(this)
   }
 
-  write(parts: readonly Buffer[]): void {
+  write(parts: readonly Buffer[], onSent?: () => void): void {
     if (!this.#isOpen || this.#ends) return
     for (const part of parts) this.pendingBytes += part.length
-    this.#unsent.push(parts)
+    this.#unsent.push({ parts, onSent })
     this.#take()
   }
 
@@ -191,10 +192,11 @@ class Socket implements Connection {
       this.#takes = false
       if (!this.#isOpen) return
       while (this.#unsent.length > 0 && this.#flyingBytes < windowBytes) {
-        const parts = this.#unsent.shift()!
+        const { parts, onSent } = this.#unsent.shift()!
         const bytes = Buffer.concat(parts)
         this.pendingBytes -= bytes.length
         this.#fly(bytes)
+        onSent?.()
       }
       if (this.#unsent.length > 0) return
       if (this.#ends) this.#depart(null)
@@ -242,9 +244,17 @@ class Socket implements Connection {
   #deliver(): void {
     while (this.#isOpen && !this.#isPaused && this.#arrived.length > 0) {
       const piece = this.#arrived.shift()!
-      if (piece !== null) this.onData(Buffer.from(piece))
-      else this.#peerEnded()
+      if (piece === null) this.#peerEnded()
+      else this.#read(piece)
     }
+  }
+
+  /** As much as fits where the owner wants it; the rest comes next. */
+  #read(piece: Buffer): void {
+    const room = this.room?.() ?? Buffer.alloc(piece.length)
+    const count = piece.copy(room)
+    if (count < piece.length) this.#arrived.unshift(piece.subarray(count))
+    this.onData(room.subarray(0, count))
   }
 
   /** It has closed its side: ours follows, and both are gone. */
