@@ -27,12 +27,12 @@ interface BenchReport {
 }
 
 export const ourSettings: readonly string[] = [
-  'server: `playhead serve`, defaults (acks=all: fdatasync before every acknowledgement; stream index on)',
+  'server: `playhead serve`, defaults (acks=all: durable on the disk before every acknowledgement; stream index on)',
   `write: \`playhead bench produce\`, one process, one partition, batches of ${batchBytes} bytes, linger ${lingerMs} ms, no keys`,
   'read: `playhead bench consume`; latency: `playhead bench end-to-end`, no linger; conditional append: `playhead bench stream`',
 ]
 
-export const ourDurability = 'fdatasync before every acknowledgement'
+export const ourDurability = 'durable on the disk before every acknowledgement (O_DIRECT and O_DSYNC)'
 
 export class OurServer implements AsyncDisposable {
   readonly #port: number
