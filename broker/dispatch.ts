@@ -20,24 +20,15 @@ import { commitPlayhead, listPlayheads, readPlayhead } from './handlers/playhead
 import { status } from './handlers/status.ts'
 import { listStreams, readStream, streamInfo } from './handlers/stream.ts'
 import { alterTopic, createTopic, deleteTopic, describeTopic, listTopics } from './handlers/topic.ts'
-import type { RequestContext } from './request.ts'
-
-interface RouteAnswer {
-  readonly header: Buffer
-  readonly body: readonly Buffer[]
-  readonly pieces: readonly FramePiece[]
-}
+import type { Reply, RequestContext } from './request.ts'
 
 interface Route {
-  answer(header: Buffer, context: RequestContext): Promise<RouteAnswer>
+  answer(header: Buffer, context: RequestContext): Promise<Required<Reply<Buffer>>>
 }
 
 function route<Q, R>(
   row: { request: Field<Q>; reply: Field<R> },
-  handle: (
-    request: Q,
-    context: RequestContext,
-  ) => Promise<{ header: R; body?: readonly Buffer[]; pieces?: readonly FramePiece[] }>,
+  handle: (request: Q, context: RequestContext) => Promise<Reply<R>>,
 ): Route {
   return {
     async answer(header, context) {

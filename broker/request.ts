@@ -55,11 +55,11 @@ export interface RequestContext {
   readonly reply: ReplyRoom
 }
 
-export interface Reply<A extends ApiName> {
-  readonly header: ReplyOf<A>
+export interface Reply<Header> {
+  readonly header: Header
   readonly body?: readonly Buffer[]
   /** What the body lies in, to be let go of when it has been sent. */
   readonly pieces?: readonly FramePiece[]
 }
 
-export type Handler<A extends ApiName> = (request: RequestOf<A>, context: RequestContext) => Promise<Reply<A>>
+export type Handler<A extends ApiName> = (request: RequestOf<A>, context: RequestContext) => Promise<Reply<ReplyOf<A>>>

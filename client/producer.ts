@@ -3,7 +3,7 @@
  * retry never duplicates (producer id and sequence, see append-lane.ts). Invariant: memory is bounded by `bufferBytesMax`: `send`
  * says when to wait, and refuses at twice that. Neighbours: RecordAccumulator makes batches, AppendLane sends them.
  */
-import { onAbort } from '../platform/abort.ts'
+import { untilAborted } from '../platform/abort.ts'
 import type { Acks } from '../protocol/append.ts'
 import { PlayheadError } from '../protocol/errors.ts'
 import { KiB, MiB, streamNameBytesMax } from '../protocol/limits.ts'
@@ -20,6 +20,7 @@ import { Partitioner } from './partitioner.ts'
 import { RecordAccumulator } from './record-accumulator.ts'
 import type { SealedBatch } from './record-accumulator.ts'
 import type { TopicLayout, TopicState } from './topic-state.ts'
+import { Turn } from './turn.ts'
 
 export interface ProducerOptions {
   /** How long a record may wait for others before its batch leaves, ms; default 0: as long as the in-flight limit makes it wait. */
@@ -80,13 +81,6 @@ export interface ProducerIdentity {
 }
 
 const inFlightDefault = 5
-/** Few enough that a record's time is right to well under a millisecond. */
-const recordsPerClockReading = 64
-/**
- * After so many bytes in one turn of the event loop `send` asks for the next one: what has been sent can only leave, and answers can only come,
- * between two turns. Measured with 100 B records: 1.15 to 1.25 times the rate, a seventh of the latency (docs/decisions/0014).
- */
-const turnBytesMax = MiB
 /** Memory of written batches that a producer keeps for its next ones. */
 const keptBytesMax = 8 * MiB
 
@@ -113,15 +107,9 @@ export class Producer {
   #early: RecordInput[] = []
   #bufferedBytes = 0
   #room: { promise: Promise<void>; resolve: () => void } | undefined
+  readonly #turn: Turn
   #linger: Timer | undefined
   #turnPlanned = false
-  /** Taken since the last turn that was asked for. */
-  #turnBytes = 0
-  #nextTurn: Promise<void> | undefined
-  #clockMs = 0
-  /** Records that may still take `#clockMs` for their time. */
-  #clockUses = 0
-  #clockTurn = false
   #failure: { error: unknown } | undefined
   #isClosed = false
   readonly #ready: Promise<void>
@@ -134,6 +122,7 @@ export class Producer {
     identity?: ProducerIdentity,
   ) {
     this.#state = state
+    this.#turn = new Turn(state.cluster.clock)
     this.#options = options
     this.#bufferBytesMax = options.bufferBytesMax ?? 32 * MiB
     this.#onClosed = onClosed
@@ -230,7 +219,7 @@ export class Producer {
   }
 
   #take(record: ProducerRecord): Promise<void> | undefined {
-    const timestamp = record.timestamp ?? this.#nowMs()
+    const timestamp = record.timestamp ?? this.#turn.nowMs()
     this.stats.sentRecords++
     if (this.#partitioner === undefined) {
       const early = { key: record.key ?? null, value: record.value, timestamp, headers: record.headers }
@@ -240,25 +229,7 @@ export class Producer {
       this.#add(this.#partitioner, record, timestamp)
     }
     if (this.#bufferedBytes >= this.#bufferBytesMax) return this.#untilRoom()
-    return this.#turnBytes < turnBytesMax ? undefined : this.#untilNextTurn()
-  }
-
-  /** The wall clock, read once a turn and then every few records: reading it costs as much as encoding a record. */
-  #nowMs(): number {
-    if (this.#clockUses === 0) {
-      this.#clockUses = recordsPerClockReading
-      this.#clockMs = this.#state.cluster.clock.now()
-      if (!this.#clockTurn) void this.#untilTurnEnds()
-    }
-    this.#clockUses--
-    return this.#clockMs
-  }
-
-  async #untilTurnEnds(): Promise<void> {
-    this.#clockTurn = true
-    await this.#state.cluster.clock.yield()
-    this.#clockTurn = false
-    this.#clockUses = 0
+    return this.#turn.untilNext()
   }
 
   #add(partitioner: Partitioner, record: RecordContent, timestamp: number): void {
@@ -267,24 +238,13 @@ export class Producer {
     const wasEmpty = accumulator.isEmpty
     const bytes = accumulator.add(record, timestamp)
     this.#bufferedBytes += bytes
-    this.#turnBytes += bytes
+    this.#turn.took(bytes)
     if (accumulator.isFull) {
       accumulator.seal()
       partitioner.onBatchFull(partition)
     } else if (wasEmpty) {
       this.#planSeal()
     }
-  }
-
-  #untilNextTurn(): Promise<void> {
-    this.#nextTurn ??= this.#beginNextTurn()
-    return this.#nextTurn
-  }
-
-  async #beginNextTurn(): Promise<void> {
-    await this.#state.cluster.clock.yield()
-    this.#nextTurn = undefined
-    this.#turnBytes = 0
   }
 
   #planSeal(): void {
@@ -464,14 +424,4 @@ function asLogRecord({ key, value, headers = [], timestamp }: RecordInput, offse
 
 function bytesOf(text: string | Buffer | null): Buffer | null {
   return typeof text === 'string' ? Buffer.from(text) : text
-}
-
-async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  const { promise: aborted, reject } = Promise.withResolvers<never>()
-  const leave = onAbort(signal, () => reject(signal.reason))
-  try {
-    return await Promise.race([promise, aborted])
-  } finally {
-    leave?.()
-  }
 }

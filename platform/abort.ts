@@ -52,3 +52,16 @@ export function onAbort(signal: AbortSignal | undefined, callback: () => void): 
   waiters.add(waiter)
   return () => waiters.leave(waiter)
 }
+
+/** @throws what the promise rejects with, or the signal's reason if that comes first */
+export async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted()
+  const { promise: aborted, reject } = Promise.withResolvers<never>()
+  // Taken off again: a race against one lasting promise would keep something of every wait.
+  const leave = onAbort(signal, () => reject(signal.reason))
+  try {
+    return await Promise.race([promise, aborted])
+  } finally {
+    leave?.()
+  }
+}

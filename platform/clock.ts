@@ -3,6 +3,7 @@
  * Neighbours: systemClock below is the real one; the simulator has a virtual one.
  */
 import { onAbort } from './abort.ts'
+
 export interface Timer {
   cancel(): void
 }

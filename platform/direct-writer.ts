@@ -1,14 +1,14 @@
 /**
  * DirectWriter: appends to one file past the page cache, each durable when it resolves (O_DIRECT and O_DSYNC). The disk takes the bytes
  * from our memory: nothing is copied by the kernel, and write and sync are one call (docs/decisions/0013 has the figures).
- * Such writes consist of whole blocks (disks have 512 or 4096 bytes; the larger fits both), so bytes are put together in aligned memory, and the beginning of the last block is kept: the next append writes
- * it again, byte for byte as it was, with its own bytes behind.
+ * Such writes consist of whole blocks (disks have 512 or 4096 bytes; the larger fits both), so bytes are put together in aligned memory, and
+ * the beginning of the last block is kept: the next append writes it again, byte for byte as it was, with its own bytes behind.
  * Invariant: one append at a time, and nothing stands in the file behind the place where it ends.
  * Neighbour: NodeFile has one for each file that is appended to.
  */
 import fs from 'node:fs'
 import { DirectMemory } from './direct-memory.ts'
-import { appendBlockBytes } from './file-system.ts'
+import { appendBlockBytes, blocksEnd } from './file-system.ts'
 
 const { O_DIRECT, O_DSYNC, O_WRONLY } = fs.constants as { O_DIRECT?: number; O_DSYNC?: number; O_WRONLY: number }
 
@@ -54,7 +54,7 @@ export class DirectWriter {
         if (!goesOn) await this.#learn(start, at)
         this.#block.copy(piece, 0, 0, at - start)
         const end = at - start + source.copyTo(piece, at - start)
-        const paddedEnd = Math.ceil(end / appendBlockBytes) * appendBlockBytes
+        const paddedEnd = blocksEnd(end)
         piece.fill(0, end, paddedEnd)
         await writeAll(this.#descriptor, piece.subarray(0, paddedEnd), start)
         piece.copy(this.#block, 0, end - (end % appendBlockBytes), end)

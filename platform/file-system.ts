@@ -14,6 +14,11 @@ export class SyncFailure extends Error {
 /** Appends are written in whole blocks of this size, counted from the beginning of the file. */
 export const appendBlockBytes = 4096
 
+/** The end of the block that stands before byte `end` of a file: what an append up to there fills. */
+export function blocksEnd(end: number): number {
+  return Math.ceil(end / appendBlockBytes) * appendBlockBytes
+}
+
 export interface File {
   readonly path: string
   /** Reads into the whole of `target` from byte `position` of the file; answers the bytes read, fewer only at the end of the file. */

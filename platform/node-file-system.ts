@@ -7,7 +7,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { DirectWriter } from './direct-writer.ts'
-import { appendBlockBytes, SyncFailure } from './file-system.ts'
+import { appendBlockBytes, blocksEnd, SyncFailure } from './file-system.ts'
 import type { File, FileSystem } from './file-system.ts'
 
 /** Zeros are written in parts of this size, each synced for itself, so that an append's own sync never waits for a whole step. */
@@ -48,16 +48,23 @@ class NodeFile implements File {
   }
 
   async append(parts: readonly Buffer[], position: number): Promise<void> {
-    const direct = await this.#directWriter()
-    if (direct !== undefined) {
-      try {
-        return await direct.append(parts, position)
-      } catch (error) {
-        this.#noteRefusal(error)
-      }
-    }
+    if (await this.#directly((direct) => direct.append(parts, position))) return
     await this.write(parts, position)
     await this.sync()
+  }
+
+  /** False where it cannot be done: some file systems show only at a direct write that they cannot do it, or want larger blocks. */
+  async #directly(write: (direct: DirectWriter) => Promise<void>): Promise<boolean> {
+    const direct = await this.#directWriter()
+    if (direct === undefined) return false
+    try {
+      await write(direct)
+      return true
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EINVAL') throw error
+      this.#refusesDirect = true
+      return false
+    }
   }
 
   #directWriter(): Promise<DirectWriter | undefined> | undefined {
@@ -69,12 +76,6 @@ class NodeFile implements File {
   async #openDirect(): Promise<DirectWriter | undefined> {
     this.#direct = await DirectWriter.open(this.path, (target, position) => this.read(target, position))
     return this.#direct
-  }
-
-  /** Some file systems show only at a direct write that they cannot do it, or want larger blocks. Throws any other error. */
-  #noteRefusal(error: unknown): void {
-    if ((error as NodeJS.ErrnoException).code !== 'EINVAL') throw error
-    this.#refusesDirect = true
   }
 
   async write(parts: readonly Buffer[], position: number): Promise<void> {
@@ -106,10 +107,11 @@ class NodeFile implements File {
   async allocate(from: number, to: number): Promise<void> {
     const sizeBefore = await this.sizeBytes()
     try {
-      const blocksFrom = Math.min(to, Math.ceil(from / appendBlockBytes) * appendBlockBytes)
+      const blocksFrom = Math.min(to, blocksEnd(from))
       const blocksTo = Math.max(blocksFrom, to - (to % appendBlockBytes))
       await this.#writeZeros(from, blocksFrom)
-      if (blocksTo > blocksFrom) await this.#writeZeroBlocks(blocksFrom, blocksTo)
+      const isDone = await this.#directly((direct) => direct.writeZeros(blocksFrom, blocksTo))
+      if (!isDone) await this.#writeZeros(blocksFrom, blocksTo)
       await this.#writeZeros(blocksTo, to)
     } catch (error) {
       // Nothing may come before the owner hears of it: its next sync would be told that all is well.
@@ -120,21 +122,9 @@ class NodeFile implements File {
     }
   }
 
-  async #writeZeroBlocks(from: number, to: number): Promise<void> {
-    const direct = await this.#directWriter()
-    if (direct !== undefined) {
-      try {
-        return await direct.writeZeros(from, to)
-      } catch (error) {
-        this.#noteRefusal(error)
-      }
-    }
-    await this.#writeZeros(from, to)
-  }
-
   async #writeZeros(from: number, to: number): Promise<void> {
-    zeros ??= Buffer.alloc(allocationPartBytes)
     for (let at = from; at < to; at += allocationPartBytes) {
+      zeros ??= Buffer.alloc(allocationPartBytes)
       await writeAll(this.#fd, [zeros.subarray(0, Math.min(allocationPartBytes, to - at))], at)
       await this.#syncPart()
     }

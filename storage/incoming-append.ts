@@ -51,6 +51,7 @@ export class IncomingAppend {
   readonly recordCount: number
   readonly #rules: BatchRules
   #keys: BatchKeys | undefined
+  #onlyStream: string | undefined
 
   /** Throws invalidBatch, batchTooLarge, unsupportedCompression, invalidStream, wrongPartition, invalidExpectedVersion. */
   constructor(group: AppendGroup, rules: BatchRules) {
@@ -69,6 +70,11 @@ export class IncomingAppend {
     return this.#keys
   }
 
+  /** The stream of the one record, if that is what the one condition is about. Undefined until `prepare` has been awaited, too. */
+  get onlyStream(): string | undefined {
+    return this.#onlyStream
+  }
+
   async prepare(): Promise<void> {
     if (this.#keys !== undefined) return
     this.#take(await decompressRecords(this.group.batch, 0, this.#rules.decompressedBytesMax))
@@ -78,6 +84,8 @@ export class IncomingAppend {
     const keys = BatchKeys.of(records, this.recordCount)
     checkPartitions(keys, this.#rules)
     this.#keys = keys
+    const [first, second] = this.group.expected
+    if (first !== undefined && second === undefined && keys.isOnly(first.stream)) this.#onlyStream = first.stream
   }
 }
 

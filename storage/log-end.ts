@@ -107,10 +107,8 @@ export class LogEnd {
   /** The version of each record, if they were asked for; `firstOf`: of a stream's first record in the batch, -1 when the index lacks it. */
   #versionsOf(append: IncomingAppend, firstOf: (stream: string, delta: number) => number): number[] {
     if (!append.group.wantVersions) return []
-    const { keys } = append
-    const { expected } = append.group
-    if (keys !== undefined && expected.length === 1 && keys.isOnly(expected[0]!.stream))
-      return [firstOf(expected[0]!.stream, 0)]
+    const { keys, onlyStream } = append
+    if (onlyStream !== undefined) return [firstOf(onlyStream, 0)]
     const versions = noVersions(append.recordCount)
     if (keys === undefined || keys.count === 0) return versions
     const nextVersions = new Map<string, number>()

@@ -363,9 +363,9 @@ export class Log {
     const { index } = this.#recovered
     const compressed = codec(batch) !== 'none'
     const cold = expected.some(({ stream }) => index.isCold(stream))
+    const { keys, onlyStream } = append
     // Of a single event whose stream has a condition enough is known with that.
-    const only = expected.length === 1 && append.keys?.isOnly(expected[0]!.stream) === true
-    const coldVersions = wantVersions && !only && append.keys !== undefined && index.anyCold(append.keys)
+    const coldVersions = wantVersions && onlyStream === undefined && keys !== undefined && index.anyCold(keys)
     if (!compressed && !cold && !coldVersions) return undefined
     return () => this.#prepare(append)
   }

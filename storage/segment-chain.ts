@@ -8,7 +8,7 @@
 import assert from 'node:assert/strict'
 import { isPlayheadError } from '../protocol/errors.ts'
 import { MiB } from '../protocol/limits.ts'
-import { appendBlockBytes } from '../platform/file-system.ts'
+import { blocksEnd } from '../platform/file-system.ts'
 import type { File } from '../platform/file-system.ts'
 import type { Appender } from './appender.ts'
 import { isDiskFull, refusalOf } from './disk-space.ts'
@@ -246,9 +246,4 @@ export class SegmentChain {
       this.#allocatingPart = undefined
     }
   }
-}
-
-/** The end of the block that a file's byte `end` stands in: appends fill whole blocks. */
-function blocksEnd(end: number): number {
-  return Math.ceil(end / appendBlockBytes) * appendBlockBytes
 }

@@ -18,7 +18,6 @@ import type { ByteRange } from './read-plan.ts'
 import type { Segment } from './segment.ts'
 import { FRAME_BYTES, frameAppendTime, frameBatchBytes, frameProblem } from './segment-format.ts'
 import type { LoadIndexes, PinnedSegment, SegmentPool } from './segment-pool.ts'
-import { ScratchMemory } from './scratch-memory.ts'
 import { ownFault } from './segment-scan.ts'
 import { readAround } from './unreadable.ts'
 
@@ -30,6 +29,12 @@ export interface FoundBatch {
   readonly appendTimeMs: number
 }
 
+/** Batches and what they lie in, held for the caller. */
+export interface BatchesRead {
+  readonly batches: readonly FoundBatch[]
+  readonly piece: FramePiece
+}
+
 /** Bytes read at once when a whole range of a segment is looked through. */
 const lookThroughBytes = 1024 * 1024
 
@@ -37,14 +42,11 @@ const lookThroughBytes = 1024 * 1024
 const sideBySideMax = 16
 const sideBySideBytesMax = 4 * 1024 * 1024
 
-/** Of all logs. */
-const scratch = new ScratchMemory(sideBySideBytesMax)
-
 export interface SegmentReaderOptions {
   readonly pool: SegmentPool
   readonly salt: Buffer
   readonly damage: Damage
-  /** For what `read` answers. */
+  /** What is read lies in, of all logs. */
   readonly memory: FrameMemory
   readonly loadIndexes: LoadIndexes
   /** Damage that was not known before. */
@@ -67,7 +69,7 @@ export class SegmentReader {
     offset: number,
     limitOffset: number,
     maxBytes: number,
-  ): Promise<{ batches: FoundBatch[]; piece: FramePiece }> {
+  ): Promise<BatchesRead> {
     const damaged = this.#options.damage.at(offset)
     if (damaged !== undefined) throw corruptBatch(damaged)
     const place = segmentPlace(segments, offset)
@@ -78,8 +80,7 @@ export class SegmentReader {
     const pin = await this.#options.pool.pin(segment, this.#options.loadIndexes)
     try {
       const range = rangeFrom(pin.indexes.offsets, offset, maxBytes, endPosition)
-      const piece = this.#options.memory.take(range.endPosition - range.position)
-      const bytes = await readRange(pin.file, range, piece.bytes.subarray(0, range.endPosition - range.position))
+      const { bytes, piece } = await this.#readPiece(pin.file, range)
       const wanted = { offset, endOffset: segmentLimit, limitOffset: segmentLimit }
       const found = this.#cut(pin, segment, { bytes, range }, wanted)
       return { batches: withinBytes(found, maxBytes), piece }
@@ -107,7 +108,7 @@ export class SegmentReader {
     const segmentLimit = Math.min(limitOffset, segments[place + 1]?.baseOffset ?? Infinity)
     const pin = await this.#options.pool.pin(segment, this.#options.loadIndexes)
     try {
-      let reads: Promise<BlockBatches>[] = []
+      let reads: Promise<BatchesRead>[] = []
       let bytes = 0
       for (const block of blocksOf(pin.indexes.offsets, offsets, endPosition)) {
         reads.push(this.#holding(pin, segment, block, segmentLimit))
@@ -160,13 +161,13 @@ export class SegmentReader {
     segment: Segment,
     { range, offsets }: Block,
     limitOffset: number,
-  ): Promise<BlockBatches> {
+  ): Promise<BatchesRead> {
     for (const offset of offsets) {
       const damaged = this.#options.damage.at(offset)
       if (damaged !== undefined) throw corruptBatch(damaged)
     }
     const last = offsets.at(-1) ?? 0
-    const bytes = await readRange(pin.file, range, scratch.take(range.endPosition - range.position))
+    const { bytes, piece } = await this.#readPiece(pin.file, range)
     const batches = this.#cut(
       pin,
       segment,
@@ -182,10 +183,17 @@ export class SegmentReader {
       while ((offsets[at] ?? Infinity) < batch.baseOffset) at++
       return (offsets[at] ?? Infinity) < batch.nextOffset
     })
-    return { bytes, batches: holding }
+    return { batches: holding, piece }
   }
 
-  /** The same, none when damage comes first. */
+  /** The bytes of the range in a piece that is held for the caller. */
+  async #readPiece(file: File, range: ByteRange): Promise<{ bytes: Buffer; piece: FramePiece }> {
+    const rangeBytes = range.endPosition - range.position
+    const piece = this.#options.memory.take(rangeBytes)
+    return { bytes: await readRange(file, range, piece.bytes.subarray(0, rangeBytes)), piece }
+  }
+
+  /** As #cut, none when damage comes first. */
   #soundIn(pin: PinnedSegment, segment: Segment, read: ReadBytes, wanted: OffsetRange): FoundBatch[] {
     try {
       return this.#cut(pin, segment, read, wanted)
@@ -290,12 +298,6 @@ interface ReadBytes {
   readonly range: ByteRange
 }
 
-/** Batches of a block, in scratch memory. */
-interface BlockBatches {
-  readonly bytes: Buffer
-  readonly batches: readonly FoundBatch[]
-}
-
 /** Where in the bytes of `range` the damage was met, and which offset comes next there. */
 interface DamagedPlace {
   readonly bytes: Buffer
@@ -318,7 +320,7 @@ function blocksOf(index: OffsetIndex, offsets: readonly number[], endPosition: n
 }
 
 async function visitAll(
-  reads: readonly Promise<BlockBatches>[],
+  reads: readonly Promise<BatchesRead>[],
   visit: (batch: Buffer) => Promise<void>,
 ): Promise<void> {
   const results = await Promise.allSettled(reads) // all end before the pin is released
@@ -328,7 +330,7 @@ async function visitAll(
       for (const { batch } of result.value.batches) await visit(batch)
     }
   } finally {
-    for (const result of results) if (result.status === 'fulfilled') scratch.give(result.value.bytes)
+    for (const result of results) if (result.status === 'fulfilled') result.value.piece.letGo()
   }
 }
 

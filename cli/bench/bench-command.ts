@@ -16,7 +16,7 @@ import { endToEndBench } from './end-to-end-bench.ts'
 import { LiveLine } from './live-line.ts'
 import { produceBench } from './produce-bench.ts'
 import { streamBench } from './stream-bench.ts'
-import { untilAborted } from './until-aborted.ts'
+import { untilAborted } from '../../platform/abort.ts'
 
 /** A broker that has just failed us is not asked for long. */
 const lastStatusMs = 1_000

@@ -2,7 +2,7 @@
  * Pace: when each record is due at a set rate. Latency counts from then, whenever the record really left: a broker that stalls is charged
  * for all the records that should have come meanwhile (no coordinated omission).
  */
-import { untilAborted } from './until-aborted.ts'
+import { untilAborted } from '../../platform/abort.ts'
 
 /** Timers may be late by more than a millisecond: the last stretch is waited for turn by turn, which costs processor time but no latency. */
 const timerGrainMs = 2

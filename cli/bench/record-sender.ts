@@ -6,7 +6,7 @@ import type { Producer } from '../../client/index.ts'
 import { KiB, MiB } from '../../protocol/limits.ts'
 import type { BenchRun } from './bench-run.ts'
 import { Pace } from './pace.ts'
-import { untilAborted } from './until-aborted.ts'
+import { untilAborted } from '../../platform/abort.ts'
 
 /** The clock is read once for so many records: it costs as much as a record. */
 const recordsPerStamp = 64

@@ -4,7 +4,7 @@
  * Invariant: nothing answers a process that has ended.
  */
 import type { File, FileSystem } from '../../platform/file-system.ts'
-import { appendBlockBytes, SyncFailure } from '../../platform/file-system.ts'
+import { blocksEnd, SyncFailure } from '../../platform/file-system.ts'
 import { coded, Directory } from './disk.ts'
 import type { Disk, DiskCall } from './disk.ts'
 import { Inode } from './inode.ts'
@@ -189,7 +189,7 @@ class DiskFile implements File {
 
   async append(parts: readonly Buffer[], position: number): Promise<void> {
     const end = position + parts.reduce((sum, part) => sum + part.length, 0)
-    const padding = Buffer.alloc(-end & (appendBlockBytes - 1))
+    const padding = Buffer.alloc(blocksEnd(end) - end)
     if (end + padding.length > this.#inode.sizeBytes)
       throw new Error(`${this.path}: appended beyond what was allocated`)
     await this.write([...parts, padding], position)

@@ -88,7 +88,7 @@ export class Recorder {
     this.#checker.add({ kind: 'dump', ...dump })
   }
 
-  /** Nobody waits for the answers of this session any more. */
+  /** Nobody waits for answers any more. */
   abandon(session?: string): void {
     for (const open of this.#open) {
       if (session !== undefined && open.session !== session) continue

@@ -50,7 +50,7 @@ export class Session {
   #onDeath: () => void = () => {}
   #appends = 0
   #producers = 0
-  /** Of the playhead that is this session's alone: acknowledged, and sent. */
+  /** Of the playhead that nobody else commits: acknowledged, and sent. */
   #committed = 0
   #committing = 0
 

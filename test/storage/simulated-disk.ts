@@ -8,7 +8,7 @@
  */
 import { systemClock } from '../../platform/clock.ts'
 import type { Clock, Timer } from '../../platform/clock.ts'
-import { appendBlockBytes } from '../../platform/file-system.ts'
+import { blocksEnd } from '../../platform/file-system.ts'
 import type { File, FileSystem } from '../../platform/file-system.ts'
 import type { SeededRandom } from './seeded-random.ts'
 
@@ -284,7 +284,7 @@ class SimulatedFile implements File {
 
   async append(parts: readonly Buffer[], position: number): Promise<void> {
     const end = position + parts.reduce((sum, part) => sum + part.length, 0)
-    const padding = Buffer.alloc(-end & (appendBlockBytes - 1))
+    const padding = Buffer.alloc(blocksEnd(end) - end)
     if (end + padding.length > this.#inode.current.length)
       throw new Error(`${this.path}: appended beyond what was allocated`)
     await this.write([...parts, padding], position)
