@@ -58,11 +58,11 @@ export class IncomingAppend {
     const { batch } = group
     if (batch.length > rules.batchBytesMax) throw tooLarge(batch.length, rules.batchBytesMax)
     checkBatch(batch, 0, batch.length)
-    checkExpectations(group.expected, rules)
     this.group = group
     this.recordCount = recordCount(batch)
     this.#rules = rules
-    if (codec(batch) === 'none') this.#take(batch.subarray(BATCH_HEADER_BYTES))
+    if (codec(batch) === 'none') this.#take(batch, BATCH_HEADER_BYTES)
+    checkExpectations(group.expected, rules, this.#onlyStream)
   }
 
   /** Undefined until `prepare` has been awaited. */
@@ -77,11 +77,12 @@ export class IncomingAppend {
 
   async prepare(): Promise<void> {
     if (this.#keys !== undefined) return
-    this.#take(await decompressRecords(this.group.batch, 0, this.#rules.decompressedBytesMax))
+    this.#take(await decompressRecords(this.group.batch, 0, this.#rules.decompressedBytesMax), 0)
   }
 
-  #take(records: Buffer): void {
-    const keys = BatchKeys.of(records, this.recordCount)
+  /** `bytes`: with the records from byte `from` on. */
+  #take(bytes: Buffer, from: number): void {
+    const keys = BatchKeys.of(bytes, from, this.recordCount)
     checkPartitions(keys, this.#rules)
     this.#keys = keys
     const [first, second] = this.group.expected
@@ -92,20 +93,21 @@ export class IncomingAppend {
 function checkPartitions(keys: BatchKeys, rules: BatchRules): void {
   const { partition, partitions, partitionBy } = rules
   if (partitions === 1) return
-  const { records, starts, ends, hashes } = keys
   for (let record = 0; record < keys.count; record++) {
-    const [start, end] = [starts[record]!, ends[record]!]
+    const [start, end] = [keys.start(record), keys.end(record)]
     if (start < 0) continue
-    const wanted = partitionOfKey(records, start, end, partitions, partitionBy, hashes[record])
-    if (wanted !== partition) throw wrongPartition(records.toString('utf8', start, end), partition, wanted)
+    const wanted = partitionOfKey(keys.bytes, start, end, partitions, partitionBy, keys.hash(record))
+    if (wanted !== partition) throw wrongPartition(keys.bytes.toString('utf8', start, end), partition, wanted)
   }
 }
 
-/** A condition on a stream that lives elsewhere would always find it empty. */
-function checkExpectations(expected: readonly Expectation[], rules: BatchRules): void {
+/** A condition on a stream that lives elsewhere would always find it empty. `checked`: a stream that is known to be one, and of this partition. */
+function checkExpectations(expected: readonly Expectation[], rules: BatchRules, checked: string | undefined): void {
   for (const { stream, version } of expected) {
-    checkStream(stream)
-    checkPartition(stream, rules)
+    if (stream !== checked) {
+      checkStream(stream)
+      checkPartition(stream, rules)
+    }
     if (Number.isSafeInteger(version) && version >= -1) continue
     throw new PlayheadError(
       'invalidExpectedVersion',

@@ -116,12 +116,12 @@ export class LogReader {
 
   #fromTail(offset: number, limit: number, maxBytes: number): ReadResult | undefined {
     const found = this.#options.tail.read(offset, limit, maxBytes)
-    if (found === undefined || found.batches.length === 0) return found && { batches: [], nextOffset: offset }
+    if (found === undefined || found.sources.length === 0) return found && { batches: [], nextOffset: offset }
     const piece = this.#options.memory.take(found.bytes)
     let at = 0
-    const batches = found.batches.map((batch) => {
+    const batches = found.sources.map((source, place) => {
       const start = at
-      at += batch.copy(piece.bytes, at)
+      at += source.copy(piece.bytes, at, found.froms[place], found.tos[place])
       return piece.bytes.subarray(start, at)
     })
     return { batches, nextOffset: found.nextOffset, piece }

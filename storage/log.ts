@@ -10,11 +10,10 @@ import { PlayheadError } from '../protocol/errors.ts'
 import { codec } from '../protocol/record-batch.ts'
 import { Admission } from './admission.ts'
 import { Appender } from './appender.ts'
-import type { AppendEntry } from './appender.ts'
 import { Checkpointer } from './checkpointer.ts'
 import { describeRange } from './damage.ts'
 import { IncomingAppend } from './incoming-append.ts'
-import type { AppendGroup, Appended } from './incoming-append.ts'
+import type { AppendGroup, Appended, BatchRules } from './incoming-append.ts'
 import { LogEnd } from './log-end.ts'
 import type { Decision } from './log-end.ts'
 import type { ProducerProgress } from './producer-state.ts'
@@ -30,6 +29,7 @@ import type { LogIdentity, StorageContext } from './storage-context.ts'
 import { StreamReader } from './stream-reader.ts'
 import type { ReadStream, StreamPage } from './stream-reader.ts'
 import { TailCache } from './tail-cache.ts'
+import type { CachedRun } from './tail-cache.ts'
 import type { TopicSettings } from './topic-settings.ts'
 
 export type { AppendGroup, Appended } from './incoming-append.ts'
@@ -86,7 +86,7 @@ export class Log {
       writtenFloor: recovered.writtenFloor,
       groupBytesMax: context.settings.groupBytesMax,
       idleFloorMs: context.settings.idleFloorMs,
-      onDurable: (entries) => this.#groupDurable(entries),
+      onDurable: (runs) => this.#groupDurable(runs),
       onFailure: (error) => context.onFatal(error),
     })
     const { index, salt } = recovered
@@ -243,7 +243,8 @@ export class Log {
    */
   async appendEach(groups: readonly AppendGroup[]): Promise<(Appended | PlayheadError)[]> {
     const decisions: (Decision | Promise<Decision>)[] = []
-    for (const group of groups) decisions.push(this.#enter(group))
+    const rules = this.#rules()
+    for (const group of groups) decisions.push(this.#enter(group, rules))
     const decided: Decision[] = []
     let restsOn = 0
     for (const pending of decisions) {
@@ -256,14 +257,17 @@ export class Log {
     return decided.map((each) => (failure !== undefined && each.restsOn > this.durableOffset ? failure : each.outcome))
   }
 
+  #rules(): BatchRules {
+    const { batchBytesMax, partitionBy } = this.#settings()
+    const { partition, partitions } = this.#identity
+    const { decompressedBytesMax } = this.#context.settings
+    return { partition, partitions, partitionBy, batchBytesMax, decompressedBytesMax }
+  }
+
   /** Takes the group in at once, or queues it. Never rejects with a refusal: that is an outcome too. */
-  #enter(group: AppendGroup): Decision | Promise<Decision> {
+  #enter(group: AppendGroup, rules: BatchRules): Decision | Promise<Decision> {
     try {
       if (this.#closed !== undefined) throw this.#closed
-      const { batchBytesMax, partitionBy } = this.#settings()
-      const { partition, partitions } = this.#identity
-      const { decompressedBytesMax } = this.#context.settings
-      const rules = { partition, partitions, partitionBy, batchBytesMax, decompressedBytesMax }
       const append = new IncomingAppend(group, rules)
       const decision = this.#admission.enter(append, this.#preparation(append))
       return decision instanceof Promise ? decision.catch(refused) : decision
@@ -360,11 +364,12 @@ export class Log {
   /** Decompression, and a look at streams whose versions are asked for and not in memory; undefined when there is nothing to wait for. */
   #preparation(append: IncomingAppend): (() => Promise<void>) | undefined {
     const { batch, expected, wantVersions } = append.group
+    const { keys, onlyStream } = append
     const { index } = this.#recovered
+    // Of a single event whose stream has a condition enough is known with that.
+    if (keys !== undefined && onlyStream !== undefined && index.hotVersion(keys) !== undefined) return undefined
     const compressed = codec(batch) !== 'none'
     const cold = expected.some(({ stream }) => index.isCold(stream))
-    const { keys, onlyStream } = append
-    // Of a single event whose stream has a condition enough is known with that.
     const coldVersions = wantVersions && onlyStream === undefined && keys !== undefined && index.anyCold(keys)
     if (!compressed && !cold && !coldVersions) return undefined
     return () => this.#prepare(append)
@@ -403,8 +408,8 @@ export class Log {
     if (full !== undefined) this.#sealing.add({ segment: full, producers: producers.snapshot(), tables })
   }
 
-  #groupDurable(entries: readonly AppendEntry[]): void {
-    for (const entry of entries) this.#tail.add(entry)
+  #groupDurable(runs: readonly CachedRun[]): void {
+    for (const run of runs) this.#tail.add(run)
     this.onDurableMoved()
   }
 }
