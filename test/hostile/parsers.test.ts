@@ -132,6 +132,7 @@ test('hostile: bytes on a connection are frames or a typed error, in memory that
         } else reader.push(piece)
         at += piece.length
         assert.ok(room.length <= MiB, `room of ${room.length} bytes`)
+        assert.ok(reader.arrivingBytes <= frameBytesMax + 4, `waits for ${reader.arrivingBytes} bytes`)
         for (let frame = reader.next(); frame !== undefined; frame = reader.next()) {
           assert.ok(frame.header.length + frame.body.length <= frameBytesMax)
         }

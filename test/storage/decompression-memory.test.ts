@@ -63,12 +63,12 @@ test('decompression memory: appends of one log that need more than all of it, ea
   const settings = { decompressionBytesTotalMax: 9 * MiB }
   await using opened = await StoreUnderTest.open(directory.path, { settings })
   const log = await opened.createLog()
-  const batch = encodeRecordBatch([{ key: null, value: Buffer.alloc(8 * MiB), timestamp: 0 }], { compression: 'zstd' })
+  const batch = encodeRecordBatch([{ key: 'a', value: Buffer.alloc(8 * MiB), timestamp: 0 }], { compression: 'zstd' })
   const appends = Array.from({ length: 12 }, () =>
-    log.append({ batch: Buffer.from(batch), expected: [], wantVersions: false, acks: 'all' }),
+    log.append({ batch: Buffer.from(batch), expected: [], wantVersions: true, acks: 'all' }),
   )
   assert.deepEqual(
-    (await Promise.all(appends)).map(({ baseOffset }) => baseOffset),
-    Array.from({ length: 12 }, (_, index) => index),
+    (await Promise.all(appends)).map(({ baseOffset, versions }) => [baseOffset, ...versions]),
+    Array.from({ length: 12 }, (_, index) => [index, index]),
   )
 })
