@@ -81,7 +81,7 @@ async function fuzz(count: number, round: (dice: Dice) => Buffer, check: (bytes:
 const trees = exampleFrames.map(({ field, header }) => ({ field, tree: field.pack(header) }))
 const headers = trees.map(({ tree }) => encodeTree(tree))
 
-test('hostile: headers of every api are read or refused as malformedHeader (300,000 mutations)', async (t) => {
+test('hostile: headers of every api are read or refused as malformedHeader (200,000 mutations of headers)', async (t) => {
   for (const { field, header } of exampleFrames) decodeHeader(field, encodeHeader(field, header))
   const fields = [
     ...Object.values(apis).flatMap((row) => [row.request as Field<unknown>, row.reply as Field<unknown>]),
@@ -89,7 +89,7 @@ test('hostile: headers of every api are read or refused as malformedHeader (300,
   ]
   let turn: Field<unknown> = failure
   const said = await fuzz(
-    300_000,
+    200_000,
     (dice) => {
       const { field, tree } = dice.pick(trees)
       // Now and then one row's header under another row's schema.
@@ -110,11 +110,11 @@ test('hostile: headers of every api are read or refused as malformedHeader (300,
   t.diagnostic(said)
 })
 
-test('hostile: bytes on a connection are frames or a typed error, in memory that grows with what arrived (400,000 mutations)', async (t) => {
+test('hostile: bytes on a connection are frames or a typed error, in memory that grows with what arrived (500,000 mutations)', async (t) => {
   const frames = exampleFrames.map(({ bytes }) => bytes)
   let dice = new Dice(seed)
   const said = await fuzz(
-    400_000,
+    500_000,
     (random) => {
       dice = random
       const several = [dice.pick(frames), dice.pick(frames)]
@@ -170,8 +170,14 @@ function digest(bytes: Buffer): void {
 
 test('hostile: record batches are refused, or let in and then readable to the last record (200,000 mutations)', async (t) => {
   const batches = plainBatches(1_306_886_400_000)
+  // Compressing takes most of the time: two of three are what is not compressed.
+  const plain = batches.slice(0, 3)
   for (const batch of batches) digest(batch)
-  const said = await fuzz(200_000, (dice) => mutateBatch(dice.pick(batches), dice, batches), digest)
+  const said = await fuzz(
+    200_000,
+    (dice) => mutateBatch(dice.pick(dice.oneIn(3) ? batches : plain), dice, batches),
+    digest,
+  )
   t.diagnostic(said)
 })
 
