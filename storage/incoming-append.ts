@@ -5,13 +5,13 @@
  * Neighbours: Log makes it on arrival and hands it to Admission.
  */
 import { checkBatch, codec, recordCount, BATCH_HEADER_BYTES } from '../protocol/record-batch.ts'
-import { decompressRecords } from '../protocol/compression.ts'
 import { PlayheadError } from '../protocol/errors.ts'
 import type { FramePiece } from '../protocol/frame-memory.ts'
 import { partitionOf, partitionOfKey } from '../protocol/murmur2.ts'
 import { checkStream } from '../protocol/names.ts'
 import type { Acks, Expectation } from '../protocol/append.ts'
 import { BatchKeys } from './batch-streams.ts'
+import type { Decompressed, DecompressionMemory } from './decompression-memory.ts'
 
 /** One batch with its conditions: written whole or not at all. */
 export interface AppendGroup {
@@ -44,6 +44,7 @@ export interface BatchRules {
   readonly partitionBy: string
   readonly batchBytesMax: number
   readonly decompressedBytesMax: number
+  readonly decompression: DecompressionMemory
 }
 
 export class IncomingAppend {
@@ -52,6 +53,8 @@ export class IncomingAppend {
   readonly #rules: BatchRules
   #keys: BatchKeys | undefined
   #onlyStream: string | undefined
+  #decompressed: Decompressed | undefined
+  #isUnusual = false
 
   /** Throws invalidBatch, batchTooLarge, unsupportedCompression, invalidStream, wrongPartition, invalidExpectedVersion. */
   constructor(group: AppendGroup, rules: BatchRules) {
@@ -65,7 +68,7 @@ export class IncomingAppend {
     checkExpectations(group.expected, rules, this.#onlyStream)
   }
 
-  /** Undefined until `prepare` has been awaited. */
+  /** Undefined until `prepare` has been awaited, once or twice. */
   get keys(): BatchKeys | undefined {
     return this.#keys
   }
@@ -75,9 +78,32 @@ export class IncomingAppend {
     return this.#onlyStream
   }
 
+  /**
+   * Decompresses. Records that are far larger than their batch are left for a second call, to be made when the append is the next to take
+   * effect: they are counted until it is `done`, and who waits behind others must not hold what those wait for.
+   */
   async prepare(): Promise<void> {
     if (this.#keys !== undefined) return
-    this.#take(await decompressRecords(this.group.batch, 0, this.#rules.decompressedBytesMax), 0)
+    const { decompression, decompressedBytesMax } = this.#rules
+    const { batch } = this.group
+    if (this.#isUnusual) {
+      this.#decompressed = await decompression.decompress(batch, decompressedBytesMax)
+      return this.#take(this.#decompressed.records, 0)
+    }
+    const usual = await decompression.decompressUsual(batch, decompressedBytesMax)
+    if (usual === undefined) this.#isUnusual = true
+    else
+      try {
+        this.#take(usual.records, 0)
+      } finally {
+        usual.letGo()
+      }
+  }
+
+  /** It has taken effect, or never will: nobody looks at its keys any more. */
+  done(): void {
+    this.#decompressed?.letGo()
+    this.#decompressed = undefined
   }
 
   /** `bytes`: with the records from byte `from` on. */

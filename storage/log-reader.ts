@@ -6,6 +6,7 @@
  */
 import { PlayheadError } from '../protocol/errors.ts'
 import type { FrameMemory, FramePiece } from '../protocol/frame-memory.ts'
+import type { DecompressionMemory } from './decompression-memory.ts'
 import type { Segment } from './segment.ts'
 import type { SegmentReader } from './segment-reader.ts'
 import type { ReadStream, StreamPage, StreamReader } from './stream-reader.ts'
@@ -52,6 +53,7 @@ export interface LogReaderOptions {
   readonly segments: SegmentReader
   /** What reads are answered in. */
   readonly memory: FrameMemory
+  readonly decompression: DecompressionMemory
   readonly streams: StreamReader
   readonly extent: () => LogExtent
 }
@@ -133,8 +135,9 @@ export class LogReader {
   }
 
   #offsetForTime(timestampMs: number, clock: TimeClock, limitOffset: number): Promise<number> {
-    const { segments, durableOffset } = this.#options.extent()
-    const search = { timestampMs, clock, limitOffset: Math.min(limitOffset, durableOffset) }
+    const { extent, decompression } = this.#options
+    const { segments, durableOffset } = extent()
+    const search = { timestampMs, clock, decompression, limitOffset: Math.min(limitOffset, durableOffset) }
     return findOffsetForTime(this.#options.segments, segments, search)
   }
 }

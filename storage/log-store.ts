@@ -15,6 +15,7 @@ import type { Random } from '../platform/random.ts'
 import { afterPrefix } from './checkpoint-store.ts'
 import type { CheckpointStore } from './checkpoint-store.ts'
 import { DataDirectory } from './data-directory.ts'
+import { DecompressionMemory } from './decompression-memory.ts'
 import { logPrefix } from './index-keys.ts'
 import { LmdbCheckpointStore } from './lmdb-checkpoint-store.ts'
 import { refusalOf } from './disk-space.ts'
@@ -103,6 +104,7 @@ export class LogStore {
         pool,
         tailBudget,
         indexMemory,
+        decompression: new DecompressionMemory(settings.decompressionBytesTotalMax),
         readMemory: new FrameMemory(keptReadBytesMax),
         get leaderEpoch() {
           return directory.facts.epoch

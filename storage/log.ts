@@ -141,7 +141,7 @@ export class Log {
   }
 
   #openReader(): LogReader {
-    const { pool, report, settings, readMemory: memory } = this.#context
+    const { pool, report, settings, decompression, readMemory: memory } = this.#context
     const { salt, damage, index } = this.#recovered
     const segments = new SegmentReader({
       pool,
@@ -151,12 +151,12 @@ export class Log {
       loadIndexes: (segment, file) => this.#sealing.loadIndexes(segment, file),
       onDamage: (range) => report('warn', `${this.name}: ${describeRange(range)}`),
     })
-    const streams = new StreamReader({ index, reader: segments, tail: this.#tail, settings })
+    const streams = new StreamReader({ index, reader: segments, tail: this.#tail, settings, decompression })
     const extent = () => {
       const { logStartOffset, durableOffset, logEndOffset } = this
       return { segments: this.#chain.segments.slice(), logStartOffset, durableOffset, logEndOffset }
     }
-    return new LogReader({ name: this.name, tail: this.#tail, segments, memory, streams, extent })
+    return new LogReader({ name: this.name, tail: this.#tail, segments, memory, decompression, streams, extent })
   }
 
   /** Recovers the log from its directory; an empty one becomes a log at its first append. */
@@ -260,8 +260,9 @@ export class Log {
   #rules(): BatchRules {
     const { batchBytesMax, partitionBy } = this.#settings()
     const { partition, partitions } = this.#identity
-    const { decompressedBytesMax } = this.#context.settings
-    return { partition, partitions, partitionBy, batchBytesMax, decompressedBytesMax }
+    const { decompression, settings } = this.#context
+    const { decompressedBytesMax } = settings
+    return { partition, partitions, partitionBy, batchBytesMax, decompressedBytesMax, decompression }
   }
 
   /** Takes the group in at once, or queues it. Never rejects with a refusal: that is an outcome too. */
@@ -270,7 +271,7 @@ export class Log {
       if (this.#closed !== undefined) throw this.#closed
       const append = new IncomingAppend(group, rules)
       const decision = this.#admission.enter(append, this.#preparation(append))
-      return decision instanceof Promise ? decision.catch(refused) : decision
+      return decision instanceof Promise ? decision.catch(refused).finally(() => append.done()) : decision
     } catch (error) {
       return refused(error)
     }
@@ -377,9 +378,10 @@ export class Log {
 
   async #prepare(append: IncomingAppend): Promise<void> {
     await append.prepare()
+    if (append.keys === undefined) return
     const { expected, wantVersions } = append.group
     const streams = new Set(expected.map(({ stream }) => stream))
-    if (wantVersions) for (const stream of append.keys?.streams() ?? []) streams.add(stream)
+    if (wantVersions) for (const stream of append.keys.streams()) streams.add(stream)
     await this.#recovered.index.prefetch([...streams])
   }
 

@@ -4,6 +4,7 @@ import type { FileSystem } from '../platform/file-system.ts'
 import type { Random } from '../platform/random.ts'
 import type { FrameMemory } from '../protocol/frame-memory.ts'
 import type { CheckpointStore } from './checkpoint-store.ts'
+import type { DecompressionMemory } from './decompression-memory.ts'
 import type { IndexMemory } from './index-memory.ts'
 import type { SegmentPool } from './segment-pool.ts'
 import type { StorageSettings } from './storage-settings.ts'
@@ -20,6 +21,7 @@ export interface StorageContext {
   readonly pool: SegmentPool
   readonly tailBudget: TailCacheBudget
   readonly indexMemory: IndexMemory
+  readonly decompression: DecompressionMemory
   /** What is read for others lies in, until they have sent it. */
   readonly readMemory: FrameMemory
   /** Of this run of the broker; stamped into every batch. Final once all logs are recovered: it is higher than any in them. */

@@ -17,6 +17,8 @@ export interface StorageSettings {
   readonly pendingBytesMax: number
   /** Largest size that a compressed batch may have once decompressed. */
   readonly decompressedBytesMax: number
+  /** Records of compressed batches that are decompressed at once, over all logs; who would go above waits. */
+  readonly decompressionBytesTotalMax: number
   /** Zeros written ahead of the write position: first step and largest step. */
   readonly allocationBytesMin: number
   readonly allocationBytesMax: number
@@ -47,6 +49,7 @@ export const defaultStorageSettings: StorageSettings = {
   groupBytesMax: 8 * MiB,
   pendingBytesMax: 32 * MiB,
   decompressedBytesMax: 64 * MiB,
+  decompressionBytesTotalMax: 256 * MiB,
   allocationBytesMin: 1 * MiB,
   allocationBytesMax: 64 * MiB,
   diskFullPauseMs: 1000,
