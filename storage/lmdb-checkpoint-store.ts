@@ -10,7 +10,7 @@
 import assert from 'node:assert/strict'
 import { open, type RootDatabase } from 'lmdb'
 import type { FileSystem } from '../platform/file-system.ts'
-import { lmdbFileProblem } from '../platform/lmdb-file.ts'
+import { lmdbFileProblem, lmdbRoomProblem } from '../platform/lmdb-file.ts'
 import { crc32c, crc32cTypeScript } from '../protocol/crc32c.ts'
 import { PlayheadError } from '../protocol/errors.ts'
 import {
@@ -125,10 +125,19 @@ export class LmdbCheckpointStore implements CheckpointStore {
 
   async write(puts: readonly CheckpointPut[]): Promise<void> {
     if (puts.length === 0) return
-    for (const { key } of puts)
+    let bytes = 0
+    for (const { key, value } of puts) {
       assert(key.length > 0 && key.length <= checkpointKeyBytesMax, `key of ${key.length} bytes`)
+      bytes += key.length + (value?.length ?? 0)
+    }
     this.stats.transactions++
     this.stats.puts += puts.length
+    const { directory } = this.#options
+    const problem = lmdbRoomProblem(directory, puts.length, bytes)
+    if (problem !== undefined) {
+      this.stats.failedTransactions++
+      throw writeFailed(directory, problem)
+    }
     try {
       await this.#database.batch(() => {
         // Their promises are not looked at: those of a batch say nothing, the batch's own says all.
@@ -139,7 +148,7 @@ export class LmdbCheckpointStore implements CheckpointStore {
       })
     } catch (error) {
       this.stats.failedTransactions++
-      throw await failureOf(error, this.#options.directory)
+      throw await failureOf(error, directory)
     }
     this.#database.resetReadTxn() // whoever waited for this write sees it in the next get
     await this.#provenGood()
@@ -225,10 +234,13 @@ async function failureOf(error: unknown, directory: string): Promise<PlayheadErr
       cause = commitError
     }
   }
-  const text = cause instanceof Error ? cause.message : String(cause)
+  return writeFailed(directory, cause instanceof Error ? cause.message : String(cause))
+}
+
+function writeFailed(directory: string, found: string): PlayheadError {
   return new PlayheadError(
     'storageFailed',
-    `cache ${directory}: a write failed (${text}); the logs are not affected, check the disk`,
+    `cache ${directory}: a write failed (${found}); the logs are not affected, check the disk`,
   )
 }
 
