@@ -1,0 +1,72 @@
+/**
+ * Attacks: the scenario at many points, two at a time, and the judgement over all of them. Where nothing came of the harm (another run may make a
+ * call less) the point counts as missed, not as survived; too many of these fail the whole. Neighbours: crash-points.ts, run.ts.
+ */
+import { crashRun } from './crash-run.ts'
+import type { CrashResult, Harm } from './crash-run.ts'
+import { nextPoint, textOfPoint } from './crash-points.ts'
+import type { Tally } from './tally.ts'
+
+const lanes = 2
+/** Points that may be missed of 10. */
+const missedMaxOfTen = 1
+
+export interface Attack {
+  readonly fault: string
+  readonly points: readonly Harm[]
+  /** Go on behind the last point of each kind until nothing is left to harm. */
+  readonly beyond: boolean
+}
+
+export async function attack({ fault, points, beyond }: Attack, tally: Tally): Promise<void> {
+  const left = [...points]
+  const last = new Set(beyond ? lastOfEachKind(points) : [])
+  let missed = 0
+  const lane = async () => {
+    for (let harm = left.shift(); harm !== undefined; harm = left.shift()) {
+      const result = await crashRun(harm.part, harm).catch((error: Error) => error)
+      if (result instanceof Error) {
+        tally.found(`${textOfPoint(harm)}: ${result.stack ?? result.message}`)
+        continue
+      }
+      for (const finding of [...result.findings, ...judgeEnds(harm, result)])
+        tally.found(`${textOfPoint(harm)}: ${finding}`)
+      if (wasHit(harm, result)) {
+        tally.survived(fault, result.operations)
+        if (!last.has(harm)) continue
+        const next = nextPoint(harm)
+        last.add(next)
+        left.push(next)
+      } else if (points.includes(harm)) missed++
+    }
+  }
+  await Promise.all(Array.from({ length: lanes }, lane))
+  console.log(`${fault}: ${points.length} points, ${missed} missed`)
+  if (missed * 10 > points.length * missedMaxOfTen)
+    tally.found(`${fault}: found ${missed} of ${points.length} points missed, wanted at most one of ten`)
+}
+
+function wasHit(harm: Harm, { ends, calls }: CrashResult): boolean {
+  if (harm.action === 'signal=SIGKILL') return ends.some(({ signal }) => signal === 'SIGKILL')
+  return calls.some(({ isRefused }) => isRefused)
+}
+
+/** A broker that is killed ends by that and nothing else; one that cannot write its log ends by itself, and not well. */
+function judgeEnds({ action }: Harm, { ends, calls }: CrashResult): string[] {
+  const texts = ends.map(({ code, signal, errors }) => `ended (${code ?? signal}): ${errors}`)
+  if (action === 'signal=SIGKILL') return texts.filter((_, at) => ends[at]?.signal !== 'SIGKILL')
+  const findings = texts.filter((_, at) => ends[at]?.code === null)
+  const ofLog = calls.find(({ isRefused, file }) => isRefused && file.endsWith('.log'))
+  if (ofLog !== undefined && ends.length === 0)
+    findings.push(`found it going on after ${ofLog.call} of ${ofLog.file} failed, wanted its end`)
+  return findings
+}
+
+function lastOfEachKind(points: readonly Harm[]): Harm[] {
+  const last = new Map<string, Harm>()
+  for (const harm of points) {
+    const kind = `${harm.part} ${harm.call} ${harm.file}`
+    if (Number(harm.when) > Number(last.get(kind)?.when ?? 0)) last.set(kind, harm)
+  }
+  return [...last.values()]
+}
