@@ -1,5 +1,5 @@
 /**
- * Attacks: the scenario at many points, two at a time, and the judgement over all of them. Where nothing came of the harm (another run may make a
+ * Attacks: the scenario at many points, several at a time, and the judgement over all of them. Where nothing came of the harm (another run may make a
  * call less) the point counts as missed, not as survived; too many of these fail the whole. Neighbours: crash-points.ts, run.ts.
  */
 import { crashRun } from './crash-run.ts'
@@ -7,7 +7,9 @@ import type { CrashResult, Harm } from './crash-run.ts'
 import { nextPoint, textOfPoint } from './crash-points.ts'
 import type { Tally } from './tally.ts'
 
-const lanes = 2
+/** One more than cores: a scenario waits now and then. */
+const lanes = 3
+const progressEvery = 50
 /** Points that may be missed of 10. */
 const missedMaxOfTen = 1
 
@@ -22,8 +24,10 @@ export async function attack({ fault, points, beyond }: Attack, tally: Tally): P
   const left = [...points]
   const last = new Set(beyond ? lastOfEachKind(points) : [])
   let missed = 0
+  let done = 0
   const lane = async () => {
     for (let harm = left.shift(); harm !== undefined; harm = left.shift()) {
+      if (++done % progressEvery === 0) console.log(`${fault}: point ${done} of ${points.length}, ${textOfPoint(harm)}`)
       const result = await crashRun(harm.part, harm).catch((error: Error) => error)
       if (result instanceof Error) {
         tally.found(`${textOfPoint(harm)}: ${result.stack ?? result.message}`)

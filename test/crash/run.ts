@@ -1,6 +1,7 @@
 /**
  * `npm run test:crash`: a real broker killed at each of its file-changing system calls, each of its writes and syncs failed, and kill -9 under load.
  *   --only kill|eio|load   one of these
+ *   --part first|second    of the scenario: before or after the kill -9 in its middle
  *   --at POINT             one point again, as it was printed
  *   --rounds N             kills under load (default 100)
  *   --seed N               of the load (default: drawn, and printed)
@@ -19,6 +20,7 @@ import { Tally } from './tally.ts'
 const { values } = parseArgs({
   options: {
     only: { type: 'string' },
+    part: { type: 'string' },
     at: { type: 'string' },
     rounds: { type: 'string', default: '100' },
     seed: { type: 'string' },
@@ -34,7 +36,7 @@ const wants = (name: string) => values.at === undefined && (values.only === unde
 if (values.at !== undefined)
   await attack({ fault: 'one point', points: [pointOfText(values.at)], beyond: false }, tally)
 if (wants('kill') || wants('eio')) {
-  const recorded = await recordScenario()
+  const recorded = (await recordScenario()).filter(({ part }) => values.part === undefined || values.part === part)
   for (const { part, calls } of recorded) console.log(`${part} part: ${calls.length} file-changing calls`)
   const kills = pointsOf(recorded, 'signal=SIGKILL')
   if (wants('kill')) await attack({ fault: faults.killAtCall, points: kills, beyond: true }, tally)
