@@ -48,7 +48,7 @@ export function requireStrace(): void {
  */
 export function straceCommand(output: string, injection?: Injection): string[] {
   const calls = injection === undefined ? fileChanging : [injection.call]
-  const command = ['strace', '-D', '-f', '-y', '-s', '0', '-o', output, '-e', 'signal=KILL']
+  const command = ['strace', '-D', '-f', '-y', '-s', '0', '-o', output]
   command.push('-e', `trace=${calls.map((call) => `?${call}`).join(',')}`)
   if (injection === undefined) return command
   const { call, action, when, file } = injection
