@@ -40,6 +40,11 @@ export interface LmdbCheckpointStoreOptions {
   readonly fileSystem: FileSystem
   /** Told when the directory is wiped, and why. */
   readonly report: (level: 'info' | 'warn', message: string) => void
+  /**
+   * The disk has failed under LMDB, and nothing it answers from now on is to be believed: it was seen to say "absent" for what is there, by which
+   * a stream's versions began anew. Whoever holds the store must end the process at once; the next one opens what was committed last.
+   */
+  readonly onFatal?: (error: Error) => void
 }
 
 interface Marker {
@@ -148,7 +153,9 @@ export class LmdbCheckpointStore implements CheckpointStore {
       })
     } catch (error) {
       this.stats.failedTransactions++
-      throw await failureOf(error, directory)
+      const failure = await failureOf(error, directory)
+      if (isDiskFailure(failure)) this.#options.onFatal?.(failure)
+      throw failure
     }
     this.#database.resetReadTxn() // whoever waited for this write sees it in the next get
     await this.#provenGood()
@@ -235,6 +242,11 @@ async function failureOf(error: unknown, directory: string): Promise<PlayheadErr
     }
   }
   return writeFailed(directory, cause instanceof Error ? cause.message : String(cause))
+}
+
+/** Not for want of room: LMDB gives such a transaction up and is as it was. It tells of both in the words of strerror, and its own. */
+function isDiskFailure(failure: PlayheadError): boolean {
+  return /Input\/output error|MDB_PANIC/.test(failure.message)
 }
 
 function writeFailed(directory: string, found: string): PlayheadError {

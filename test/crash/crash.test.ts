@@ -52,6 +52,14 @@ test(`crash: EIO from ${failedAt} of its writes and syncs: a broker that cannot 
   assert.deepEqual(tally.findings, [])
 })
 
+test('crash: EIO from the disk under the cache: the broker ends, and no version begins anew', async () => {
+  const tally = new Tally()
+  const file = 'cache/data.mdb'
+  const points = ['2', '3'].map((when): Harm => ({ part: 'first', call: 'pwrite64', when, action: 'error=EIO', file }))
+  await attack({ fault: faults.inputOutputError, points, beyond: false }, tally)
+  assert.deepEqual(tally.findings, [])
+})
+
 test(`crash: kill -9 under load, ${killsUnderLoad} times (seed ${random.seed})`, async () => {
   const tally = new Tally()
   await loadRun({ seed: random.seed, rounds: killsUnderLoad }, tally)
