@@ -7,7 +7,8 @@ import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { cleanEnvironment, playheadCommand } from '../cli/run-playhead.ts'
-import { straceCommand } from './system-calls.ts'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { isHeld, straceCommand } from './system-calls.ts'
 import type { Injection } from './system-calls.ts'
 
 export interface Trace {
@@ -26,6 +27,10 @@ export interface BrokerOptions {
   readonly port: number
   readonly flags?: readonly string[]
 }
+
+const pollMs = 5
+/** What a broker has to say while one of its calls is held, it says in this time. */
+const sayingMs = 20
 
 export class BrokerProcess {
   readonly isTraced: boolean
@@ -46,8 +51,22 @@ export class BrokerProcess {
     this.isTraced = trace !== undefined
     child.stderr.setEncoding('utf8').on('data', (text: string) => (this.errors += text))
     this.ended = once(child, 'exit').then(([code, signal]) => ({ code, signal }))
+    const injection = trace?.injection
+    if (injection !== undefined && injection.action !== 'error=EIO') void this.#killWhenHeld(trace!.output, injection)
     const line = once(createInterface({ input: child.stdout }), 'line').then(() => true)
     this.ready = Promise.race([line, this.ended.then(() => false)])
+  }
+
+  async #killWhenHeld(output: string, injection: Injection): Promise<void> {
+    const child = this.#child
+    while (child.exitCode === null && child.signalCode === null) {
+      if (await isHeld(output, injection)) {
+        await sleep(sayingMs)
+        child.kill('SIGKILL')
+        return
+      }
+      await sleep(pollMs)
+    }
   }
 
   get id(): number {

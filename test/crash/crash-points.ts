@@ -4,9 +4,10 @@
  */
 import { crashRun } from './crash-run.ts'
 import type { Harm, Part } from './crash-run.ts'
-import type { SystemCall } from './system-calls.ts'
+import type { Action, SystemCall } from './system-calls.ts'
 
-export type Action = Harm['action']
+/** After these somebody may be told; after others, what is there is what the next call finds. */
+const telling = new Set(['pwrite64', 'pwritev', 'rename', 'unlink', 'rmdir'])
 /** What a disk that fails answers with an error. */
 const failing = new Set(['pwrite64', 'pwritev', 'pwritev2', 'write', 'writev', 'fdatasync', 'fsync', 'ftruncate'])
 
@@ -37,6 +38,7 @@ export function pointsOf(recorded: readonly ScenarioCalls[], action: Action): Ha
       const ofFile = (ofFiles.get(counter) ?? 0) + 1
       ofFiles.set(counter, ofFile)
       if (action === 'error=EIO' && !failing.has(call)) continue
+      if (action === 'after' && !telling.has(call)) continue
       const isOpening = /^(open|creat)/.test(call)
       const nameStays = !/[0-9a-f]{8}/.test(file)
       // Only the busiest thread gets to its N-th call first, and all threads open files that are no matter here: of such a call the file tells.
@@ -60,8 +62,8 @@ export function textOfPoint({ part, call, when, action, file }: Harm): string {
 export function pointOfText(text: string): Harm {
   const [part = '', call = '', when = '', action = '', file] = text.split(':')
   const isRight = /^(first|second)$/.test(part) && /^\w+$/.test(call) && /^\d+\+?$/.test(when)
-  if (!isRight || (action !== 'signal=SIGKILL' && action !== 'error=EIO'))
-    throw new Error(`found ${text}, wanted a point such as second:pwrite64:20:signal=SIGKILL`)
+  if (!isRight || (action !== 'before' && action !== 'after' && action !== 'error=EIO'))
+    throw new Error(`found ${text}, wanted a point such as second:pwrite64:20:before`)
   return { part: part as Part, call, when, action, ...(file !== undefined && { file }) }
 }
 

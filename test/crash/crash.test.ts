@@ -14,7 +14,7 @@ import { loadRun } from './load-run.ts'
 import { requireStrace } from './system-calls.ts'
 import { Tally } from './tally.ts'
 
-const killedAt = 10
+const killedAt = 8
 const failedAt = 4
 const killsUnderLoad = 8
 
@@ -38,7 +38,7 @@ test('crash: the scenario changes files by at most 300 system calls, each of the
 
 test(`crash: killed at ${killedAt} of its file-changing calls, a broker loses nothing and repeats nothing (seed ${random.seed})`, async (t) => {
   const tally = new Tally()
-  const points = drawn(pointsOf(recorded, 'signal=SIGKILL'), killedAt)
+  const points = drawn([...pointsOf(recorded, 'before'), ...pointsOf(recorded, 'after')], killedAt)
   t.diagnostic(points.map(textOfPoint).join(', '))
   await attack({ fault: faults.killAtCall, points, beyond: false }, tally)
   assert.deepEqual(tally.findings, [])

@@ -38,8 +38,10 @@ if (values.at !== undefined)
 if (wants('kill') || wants('eio')) {
   const recorded = (await recordScenario()).filter(({ part }) => values.part === undefined || values.part === part)
   for (const { part, calls } of recorded) console.log(`${part} part: ${calls.length} file-changing calls`)
-  const kills = pointsOf(recorded, 'signal=SIGKILL')
-  if (wants('kill')) await attack({ fault: faults.killAtCall, points: kills, beyond: true }, tally)
+  for (const action of ['before', 'after'] as const) {
+    const points = pointsOf(recorded, action)
+    if (wants('kill')) await attack({ fault: faults.killAtCall, points, beyond: true }, tally)
+  }
   const failures = pointsOf(recorded, 'error=EIO')
   if (wants('eio')) await attack({ fault: faults.inputOutputError, points: failures, beyond: false }, tally)
 }

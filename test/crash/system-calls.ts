@@ -13,11 +13,25 @@ const fileChanging = (
   'truncate ftruncate fallocate write writev pwrite64 pwritev pwritev2 copy_file_range sendfile splice ' +
   'fsync fdatasync sync syncfs sync_file_range msync io_uring_setup'
 ).split(' ')
+/**
+ * `before`, `after`: the call is held for a while, before it does anything or once it has done it, so that its process can be killed just there, with all
+ * it could say meanwhile said. (strace can send the signal itself, but then nobody hears of what was promised too early.)
+ */
+export type Action = 'before' | 'after' | 'error=EIO'
+
+/** strace sees the end of what it holds only after this time, and so does everybody else. */
+const heldMicroseconds = 700_000
+const injected = {
+  before: `delay_enter=${heldMicroseconds}`,
+  after: `delay_exit=${heldMicroseconds}`,
+  'error=EIO': 'error=EIO',
+} as const satisfies Record<Action, string>
+
 export interface Injection {
   readonly call: string
   /** The first is 1; with `+` all from there on. */
   readonly when: string
-  readonly action: 'signal=SIGKILL' | 'error=EIO'
+  readonly action: Action
   /** Only calls on this file. */
   readonly file?: string
 }
@@ -42,17 +56,14 @@ export function requireStrace(): void {
   requireTool('strace', 'apt-get install strace')
 }
 
-/**
- * strace as a grandchild: the process it traces is the one that was started, and ends and takes signals as always. Without --seccomp-bpf, which is
- * faster: with it strace 6.1 loses most of the signals it should send.
- */
+/** strace as a grandchild: the process it traces is the one that was started, and ends and takes signals as always. */
 export function straceCommand(output: string, injection?: Injection): string[] {
   const calls = injection === undefined ? fileChanging : [injection.call]
-  const command = ['strace', '-D', '-f', '-y', '-s', '0', '-o', output]
+  const command = ['strace', '-D', '-f', '--seccomp-bpf', '-y', '-s', '0', '-o', output]
   command.push('-e', `trace=${calls.map((call) => `?${call}`).join(',')}`)
   if (injection === undefined) return command
   const { call, action, when, file } = injection
-  command.push('-e', `inject=${call}:${action}:when=${when}`)
+  command.push('-e', `inject=${call}:${injected[action]}:when=${when}`)
   return file === undefined ? command : [...command, '-P', file]
 }
 
@@ -85,6 +96,19 @@ export async function callsOf(output: string, process: number, directory: string
     calls.push(seen)
   }
   return calls
+}
+
+/** True once the call of the injection is held, by what strace has written down so far. */
+export async function isHeld(output: string, { call, when, action }: Injection): Promise<boolean> {
+  const text = await readFile(output, 'utf8').catch(() => '')
+  if (action === 'after') return text.includes('(DELAYED)')
+  const counts = new Map<string, number>()
+  for (const [, thread = ''] of text.matchAll(new RegExp(`^(\\d+) +${call}\\(`, 'gm'))) {
+    const count = (counts.get(thread) ?? 0) + 1
+    if (count >= Number(when)) return true
+    counts.set(thread, count)
+  }
+  return false
 }
 
 /** What strace wrote down of a process that has ended: a little later than that, as strace is on its own. */

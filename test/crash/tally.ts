@@ -24,10 +24,6 @@ export class Tally {
     console.error(`FOUND ${finding}`)
   }
 
-  timesOf(fault: string): number {
-    return this.#rows.get(fault)?.times ?? 0
-  }
-
   text(): string {
     const rows = [...this.#rows].map(([fault, { times, operations }]) => `${fault} ${times} (${operations} operations)`)
     const seconds = ((Date.now() - this.#startedMs) / 1000).toFixed(1)
