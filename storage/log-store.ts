@@ -462,8 +462,8 @@ export class LogStore {
   }
 }
 
-async function openCache({ directory, fileSystem, report }: LogStoreOptions): Promise<CheckpointStore> {
-  return LmdbCheckpointStore.open({ directory: `${directory}/cache`, fileSystem, report })
+async function openCache({ directory, fileSystem, report, onFatal }: LogStoreOptions): Promise<CheckpointStore> {
+  return LmdbCheckpointStore.open({ directory: `${directory}/cache`, fileSystem, report, onFatal })
 }
 
 /** Runs `work` on all items, at most `runningMax` at a time, and ends when all have ended. */

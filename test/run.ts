@@ -17,7 +17,7 @@ const core = process.env['PLAYHEAD_TEST'] === 'core'
 /** Tests that reach services outside this repository. */
 const services = ['test/e2e/package.test.ts']
 /** Folders of tests with a layer of their own. */
-const ownLayer = ['e2e', 'golden', 'hostile', 'sim']
+const ownLayer = ['crash', 'e2e', 'golden', 'hostile', 'sim']
 
 function testFiles(folder: string): string[] {
   return readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
@@ -38,6 +38,7 @@ const layers: Layer[] = [
   { name: 'unit', budgetMinutes: 5, command: nodeTest(unit, 2) },
   { name: 'simulation', budgetMinutes: 5, command: nodeTest(testFiles('test/sim'), 2) },
   { name: 'hostile clients', budgetMinutes: 2, command: nodeTest(testFiles('test/hostile'), 2) },
+  { name: 'crash', budgetMinutes: 1, command: nodeTest(testFiles('test/crash'), 1) },
   { name: 'end to end', budgetMinutes: 8, command: nodeTest(e2e, 1) },
 ]
 if (!core) layers.push({ name: 'services', budgetMinutes: 6, command: nodeTest(services, 1) })

@@ -16,7 +16,7 @@ import type { Task, Workload } from './workload.ts'
 
 export interface SessionOptions {
   readonly scheduler: Scheduler
-  readonly network: Network
+  readonly network: Pick<Network, 'transport' | 'ended'>
   readonly recorder: Recorder
   readonly workload: Workload
   /** What no client may ever see. */
@@ -344,7 +344,7 @@ export class Session {
   }
 }
 
-function outcomeOf(error: unknown): AppendOutcome {
+export function outcomeOf(error: unknown): AppendOutcome {
   if (isPlayheadError(error, 'wrongExpectedVersion')) return { kind: 'refused', conflicts: error.conflicts }
   const surelyNot = isPlayheadError(error) && !isIndefinite(error)
   return surelyNot ? { kind: 'refused', conflicts: [] } : { kind: 'unknown' }
