@@ -147,6 +147,12 @@ export const brokerSettings = {
     [0, 64 * GiB],
     'Memory for the newest batches, over all partitions: readers at the tail need no disk.',
   ),
+  readAheadBytes: integer(
+    'bytes',
+    storage.readAheadBytes,
+    [0, 64 * GiB],
+    'Memory for what consumers who go through a partition will ask for next, over all partitions; 0 = nothing is read ahead.',
+  ),
   decompressedBytesMax: integer(
     'bytes',
     storage.decompressedBytesMax,
@@ -204,6 +210,7 @@ export function storageSettings(config: BrokerConfig): StorageSettings {
   const {
     indexMemoryBytes,
     tailCacheBytes,
+    readAheadBytes,
     decompressedBytesMax,
     decompressionBytesTotalMax,
     producersMax,
@@ -214,6 +221,7 @@ export function storageSettings(config: BrokerConfig): StorageSettings {
     ...storage,
     indexMemoryBytes,
     tailCacheBytes,
+    readAheadBytes,
     decompressedBytesMax,
     decompressionBytesTotalMax,
     producersMax,

@@ -19,6 +19,7 @@ import { DecompressionMemory } from './decompression-memory.ts'
 import { logPrefix } from './index-keys.ts'
 import { LmdbCheckpointStore } from './lmdb-checkpoint-store.ts'
 import { refusalOf } from './disk-space.ts'
+import { ReadAheadBudget } from './read-ahead.ts'
 import { IndexMemory } from './index-memory.ts'
 import { Log } from './log.ts'
 import { SegmentPool } from './segment-pool.ts'
@@ -105,6 +106,7 @@ export class LogStore {
         tailBudget,
         indexMemory,
         decompression: new DecompressionMemory(settings.decompressionBytesTotalMax),
+        readAheadBudget: new ReadAheadBudget(settings.readAheadBytes),
         readMemory: new FrameMemory(keptReadBytesMax),
         get leaderEpoch() {
           return directory.facts.epoch

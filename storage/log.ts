@@ -18,7 +18,8 @@ import { LogEnd } from './log-end.ts'
 import type { Decision } from './log-end.ts'
 import type { ProducerProgress } from './producer-state.ts'
 import { LogReader } from './log-reader.ts'
-import type { ReadRange, ReadResult, TimeClock } from './log-reader.ts'
+import type { TimeClock } from './log-reader.ts'
+import type { ReadRange, ReadResult } from './read-range.ts'
 import { recoverLog } from './recovery.ts'
 import type { RecoveredLog } from './recovery.ts'
 import { Sealing } from './sealing.ts'
@@ -33,7 +34,7 @@ import type { CachedRun } from './tail-cache.ts'
 import type { TopicSettings } from './topic-settings.ts'
 
 export type { AppendGroup, Appended } from './incoming-append.ts'
-export type { ReadRange, ReadResult } from './log-reader.ts'
+export type { ReadRange, ReadResult } from './read-range.ts'
 export type { ReadStream, StreamPage } from './stream-reader.ts'
 
 export interface LogOptions {
@@ -141,8 +142,9 @@ export class Log {
   }
 
   #openReader(): LogReader {
-    const { pool, report, settings, decompression, readMemory: memory } = this.#context
+    const { pool, report, settings, decompression, readMemory: memory, clock, readAheadBudget } = this.#context
     const { salt, damage, index } = this.#recovered
+    const tail = this.#tail
     const segments = new SegmentReader({
       pool,
       salt,
@@ -151,12 +153,22 @@ export class Log {
       loadIndexes: (segment, file) => this.#sealing.loadIndexes(segment, file),
       onDamage: (range) => report('warn', `${this.name}: ${describeRange(range)}`),
     })
-    const streams = new StreamReader({ index, reader: segments, tail: this.#tail, settings, decompression })
+    const streams = new StreamReader({ index, reader: segments, tail, settings, decompression })
     const extent = () => {
       const { logStartOffset, durableOffset, logEndOffset } = this
       return { segments: this.#chain.segments.slice(), logStartOffset, durableOffset, logEndOffset }
     }
-    return new LogReader({ name: this.name, tail: this.#tail, segments, memory, decompression, streams, extent })
+    return new LogReader({
+      name: this.name,
+      tail,
+      segments,
+      memory,
+      decompression,
+      streams,
+      extent,
+      clock,
+      readAheadBudget,
+    })
   }
 
   /** Recovers the log from its directory; an empty one becomes a log at its first append. */

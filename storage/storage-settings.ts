@@ -8,6 +8,8 @@ export interface StorageSettings {
   readonly tailCacheBytes: number
   /** The same for one log. */
   readonly tailCacheBytesPerLog: number
+  /** Read for consumers who go through a log before they ask, over all logs; 0 = nothing. */
+  readonly readAheadBytes: number
   /** Appends of one log that wait for room, decompression or a cold stream; more are refused as overloaded. */
   readonly waitingAppendsMax: number
   readonly waitingAppendBytesMax: number
@@ -44,6 +46,7 @@ export const defaultStorageSettings: StorageSettings = {
   indexMemoryBytes: 128 * MiB,
   tailCacheBytes: 64 * MiB,
   tailCacheBytesPerLog: 16 * MiB,
+  readAheadBytes: 32 * MiB,
   waitingAppendsMax: 10_000,
   waitingAppendBytesMax: 128 * MiB,
   groupBytesMax: 8 * MiB,
