@@ -46,7 +46,7 @@ export class Nemesis {
     const { scheduler, kinds = faultKinds.filter(() => scheduler.oneIn(2)) } = options
     this.#options = options
     this.#kinds = kinds.length > 0 ? kinds : ['power']
-    this.#pauseMs = scheduler.random.pick([100, 400, 1500])
+    this.#pauseMs = scheduler.random.pick([50, 200, 800])
   }
 
   /** Harms until `heal`. */

@@ -296,7 +296,7 @@ export class Session {
     const { workload, scheduler } = this.#options
     const stream = workload.stream()
     const backwards = scheduler.oneIn(3)
-    const isWhole = backwards || scheduler.oneIn(2)
+    const isWhole = backwards || scheduler.oneIn(4)
     const fromVersion = isWhole ? 0 : scheduler.random.below((this.#versions.get(stream) ?? 0) + 1)
     await this.#readStreamFrom(stream, fromVersion, backwards)
   }

@@ -41,6 +41,8 @@ export interface SimulationResult {
   readonly faults: Partial<Record<Fault, number>>
   readonly events: number
   readonly simulatedMs: number
+  /** Of clients, all of them judged by the history checker. */
+  readonly operations: number
   readonly appends: number
   readonly acknowledged: number
   readonly refused: number
@@ -53,6 +55,21 @@ export interface SimulationResult {
 const eventsMax = 3_000_000
 /** A session that gets nothing done for this long after everything healed is stuck. */
 const livenessMsMax = 60_000
+
+/** Of a seed about which nothing is known yet. */
+export function emptyResult(seed: number): SimulationResult {
+  const counts = {
+    events: 0,
+    simulatedMs: 0,
+    operations: 0,
+    appends: 0,
+    acknowledged: 0,
+    refused: 0,
+    reads: 0,
+    starts: 0,
+  }
+  return { seed, hash: 0, anomalies: [], findings: [], faults: {}, reports: [], trace: [], ...counts }
+}
 
 export async function simulate(options: SimulationOptions): Promise<SimulationResult> {
   const scheduler = new Scheduler(new SeededRandom(options.seed))
@@ -113,7 +130,7 @@ class Run {
     await this.#machine.start()
     const first = await Session.open(this.#sessionOptions(), 'first')
     await first.createTopic()
-    const until = scheduler.nowMs + scheduler.random.pick([500, 1_500, 4_000])
+    const until = scheduler.nowMs + this.#workload.durationMs
     const sessions = Array.from({ length: this.#workload.sessions }, (_, index) => this.#live(index))
     const harm = this.#nemesis.run()
     const supervision = this.#nemesis.supervise()
@@ -128,7 +145,7 @@ class Run {
   }
 
   result(): SimulationResult {
-    const { anomalies } = this.#recorder.finish()
+    const { anomalies, operations } = this.#recorder.finish()
     const { appends, acknowledged, refused, reads } = this.#recorder
     const { hash, events, nowMs, lines = [] } = this.#scheduler
     const { starts, reports, bugs } = this.#machine
@@ -140,6 +157,7 @@ class Run {
       faults: this.#nemesis.counts,
       events,
       simulatedMs: nowMs,
+      operations,
       appends,
       acknowledged,
       refused,
