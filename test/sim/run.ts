@@ -33,13 +33,18 @@ const { values } = parseArgs({
   },
 })
 
+/** What many seeds find is shown in short: one of them again shows all. */
+const shownMax = 4
+
 function print(result: SimulationResult): void {
   for (const line of result.trace) console.log(line)
   const { seed, hash, anomalies, findings, faults, events, simulatedMs, appends, acknowledged, reads } = result
   const facts = { events, simulatedSeconds: Math.round(simulatedMs / 1000), appends, acknowledged, reads, faults }
   console.log(`seed ${seed}: hash ${hash.toString(16)} ${JSON.stringify(facts)}`)
-  for (const { kind, message } of anomalies) console.log(`  ${kind}: ${message}`)
-  for (const finding of findings) console.log(`  ${finding}`)
+  const found = [...anomalies.map(({ kind, message }) => `${kind}: ${message}`), ...findings]
+  const shown = isOne ? found : found.slice(0, shownMax).map((text) => text.split('\n')[0])
+  for (const text of shown) console.log(`  ${text}`)
+  if (shown.length < found.length) console.log(`  … ${found.length} in all`)
   if (values.seed !== undefined) for (const report of result.reports) console.log(`  broker: ${report}`)
 }
 
