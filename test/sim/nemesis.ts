@@ -36,8 +36,8 @@ export interface NemesisOptions {
   /** Only these kinds; drawn when absent. */
   readonly kinds?: readonly Fault[]
   readonly onClientDeath: () => void
-  /** Resolves when a client hears of its next append: the worst moment for a power cut, if something was promised too early. */
-  readonly nextAcknowledgement: () => Promise<void>
+  /** Resolves when a client hears of its next append, or of its next conflict: the worst moments for a power cut, if that was told too early. */
+  readonly nextTold: (what: 'written' | 'conflict') => Promise<void>
 }
 
 export class Nemesis {
@@ -120,10 +120,17 @@ export class Nemesis {
     else if (kind === 'cutOneWay') network.cut = scheduler.random.pick(['requests', 'replies'])
     else if (kind === 'full') disk.isFull = true
     else disk.slowness = 20
+    const ended = this.#endLater(kind)
+    // Half the times other harm comes on top.
+    if (scheduler.oneIn(2)) await ended
+  }
+
+  async #endLater(kind: Fault): Promise<void> {
+    const { scheduler, machine, network } = this.#options
     await scheduler.sleep(scheduler.between(10, 3000), 'harm')
     if (kind === 'cut' || kind === 'cutOneWay') network.cut = 'none'
-    else if (kind === 'full') disk.isFull = false
-    else disk.slowness = 1
+    else if (kind === 'full') machine.disk.isFull = false
+    else machine.disk.slowness = 1
   }
 
   /** What found nothing to strike at does not count. */
@@ -153,7 +160,10 @@ export class Nemesis {
 
   async #endBroker(kind: 'kill' | 'power' | 'stop' | 'cacheRot'): Promise<void> {
     const { scheduler, machine } = this.#options
-    if (scheduler.oneIn(2)) await Promise.race([this.#options.nextAcknowledgement(), scheduler.sleep(500, 'no append')])
+    if (scheduler.oneIn(2)) {
+      const told = this.#options.nextTold(scheduler.random.pick(['written', 'conflict']))
+      await Promise.race([told, scheduler.sleep(500, 'no append')])
+    }
     this.#down = true
     if (kind === 'stop') await machine.stop()
     else if (kind === 'power') machine.cutPower()

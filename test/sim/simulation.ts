@@ -140,9 +140,9 @@ class Run {
     this.#workload = new Workload(scheduler)
     const network = this.#network
     const onClientDeath = () => this.#endSession()
-    const nextAcknowledgement = () => this.#recorder.nextAcknowledgement()
+    const nextTold = (what: 'written' | 'conflict') => this.#recorder.nextTold(what)
     const [machine, rot] = [this.#machine, this.#rot]
-    const harm = { scheduler, machine, network, rot, onClientDeath, nextAcknowledgement }
+    const harm = { scheduler, machine, network, rot, onClientDeath, nextTold }
     this.#nemesis = new Nemesis({ ...harm, ...(kinds && { kinds }) })
   }
 

@@ -32,6 +32,11 @@ export class Totals {
     return `${this.seeds} seeds, ${this.wrong} wrong, ${this.#seconds.toFixed(1)} s: ${sums.join(', ')}`
   }
 
+  /** How often a fault struck. */
+  times(fault: string): number {
+    return this.#faults[fault] ?? 0
+  }
+
   /** Everything as one value, in plain numbers. */
   report() {
     const { simulatedSeconds, ...sums } = this.#sums
