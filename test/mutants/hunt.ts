@@ -46,7 +46,7 @@ function byTest({ directory }: MutatedCopy, test: string, pattern: string) {
     '--conditions=playhead-source',
     '--test',
     '--test-reporter=tap',
-    '--test-timeout=30000',
+    '--test-isolation=none',
     `--test-name-pattern=${pattern}`,
   ]
   const { output } = node(directory, [...flags, test])
