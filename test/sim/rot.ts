@@ -57,8 +57,10 @@ export class Rot {
    * checkpoint has, and no checkpoint is: then versions and retries are judged as ever.
    */
   readonly keepsDerived: boolean
-  /** Values of the cache cannot be read, and it has not been wiped since: what needs them may be refused. */
+  /** Values of the cache cannot be read, and it has not been wiped since. */
   isCacheSpoilt = false
+  /** What needed such values may have been refused: answers from before the wipe are on their way for a while. */
+  mayRefuse = false
   /** A broker has started while pages could not be read: what it derived then lacks what stands on them. */
   isStartedUnreadable = false
   /** What it did last, for the trace. */
@@ -138,6 +140,7 @@ export class Rot {
 
   passed(): void {
     this.#spoilt.clear()
+    this.mayRefuse = false
     this.#lost = this.#lost.filter(({ isPassing }) => !isPassing)
   }
 
@@ -165,7 +168,9 @@ export class Rot {
   /** One value of the cache cannot be read any more. */
   spoilCache(): void {
     const { random, cache } = this.#options
-    if (cache.spoil((count) => random.below(count))) this.isCacheSpoilt = true
+    if (!cache.spoil((count) => random.below(count))) return
+    this.isCacheSpoilt = true
+    this.mayRefuse = true
   }
 
   /** As whoever is told that the cache must be wiped does. */

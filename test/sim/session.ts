@@ -191,7 +191,7 @@ export class Session {
 
   #expect(task: string, error: unknown): void {
     if (isPlayheadError(error) && expectedCodes.has(error.code)) return
-    if (isPlayheadError(error, 'damagedData') && this.#options.rot.isCacheSpoilt) return
+    if (isPlayheadError(error, 'damagedData') && this.#options.rot.mayRefuse) return
     if (task === 'playhead' && isPlayheadError(error, 'corruptBatch') && this.#isExplained(error)) return
     const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
     this.#options.onFinding(`${this.name} ${task}: ${text}`)
