@@ -95,8 +95,9 @@ export class Machine {
       run.stop = await this.#open(run.process)
     } catch (error) {
       this.reports.push(`start failed: ${String(error)}`)
-      // Not even a cache that must be wiped may keep a broker from starting.
-      if (/stream index|cache/.test(String(error))) this.bugs.push(`start failed: ${String(error)}`)
+      // Not even a cache that must be wiped may keep a broker from starting, if the disk has room for the wiping.
+      if (/stream index|cache/.test(String(error)) && !String(error).includes('ENOSPC'))
+        this.bugs.push(`start failed: ${String(error)}`)
       if (this.#run === run) this.#end('kill')
     }
   }

@@ -67,12 +67,12 @@ export class Rot {
   last = ''
   readonly #options: RotOptions
   #lost: LostRange[] = []
-  /** Segments in which damage stays. */
+  /** Flips in records, named as in `#flipped`. */
   readonly #damaged = new Set<string>()
   /** Files that had pages which could not be read. */
   readonly #spoilt = new Set<string>()
-  /** Bits that are not what they were, as file:position:bit. */
-  readonly #flipped = new Set<string>()
+  /** Bits that are not what they were, as file:position:bit, and what they are. */
+  readonly #flipped = new Map<string, number>()
 
   constructor(options: RotOptions) {
     this.#options = options
@@ -83,14 +83,20 @@ export class Rot {
     return this.#lost.length === 0
   }
 
-  /** Segments that verify has to find damage in. */
+  /** Segments that verify has to find damage in: a bit of a record is wrong, and no write of the sector that was under way has put it right again. */
   get damagedFiles(): ReadonlySet<string> {
-    return this.#damaged
+    const files = new Set<string>()
+    for (const [flip, wrong] of this.#flipped) {
+      const [path = '', position = '', bit = ''] = flip.split(':')
+      const byte = this.#options.disk.inode(path).currentBytes[Number(position)] ?? 0
+      if (this.#damaged.has(flip) && ((byte >> Number(bit)) & 1) === wrong) files.add(path)
+    }
+    return files
   }
 
   /** Files in which a bit is not what it was. */
   get flippedFiles(): Set<string> {
-    return new Set([...this.#flipped].map((flip) => flip.slice(0, flip.indexOf(':'))))
+    return new Set([...this.#flipped.keys()].map((flip) => flip.slice(0, flip.indexOf(':'))))
   }
 
   /** Flips one bit of a record or of a frame. False when nothing is proven durable yet. */
@@ -101,9 +107,9 @@ export class Rot {
     const { path, frame } = found
     const position = frame.position + random.below(frame.endPosition - frame.position)
     this.#lose(path, frame, false)
+    const flip = this.#flip(path, position)
     // A frame without a batch that is the last one may be taken for a torn write, or be made anew by a start.
-    if (frame.until > frame.from) this.#damaged.add(path)
-    this.#flip(path, position)
+    if (frame.until > frame.from) this.#damaged.add(flip)
     this.last += `, in ${JSON.stringify(frame)}`
     return true
   }
@@ -179,12 +185,14 @@ export class Rot {
     this.isCacheSpoilt = false
   }
 
-  #flip(path: string, position: number): void {
+  #flip(path: string, position: number): string {
     const bit = this.#options.random.below(8)
-    this.#options.disk.inode(path).flip(position, bit)
+    const inode = this.#options.disk.inode(path)
+    inode.flip(position, bit)
     const flip = `${path}:${position}:${bit}`
-    if (!this.#flipped.delete(flip)) this.#flipped.add(flip)
+    if (!this.#flipped.delete(flip)) this.#flipped.set(flip, ((inode.currentBytes[position] ?? 0) >> bit) & 1)
     this.last = `flipped ${flip}`
+    return flip
   }
 
   #lose(path: string, { from, until }: FoundFrame, isPassing: boolean): void {
