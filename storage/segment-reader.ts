@@ -215,8 +215,9 @@ export class SegmentReader {
       if (problem !== undefined) {
         const place = { bytes, at, offset: expected, range, limitOffset }
         const lost = this.#options.damage.at(expected) ?? this.#newDamage(pin, segment, place, problem)
-        if (batches.length > 0) break
-        if (lost.nextOffset > offset) throw corruptBatch(lost)
+        const isLoss = lost.nextOffset > expected
+        if (isLoss && batches.length > 0) break
+        if (isLoss && lost.nextOffset > offset) throw corruptBatch(lost)
         at = lost.endPosition - range.position
         expected = lost.nextOffset
         continue
@@ -259,7 +260,8 @@ export class SegmentReader {
     const { bytes, at, offset, range } = place
     const { offsets } = pin.indexes
     const position = range.position + at
-    const frame = nextBatchFrame(bytes, at + 1, this.#options.salt, offset + 1)
+    // The batch of `offset` itself may come next: then a frame without a batch is what is damaged, and nothing is lost.
+    const frame = nextBatchFrame(bytes, at + 1, this.#options.salt, offset)
     let end = { nextOffset: 0, endPosition: range.endPosition }
     if (frame >= 0) end = { nextOffset: baseOffset(bytes, frame + FRAME_BYTES), endPosition: range.position + frame }
     else {

@@ -285,8 +285,14 @@ class LogVerification {
       offsetEnd: nextBase ?? Infinity,
     }
     const behind = problem === undefined ? { floor: -1, batch: undefined } : await searchBehindDamage(search)
+    const { batch } = behind
     const proven = nextBase ?? Math.max(behind.floor, this.#cache?.durableOffset(this.#salt!) ?? 0)
-    if (proven <= offset) {
+    const isWhole = batch?.baseOffset === offset
+    if (proven <= offset && !isWhole) {
+      if (problem !== undefined && sidecar.nextOffset === offset) {
+        this.#findings.damaged(path, position, `found ${problem} behind the last batch, wanted what the sidecar knows`)
+        return 'lost'
+      }
       if (problem !== undefined && !(await isZero(file, position, sizeBytes))) {
         this.#findings.note(
           `${path}: at byte ${position}, after offset ${offset - 1}: a torn write that never counted; the next start cuts it`,
@@ -294,10 +300,9 @@ class LogVerification {
       }
       return 'clean'
     }
-    const { batch } = behind
-    const reason = `found ${problem ?? 'the end of the file'}, wanted the batch with offset ${offset}`
-    this.#findings.damaged(path, position, reason, offset)
-    return batch !== undefined && batch.baseOffset <= proven
+    const wanted = isWhole ? 'a frame that says what is durable' : `the batch with offset ${offset}`
+    this.#findings.damaged(path, position, `found ${problem ?? 'the end of the file'}, wanted ${wanted}`, offset)
+    return batch !== undefined && (isWhole || batch.baseOffset <= proven)
       ? { position: batch.position, nextOffset: batch.baseOffset }
       : 'lost'
   }

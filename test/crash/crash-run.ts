@@ -9,6 +9,7 @@ import { systemClock } from '../../platform/clock.ts'
 import { nodeFileSystem } from '../../platform/node-file-system.ts'
 import { verify } from '../../storage/verify.ts'
 import { Recorder } from '../sim/recorder.ts'
+import { noExcuse } from '../sim/rot.ts'
 import { Session } from '../sim/session.ts'
 import { SeededRandom } from '../storage/seeded-random.ts'
 import { RealTime, realNetwork } from './real-time.ts'
@@ -121,6 +122,7 @@ class CrashRun {
         scheduler: this.#time,
         network: realNetwork(port),
         recorder: this.#recorder,
+        rot: noExcuse,
         workload: new ScriptedWorkload(this.#time),
         onFinding: (finding) => findings.push(finding),
       },

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { runPlayhead } from '../cli/run-playhead.ts'
 import { Recorder } from '../sim/recorder.ts'
+import { noExcuse } from '../sim/rot.ts'
 import { Session } from '../sim/session.ts'
 import type { SessionOptions } from '../sim/session.ts'
 import { Workload } from '../sim/workload.ts'
@@ -124,6 +125,7 @@ class LoadRun {
       scheduler: this.#time,
       network: realNetwork(port),
       recorder: this.#recorder,
+      rot: noExcuse,
       workload: this.#workload,
       onFinding: (finding) => {
         if (!this.#isDark) this.findings.push(finding)
