@@ -37,6 +37,22 @@ export class VarintReader {
   }
 
   next(): number {
+    const at = this.at
+    const first = at < this.#end ? this.#bytes[at]! : 128
+    if (first < 128) {
+      this.at = at + 1
+      return first
+    }
+    const second = at + 1 < this.#end ? this.#bytes[at + 1]! : 128
+    if (second < 128) {
+      this.at = at + 2
+      return (first & 127) | (second << 7)
+    }
+    return this.#long()
+  }
+
+  /** A number of three bytes or more, or one that is cut off. */
+  #long(): number {
     let value = 0
     let scale = 1
     for (let count = 0; count < varintBytesMax; count++) {

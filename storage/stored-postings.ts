@@ -12,6 +12,7 @@ import { countBelow, unpackOffsets, VarintReader } from './postings.ts'
 
 /** Chunks, and blocks, fetched at a time. */
 const chunksPerRange = 16
+const chunksPerWalk = 64
 const blocksPerRange = 8
 const oneZero = Buffer.alloc(1)
 
@@ -68,6 +69,26 @@ export class StoredPostings {
       const tail = tailOffsets(head)
       for (let version = Math.max(from, tailFirst); version < to; version++) into.push(tail[version - tailFirst]!)
     }
+  }
+
+  /** Visits the offsets of all versions that `head` names, in order; one look into the store for some dozens of chunks. */
+  eachOffset(stream: string, head: StoredHead, visit: (offset: number) => void): void {
+    const tailFirst = head.lastVersion + 1 - head.tailCount
+    const end = chunkKey(this.#prefix, stream, tailFirst)
+    for (let version = head.firstVersion; version < tailFirst; ) {
+      const entries = this.#store.range(chunkKey(this.#prefix, stream, version), end, { limit: chunksPerWalk })
+      if (entries.length === 0) throw damagedIndex(`'${stream}'`, `found no chunk with version ${version}`)
+      for (const entry of entries) {
+        const { firstVersion, offsets } = decodeChunk(stream, entry)
+        if (firstVersion !== version)
+          throw damagedIndex(`'${stream}'`, `found version ${firstVersion} where ${version} comes next`)
+        for (let place = 0; place < offsets.length; place++) visit(offsets[place]!)
+        version += offsets.length
+      }
+      if (version > tailFirst)
+        throw damagedIndex(`'${stream}'`, `found version ${tailFirst} in a chunk and in the head`)
+    }
+    for (const offset of tailOffsets(head)) visit(offset)
   }
 
   /** The first version of a stream whose offset is not below `limit`; lastVersion + 1 when there is none. */
