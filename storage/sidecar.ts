@@ -148,6 +148,11 @@ export class Sidecar {
     }
   }
 
+  /** In the order of the file. */
+  get sections(): readonly SectionHeader[] {
+    return this.#sections
+  }
+
   /** The bytes of a section, whole and checked; undefined when there is none of this kind. */
   async section(kind: SectionKind): Promise<Buffer | undefined> {
     const section = this.#sections.find((each) => each.kind === kind)
