@@ -13,6 +13,7 @@ import { BATCH_HEADER_BYTES, batchBytes, codec, lastOffsetDelta, recordCount } f
 import { batchFactsAt } from './batch-facts.ts'
 import { BatchKeys, eachKey } from './batch-streams.ts'
 import { searchBehindDamage } from './damage-search.ts'
+import { EventSum, otherKeyHash } from './event-sum.ts'
 import { RecentPostings } from './recent-postings.ts'
 import { decodeSegmentHeader, FRAME_BYTES, type SegmentHeader, SEGMENT_HEADER_BYTES } from './segment-format.ts'
 import { type ScannedFrame, scanSegment } from './segment-scan.ts'
@@ -57,6 +58,8 @@ export interface SegmentVerdict {
   /** Checksums in the footer: of itself, and of the sidecar before. Undefined without a footer to rely on. */
   readonly footer: { readonly checksum: number; readonly previousChecksum: number } | undefined
   readonly postings: PostingsFile | undefined
+  /** What the events were gathered in: their sum is enough for a sidecar that is as it should be. */
+  readonly events: 'sum' | 'table'
 }
 
 export interface SegmentSeams {
@@ -71,11 +74,14 @@ interface OpenSegment {
   readonly sizeBytes: number
   readonly header: SegmentHeader | undefined
   readonly sidecar: SidecarCheck
-  readonly postings: RecentPostings
+  readonly events: RecentPostings | EventSum
 }
 
 export async function verifySegment(job: SegmentJob, seams: SegmentSeams): Promise<SegmentVerdict> {
-  return await new SegmentVerification(job, seams).run()
+  const verdict = await new SegmentVerification(job, seams, 'sum').run()
+  if (verdict.state !== 'whole' || verdict.postings?.kind === 'sidecar' || verdict.events === 'table') return verdict
+  // The sidecar is not as the segment says: once more, with what it takes to say where.
+  return await new SegmentVerification(job, { ...seams, onBytes: () => seams.onBytes(0) }, 'table').run()
 }
 
 class SegmentVerification {
@@ -83,6 +89,7 @@ class SegmentVerification {
   readonly #seams: SegmentSeams
   readonly #salt: Buffer
   readonly #findings = new Findings()
+  #events: 'sum' | 'table'
   #nextOffset: number
   #leaderEpoch: number
   #firstLeaderEpoch: number | undefined
@@ -91,7 +98,9 @@ class SegmentVerification {
   /** How far `onBytes` was told. */
   #toldPosition = 0
 
-  constructor(job: SegmentJob, seams: SegmentSeams) {
+  /** `wanted`: `sum` = a table only where there is no sidecar to compare a sum with. */
+  constructor(job: SegmentJob, seams: SegmentSeams, wanted: 'sum' | 'table') {
+    this.#events = wanted
     this.#job = job
     this.#seams = seams
     this.#salt = Buffer.from(job.salt, 'hex')
@@ -115,8 +124,9 @@ class SegmentVerification {
       }
       if (header === undefined) findings.damaged(path, 0, 'found a header that does not hold', baseOffset)
       if (!this.#belongs(header)) return this.#verdict('skipped', sidecar, undefined)
-      const postings = new RecentPostings(baseOffset)
-      const verdict = await this.#read({ file, sizeBytes, header, sidecar, postings })
+      if (sidecar.isMissing) this.#events = 'table'
+      const events = this.#events === 'sum' ? new EventSum(baseOffset) : new RecentPostings(baseOffset)
+      const verdict = await this.#read({ file, sizeBytes, header, sidecar, events })
       this.#tell(sizeBytes)
       return verdict
     } finally {
@@ -142,7 +152,7 @@ class SegmentVerification {
 
   /** Reads frames from the header to the end, passing over what is damaged. */
   async #read(segment: OpenSegment): Promise<SegmentVerdict> {
-    const { file, sizeBytes, sidecar, postings } = segment
+    const { file, sizeBytes, sidecar, events } = segment
     const { path, baseOffset, nextBase } = this.#job
     const findings = this.#findings
     const header = Buffer.alloc(SEGMENT_HEADER_BYTES)
@@ -152,8 +162,9 @@ class SegmentVerification {
     let place = { position: SEGMENT_HEADER_BYTES, nextOffset: baseOffset, leaderEpoch: this.#leaderEpoch }
     for (;;) {
       const { clock } = this.#seams
-      const end = await scanSegment({ file, salt: this.#salt, from: place, endPosition: sizeBytes, clock }, (frame) =>
-        this.#frame(segment, frame),
+      const end = await scanSegment(
+        { file, salt: this.#salt, from: place, endPosition: sizeBytes, sliceBytes, clock },
+        (frame) => this.#frame(segment, frame),
       )
       this.#nextOffset = end.nextOffset
       this.#leaderEpoch = end.leaderEpoch
@@ -172,14 +183,11 @@ class SegmentVerification {
     if (!intact) return this.#verdict('broken', sidecar, undefined)
     const { topicId, partition } = this.#job
     const expected = { topicId, partition, baseOffset, nextOffset: this.#nextOffset, sizeBytes }
-    const sound = await sidecar.finish(expected, postings)
-    return this.#verdict('whole', sidecar, sound ? sidecar.path : await this.#spill(postings))
-  }
-
-  async #spill(postings: RecentPostings): Promise<string | undefined> {
+    if (await sidecar.finish(expected, events)) return this.#verdict('whole', sidecar, sidecar.path)
     const { spillPath } = this.#job
-    if (spillPath !== undefined) await spillPostings(this.#seams, spillPath, postings)
-    return spillPath
+    const spills = spillPath !== undefined && events instanceof RecentPostings
+    if (spills) await spillPostings(this.#seams, spillPath, events)
+    return this.#verdict('whole', sidecar, spills ? spillPath : undefined)
   }
 
   #verdict(
@@ -198,10 +206,11 @@ class SegmentVerification {
       lastAppendTimeMs: this.#lastAppendTimeMs,
       footer: footer && { checksum: footer.checksum, previousChecksum: footer.previousChecksum },
       postings: postingsPath === undefined ? undefined : { path: postingsPath, kind },
+      events: this.#events,
     }
   }
 
-  #frame({ sidecar, postings }: OpenSegment, frame: ScannedFrame): Promise<void> | undefined {
+  #frame({ sidecar, events }: OpenSegment, frame: ScannedFrame): Promise<void> | undefined {
     const { path } = this.#job
     const { position, bytes, batchStart, batchEnd, appendTimeMs } = frame
     if (position - this.#toldPosition >= toldBytes) this.#tell(position)
@@ -232,7 +241,7 @@ class SegmentVerification {
       this.#findings.damaged(path, position, error.message, frameOffset)
     }
     try {
-      return addKeys(bytes, batchStart, postings)?.catch(fault)
+      return addKeys(bytes, batchStart, events)?.catch(fault)
     } catch (error) {
       return fault(error)
     }
@@ -286,6 +295,8 @@ export async function segmentHeader(file: File, path: string): Promise<SegmentHe
   return decodeSegmentHeader(bytes, path)
 }
 
+/** Read at once: so little that it is still in the processor's cache when it is looked at. */
+const sliceBytes = MiB
 /** Progress is told in steps of this. */
 const toldBytes = 4 * MiB
 
@@ -300,16 +311,21 @@ async function isZero(file: File, from: number, to: number): Promise<boolean> {
   return true
 }
 
-/** Puts every record with a key of the valid batch at `at` into `table`; waits only if it is compressed. */
-function addKeys(bytes: Buffer, at: number, table: RecentPostings): Promise<void> | undefined {
+/** Puts every record with a key of the valid batch at `at` into `events`; waits only if it is compressed. */
+function addKeys(bytes: Buffer, at: number, events: RecentPostings | EventSum): Promise<void> | undefined {
+  if (events instanceof EventSum) {
+    return eachKey(bytes, at, decompressedBytesMax, (records, from, to, hash, offset) => {
+      events.add(hash, otherKeyHash(records, from, to), offset)
+    })
+  }
   const count = recordCount(bytes, at)
   if (codec(bytes, at) !== 'none' || lastOffsetDelta(bytes, at) !== count - 1) {
     return eachKey(bytes, at, decompressedBytesMax, (records, from, to, hash, offset) => {
-      table.add(records, from, to, hash, offset)
+      events.add(records, from, to, hash, offset)
     })
   }
   // The usual batch, without gaps: first all keys, so that the table's memory is fetched for many of them at once.
   const records = bytes.subarray(at + BATCH_HEADER_BYTES, at + batchBytes(bytes, at))
-  table.addBatch(BatchKeys.of(records, count), batchFactsAt(bytes, at).baseOffset)
+  events.addBatch(BatchKeys.of(records, count), batchFactsAt(bytes, at).baseOffset)
   return undefined
 }

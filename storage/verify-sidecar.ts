@@ -8,9 +8,10 @@ import type { FileSystem } from '../platform/file-system.ts'
 import { readU64LE } from '../protocol/bytes.ts'
 import { PlayheadError } from '../protocol/errors.ts'
 import { murmur2 } from '../protocol/murmur2.ts'
+import { EventSum, otherKeyHash } from './event-sum.ts'
 import { compareKeys } from './key-order.ts'
 import { ProducerState } from './producer-state.ts'
-import { RecentPostings } from './recent-postings.ts'
+import type { RecentPostings } from './recent-postings.ts'
 import type { BatchFacts } from './segment.ts'
 import { SegmentChecksum } from './segment-checksum.ts'
 import { FRAME_BYTES } from './segment-format.ts'
@@ -95,6 +96,11 @@ export class SidecarCheck {
     return this.#sidecar?.footer
   }
 
+  /** Whether there is none, or none to rely on. */
+  get isMissing(): boolean {
+    return this.#sidecar === undefined
+  }
+
   header(bytes: Buffer): void {
     this.#checksum(bytes)
   }
@@ -126,11 +132,14 @@ export class SidecarCheck {
     this.#leaderEpoch = facts.leaderEpoch
   }
 
-  /** Compares what was summed up; answers whether there is a sidecar and all of it is as the segment says. */
-  async finish(expected: ExpectedSegment, postings: RecentPostings): Promise<boolean> {
+  /**
+   * Compares what was summed up; answers whether there is a sidecar and all of it is as the segment says. `events`: all of the segment. With their
+   * sum alone no stream can be named: ask again with a table.
+   */
+  async finish(expected: ExpectedSegment, events: RecentPostings | EventSum): Promise<boolean> {
     const sidecar = this.#sidecar
     if (sidecar === undefined) return false
-    this.#compareFooter(sidecar.footer, expected, postings)
+    this.#compareFooter(sidecar.footer, expected)
     const entries = this.#offsets.length < 4 ? 0 : this.#offsets.readUInt32LE(0)
     if (this.#offsets.length !== 4 + entries * indexEntryBytes || this.#times.length !== this.#offsets.length) {
       this.#damaged(
@@ -144,7 +153,9 @@ export class SidecarCheck {
       // Empty where the state at the segment's end was not known any more when its sidecar was made.
       const producers = (await sidecar.section(SectionKind.producers)) ?? noBytes
       if (producers.length > 0) new ProducerState(Number.POSITIVE_INFINITY).restore(producers)
-      await this.#comparePostings(sidecar, postings)
+      const streams = await this.#comparePostings(sidecar, events)
+      if (streams !== sidecar.footer.streams)
+        this.#damaged(`streams ${sidecar.footer.streams}`, `${streams}, as the segment says`)
     })
     return guarded && this.#isSound
   }
@@ -167,7 +178,7 @@ export class SidecarCheck {
     if (rest && this.#times.readDoubleLE(at + 8) === this.#maxTimestamp) this.#entry++
   }
 
-  #compareFooter(footer: Footer, expected: ExpectedSegment, postings: RecentPostings): void {
+  #compareFooter(footer: Footer, expected: ExpectedSegment): void {
     const wanted: Partial<Record<keyof Footer, number>> = {
       partition: expected.partition,
       baseOffset: expected.baseOffset,
@@ -176,7 +187,6 @@ export class SidecarCheck {
       segmentChecksum: this.#segmentChecksum.at(this.#checkedBytes)!,
       batches: this.#batches,
       records: this.#records,
-      streams: postings.streams,
       maxTimestamp: this.#maxTimestamp,
       firstAppendTimeMs: this.#firstAppendTimeMs,
       lastAppendTimeMs: this.#lastAppendTimeMs,
@@ -190,19 +200,28 @@ export class SidecarCheck {
     if (topicId !== expected.topicId) this.#damaged(`topic ${topicId}`, 'that of its directory')
   }
 
-  async #comparePostings(sidecar: Sidecar, postings: RecentPostings): Promise<void> {
+  /** Answers how many streams the segment has. */
+  async #comparePostings(sidecar: Sidecar, events: RecentPostings | EventSum): Promise<number> {
+    const sum = new EventSum(sidecar.footer.baseOffset)
     let count = 0
     let lastName: Buffer | undefined
     for await (const entries of sidecar.blocks()) {
       await this.#options.clock.yield()
-      count += this.#compareBlock(entries, postings, lastName)
+      const visit =
+        events instanceof EventSum ? () => sumEvents(entries, sum) : () => this.#compareStream(entries, events)
+      count += this.#eachStream(entries, lastName, visit)
       lastName = entries.bytes.subarray(entries.nameStart, entries.nameEnd)
     }
-    if (count !== postings.streams) this.#damaged(`postings of ${count} streams`, String(postings.streams))
+    if (events instanceof EventSum) {
+      if (!sum.equals(events)) this.#damaged('other events', 'those of the segment')
+      return count
+    }
+    if (count !== events.streams) this.#damaged(`postings of ${count} streams`, String(events.streams))
+    return events.streams
   }
 
   /** Answers the streams in the block. */
-  #compareBlock(entries: PostingsEntries, postings: RecentPostings, nameBefore: Buffer | undefined): number {
+  #eachStream(entries: PostingsEntries, nameBefore: Buffer | undefined, visit: () => void): number {
     const { bytes } = entries
     let count = 0
     let [before, start, end] = [nameBefore ?? noBytes, 0, nameBefore?.length ?? -1]
@@ -211,17 +230,21 @@ export class SidecarCheck {
       // A search would not find what is not in its place.
       if (end >= 0 && compareKeys(before, start, end, bytes, nameStart, nameEnd) >= 0)
         this.#damaged(`stream '${entries.stream}' behind a later one`, 'all in order')
+      if (entries.count === 0) this.#damaged(`no events of stream '${entries.stream}'`, 'at least one')
       before = bytes
       start = nameStart
       end = nameEnd
-      const slot = postings.keys.find(bytes, nameStart, nameEnd, murmur2(bytes, nameStart, nameEnd))
-      const isSame =
-        slot >= 0 && postings.count(slot) === entries.count && postings.hasOffsets(slot, entries) && entries.isRead
-      if (!isSame) {
-        this.#damaged(`other offsets of stream '${entries.stream}'`, 'those of the segment')
-      }
+      visit()
     }
     return count
+  }
+
+  #compareStream(entries: PostingsEntries, postings: RecentPostings): void {
+    const { bytes, nameStart, nameEnd } = entries
+    const slot = postings.keys.find(bytes, nameStart, nameEnd, murmur2(bytes, nameStart, nameEnd))
+    const isSame =
+      slot >= 0 && postings.count(slot) === entries.count && postings.hasOffsets(slot, entries) && entries.isRead
+    if (!isSame) this.#damaged(`other offsets of stream '${entries.stream}'`, 'those of the segment')
   }
 
   #damaged(found: string, wanted: string): void {
@@ -231,6 +254,14 @@ export class SidecarCheck {
 }
 
 export const deleteIt = 'delete the file, it is rebuilt from its segment'
+
+function sumEvents(entries: PostingsEntries, sum: EventSum): void {
+  const { bytes, nameStart, nameEnd } = entries
+  const hash = murmur2(bytes, nameStart, nameEnd)
+  const otherHash = otherKeyHash(bytes, nameStart, nameEnd)
+  for (let left = entries.count; left > 0; left--) sum.add(hash, otherHash, entries.nextOffset())
+  if (!entries.isRead) sum.events = -1 // bytes that no event stands for
+}
 
 /** Writes what a segment without a sidecar would have in one, as far as streams and offsets go. */
 export async function spillPostings(
