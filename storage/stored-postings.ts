@@ -1,8 +1,10 @@
 /**
  * StoredPostings: the part of a log's stream index that is in the checkpoint store, read one stream at a time. All synchronous.
- * Invariant: it answers what was written or throws `damagedData`; a head that cannot be read is never taken for a stream that does not exist.
+ * Invariant: it answers what was written or throws `damagedData`, and condemns the store; a head that cannot be read is never taken for a stream that
+ * does not exist.
  * Neighbours: StreamIndex asks it, IndexCapture writes what it reads, index-keys.ts has the layout.
  */
+import { isPlayheadError } from '../protocol/errors.ts'
 import type { CheckpointEntry, CheckpointStore } from './checkpoint-store.ts'
 import { damagedIndex } from './damaged-index.ts'
 import { HeadEntries } from './head-block.ts'
@@ -33,6 +35,10 @@ export class StoredPostings {
   }
 
   head(stream: string): StoredHead | undefined {
+    return this.#sound(() => this.#head(stream))
+  }
+
+  #head(stream: string): StoredHead | undefined {
     const name = Buffer.from(stream)
     const block = this.blocks.blockOf(headBlockKey(this.#prefix, name))
     if (block === undefined) return undefined
@@ -42,6 +48,10 @@ export class StoredPostings {
 
   /** Names in order that begin with `prefix` and come after `after`, `limit` of them at most. */
   names(prefix: string, after: string | undefined, limit: number): string[] {
+    return this.#sound(() => this.#names(prefix, after, limit))
+  }
+
+  #names(prefix: string, after: string | undefined, limit: number): string[] {
     const [first, past] = [Buffer.from(prefix), after === undefined ? undefined : Buffer.from(after)]
     const start = past !== undefined && Buffer.compare(past, first) > 0 ? past : first
     const names: string[] = []
@@ -63,6 +73,10 @@ export class StoredPostings {
 
   /** Appends the offsets of versions [from, to) of a stream to `into`; they must lie within firstVersion … lastVersion of `head`. */
   read(stream: string, head: StoredHead, from: number, to: number, into: number[]): void {
+    this.#sound(() => this.#read(stream, head, from, to, into))
+  }
+
+  #read(stream: string, head: StoredHead, from: number, to: number, into: number[]): void {
     const tailFirst = head.lastVersion + 1 - head.tailCount
     if (from < tailFirst) this.#readChunks(stream, from, Math.min(to, tailFirst), into)
     if (to > tailFirst) {
@@ -93,6 +107,10 @@ export class StoredPostings {
 
   /** The first version of a stream whose offset is not below `limit`; lastVersion + 1 when there is none. */
   floorVersion(stream: string, head: StoredHead, limit: number): number {
+    return this.#sound(() => this.#floorVersion(stream, head, limit))
+  }
+
+  #floorVersion(stream: string, head: StoredHead, limit: number): number {
     if (limit > head.lastOffset) return head.lastVersion + 1
     const tailFirst = head.lastVersion + 1 - head.tailCount
     const inTail = countBelow(tailOffsets(head), limit)
@@ -105,6 +123,15 @@ export class StoredPostings {
       else return firstVersion + countBelow(offsets, limit)
     }
     return Math.max(low, head.firstVersion)
+  }
+
+  #sound<T>(look: () => T): T {
+    try {
+      return look()
+    } catch (error) {
+      if (isPlayheadError(error, 'damagedData')) this.#store.condemn()
+      throw error
+    }
   }
 
   #readChunks(stream: string, from: number, to: number, into: number[]): void {

@@ -11,6 +11,7 @@ type Change = { readonly puts: readonly CheckpointPut[] } | { readonly from: Buf
 
 export class SimulatedCache {
   #changes: Change[] = []
+  #isCondemned = false
 
   get length(): number {
     return this.#changes.length
@@ -23,6 +24,8 @@ export class SimulatedCache {
 
   async open(process: SimulatedProcess): Promise<CheckpointStore> {
     const memory = new MemoryCheckpointStore()
+    if (this.#isCondemned) this.#changes = []
+    this.#isCondemned = false
     for (const change of this.#changes) await apply(memory, change)
     let last: Promise<void> = Promise.resolve()
     const happen = (change: Change) => {
@@ -49,6 +52,9 @@ export class SimulatedCache {
           puts: puts.map(({ key, value }) => ({ key: Buffer.from(key), value: value && Buffer.from(value) })),
         }),
       removeRange: (from, to) => inOrder({ from, to }),
+      condemn: () => {
+        this.#isCondemned = true
+      },
       close: async () => {
         await last
       },
