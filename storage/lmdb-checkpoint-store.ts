@@ -186,6 +186,10 @@ export class LmdbCheckpointStore implements CheckpointStore {
     await writeMarker(this.#options.fileSystem, this.#options.directory, { state, fruitlessRuns: 0 })
   }
 
+  get isCondemned(): boolean {
+    return this.#condemned
+  }
+
   condemn(): void {
     if (this.#condemned) return
     this.#condemned = true

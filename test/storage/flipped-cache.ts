@@ -7,16 +7,18 @@ import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
 import { cp, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { systemClock } from '../../platform/clock.ts'
 import { nodeFileSystem } from '../../platform/node-file-system.ts'
+import { systemRandom } from '../../platform/random.ts'
 import { isPlayheadError } from '../../protocol/errors.ts'
-import { LmdbCheckpointStore } from '../../storage/lmdb-checkpoint-store.ts'
+import { LogStore } from '../../storage/log-store.ts'
+import { defaultStorageSettings } from '../../storage/storage-settings.ts'
 import { SeededRandom } from './seeded-random.ts'
 import { eventsOf } from './log-contents.ts'
-import { group, StoreUnderTest } from './store-under-test.ts'
+import { group } from './store-under-test.ts'
 
 const [directory = '', seed = '', from = '', to = ''] = process.argv.slice(2)
 const pageBytes = 4096
-const settings = { tailCacheBytes: 0 }
 
 interface State {
   /** Events of each stream. */
@@ -37,13 +39,18 @@ async function flip(path: string, random: SeededRandom): Promise<void> {
 /** Opens what is there, checks that it serves what was written, and adds an event to one stream. */
 async function live(data: string, state: State, stream: string, save: () => Promise<void>): Promise<string[]> {
   const reports: string[] = []
-  const checkpointStore = await LmdbCheckpointStore.open({
-    directory: join(data, 'cache'),
+  await using store = await LogStore.open({
+    directory: data,
     fileSystem: nodeFileSystem,
+    clock: systemClock,
+    random: systemRandom,
+    settings: { ...defaultStorageSettings, tailCacheBytes: 0 },
     report: (_, message) => reports.push(message),
+    onFatal: (error) => {
+      throw error
+    },
   })
-  await using opened = await StoreUnderTest.open(data, { checkpointStore, settings })
-  const log = opened.store.log('carts', 0)
+  const log = store.log('carts', 0)
   const { counts } = state
   for (const name of Object.keys(counts)) {
     const events = await eventsOf(log, name, { limit: 100 })
@@ -60,8 +67,6 @@ async function live(data: string, state: State, stream: string, save: () => Prom
   counts[stream] = next + 1
   state.pending = undefined
   await save()
-  reports.push(...opened.reports)
-  if (checkpointStore.stats.badValues > 0) reports.push(`${checkpointStore.stats.badValues} values with bad checksums`)
   return reports
 }
 
