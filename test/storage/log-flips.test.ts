@@ -14,7 +14,7 @@ import { RecordBatch } from '../../protocol/record-batch.ts'
 import type { CheckpointStore } from '../../storage/checkpoint-store.ts'
 import type { Log } from '../../storage/log.ts'
 import { MemoryCheckpointStore } from '../../storage/memory-checkpoint-store.ts'
-import { FRAME_BYTES } from '../../storage/segment-format.ts'
+import { FRAME_BYTES, SEGMENT_HEADER_BYTES } from '../../storage/segment-format.ts'
 import { verify } from '../../storage/verify.ts'
 import { MemoryFileSystem } from './memory-file-system.ts'
 import { SeededRandom } from './seeded-random.ts'
@@ -150,6 +150,16 @@ async function tryFlip({ path, at, bit }: Flip, written: Written, withCache: boo
   assert.ok(named || (isLastFrame && lost === 0), `not named by verify: ${JSON.stringify({ damage, notes })}`)
   return { lost, named }
 }
+
+test('log flips: how many offsets the first batch says that it has: only that batch is lost, although others are found behind it', async () => {
+  const written = await write()
+  const path = written.fileSystem.paths.find((each) => each.endsWith('.log'))!
+  const lastOffsetDelta = SEGMENT_HEADER_BYTES + FRAME_BYTES + 23
+  for (let place = 0; place < 32; place++) {
+    const flip = { path, at: lastOffsetDelta + (place >> 3), bit: place & 7 }
+    assert.deepEqual(await tryFlip(flip, written, true), { lost: 4, named: true }, `bit ${place}`)
+  }
+})
 
 const step = process.env['PLAYHEAD_TEST_FLIPS'] === 'all' ? 1 : 61
 
