@@ -1,29 +1,37 @@
 /**
- * EventSum: a sum over which events of which streams there are, in any order; made from the records of a segment and from its postings, it tells whether
- * both have the same, without a table of streams. Of each event two 32-bit hashes of its key, unlike each other, are mixed with its offset: what
- * damage or a bug changes gives the same sum once in 2^64. Neighbours: verify-segment.ts sums records, verify-sidecar.ts postings.
+ * EventSum: a sum over which events of which streams there are, in any order; made from the records of a segment and from its postings, or of a log and
+ * from the cache, it tells whether both have the same, without a table of streams. Of each event two 32-bit hashes of its key, unlike each other, are mixed with its offset: what
+ * damage or a bug changes gives the same sum once in 2^64. Neighbours: verify-segment.ts sums records, verify-sidecar.ts postings, verify-cache.ts what the cache has.
  */
-export class EventSum {
-  events = 0
-  readonly #baseOffset: number
-  #first = 0
-  #second = 0
+/** As it goes from one process to another. */
+export interface SummedEvents {
+  readonly events: number
+  readonly first: number
+  readonly second: number
+}
 
-  /** No offset is below `baseOffset`. */
-  constructor(baseOffset: number) {
-    this.#baseOffset = baseOffset
-  }
+export class EventSum implements SummedEvents {
+  events = 0
+  first = 0
+  second = 0
 
   /** One event; `hash` and `otherHash` of its key: streamKeyHash, and otherKeyHash. */
   add(hash: number, otherHash: number, offset: number): void {
-    const relative = offset - this.#baseOffset
+    const place = offset < 2 ** 32 ? offset : offset + Math.imul(Math.floor(offset / 2 ** 32), 0x6c07_8965)
     this.events++
-    this.#first = (this.#first + mixed(hash ^ Math.imul(relative, 0x9e37_79b1))) | 0
-    this.#second = (this.#second + mixed(otherHash + Math.imul(relative, 0x27d4_eb2f))) | 0
+    this.first = (this.first + mixed(hash ^ Math.imul(place, 0x9e37_79b1))) | 0
+    this.second = (this.second + mixed(otherHash + Math.imul(place, 0x27d4_eb2f))) | 0
   }
 
-  equals(other: EventSum): boolean {
-    return this.events === other.events && this.#first === other.#first && this.#second === other.#second
+  /** All of another one. */
+  addAll({ events, first, second }: SummedEvents): void {
+    this.events += events
+    this.first = (this.first + first) | 0
+    this.second = (this.second + second) | 0
+  }
+
+  equals({ events, first, second }: SummedEvents): boolean {
+    return this.events === events && this.first === first && this.second === second
   }
 }
 

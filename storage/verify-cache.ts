@@ -8,9 +8,11 @@ import type { FileSystem } from '../platform/file-system.ts'
 import { lmdbFileProblem } from '../platform/lmdb-file.ts'
 import { PlayheadError } from '../protocol/errors.ts'
 import { MiB } from '../protocol/limits.ts'
+import { murmur2 } from '../protocol/murmur2.ts'
 import { DigestWriter, withOffset } from './cache-digest.ts'
 import type { CheckpointStore } from './checkpoint-store.ts'
 import { damagedIndex } from './damaged-index.ts'
+import { EventSum, otherKeyHash, type SummedEvents } from './event-sum.ts'
 import { HeadEntries } from './head-block.ts'
 import { HeadBlocks } from './head-blocks.ts'
 import { decodeState, headBlockKey, logPrefix, type StoredHead, stateKey } from './index-keys.ts'
@@ -48,6 +50,8 @@ export interface LogDigest {
   readonly indexedTo: number
   readonly reachesTo: number
   readonly digestPath: string
+  /** Of every event; undefined when a head is not what it is of a log from which nothing is gone, so that only the digest can tell more. */
+  readonly sum: SummedEvents | undefined
   /** Of the recovery checkpoint: everything of the log with this salt (in hex) below this offset was durable. */
   readonly durable: { readonly salt: string; readonly offset: number } | undefined
 }
@@ -119,16 +123,17 @@ async function digestLog(
   const prefix = logPrefix(Buffer.from(topicId, 'hex'), partition)
   const facts = readCheckpoint(store, prefix)?.facts
   const durable = facts && { salt: facts.salt, offset: facts.nextOffset }
-  const digest = { indexedTo: 0, reachesTo: 0, digestPath, durable, fault: undefined }
+  const nothing = { indexedTo: 0, reachesTo: 0, digestPath, durable, fault: undefined, sum: undefined }
   try {
     const badValues = store.stats.badValues
     const state = store.get(stateKey(prefix))
     if (store.stats.badValues !== badValues) throw damagedIndex('the log', 'found a state with a bad checksum')
-    await new StreamDigest(store, prefix, seams).write(digestPath)
-    return state === undefined ? digest : { ...digest, ...decodeState(state) }
+    const digest = new StreamDigest(store, prefix, seams)
+    await digest.write(digestPath)
+    return state === undefined ? nothing : { ...nothing, ...decodeState(state), sum: digest.sum }
   } catch (error) {
     if (!(error instanceof PlayheadError)) throw error
-    return { ...digest, fault: error.message }
+    return { ...nothing, fault: error.message }
   }
 }
 
@@ -137,6 +142,8 @@ class StreamDigest {
   readonly #stored: StoredPostings
   readonly #blocks: HeadBlocks
   readonly #seams: CacheSeams
+  readonly #sum = new EventSum()
+  #isWhole = true
 
   constructor(store: CheckpointStore, prefix: Buffer, seams: CacheSeams) {
     this.#prefix = prefix
@@ -154,7 +161,7 @@ class StreamDigest {
         for (const { value } of blocks) {
           for (const entries = new HeadEntries(value); entries.next(); ) {
             const { head } = entries
-            await writer.add(entries.name, head, this.#sum(entries, head))
+            await writer.add(entries.name, head, this.#sumOf(entries, head))
           }
           this.#seams.onAlive()
         }
@@ -165,12 +172,26 @@ class StreamDigest {
     }
   }
 
+  get sum(): SummedEvents | undefined {
+    const { events, first, second } = this.#sum
+    return this.#isWhole ? { events, first, second } : undefined
+  }
+
   /** Over the offsets of every version that the head names. */
-  #sum(entries: HeadEntries, head: StoredHead): number {
-    let sum = 0
+  #sumOf(entries: HeadEntries, head: StoredHead): number {
+    const { bytes, nameStart, nameEnd } = entries
+    const hash = murmur2(bytes, nameStart, nameEnd)
+    const otherHash = otherKeyHash(bytes, nameStart, nameEnd)
+    const all = this.#sum
+    const eventsBefore = all.events
+    let [sum, last] = [0, -1]
     this.#stored.eachOffset(entries.stream, head, (offset) => {
       sum = withOffset(sum, offset)
+      all.add(hash, otherHash, offset)
+      last = offset
     })
+    const count = all.events - eventsBefore
+    if (head.firstVersion !== 0 || head.lastVersion !== count - 1 || head.lastOffset !== last) this.#isWhole = false
     return sum
   }
 }

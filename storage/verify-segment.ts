@@ -8,12 +8,13 @@
 import type { Clock } from '../platform/clock.ts'
 import type { File, FileSystem } from '../platform/file-system.ts'
 import { PlayheadError } from '../protocol/errors.ts'
+import { murmur2 } from '../protocol/murmur2.ts'
 import { decompressedBytesMax, MiB } from '../protocol/limits.ts'
 import { BATCH_HEADER_BYTES, batchBytes, codec, lastOffsetDelta, recordCount } from '../protocol/record-batch.ts'
 import { batchFactsAt } from './batch-facts.ts'
 import { BatchKeys, eachKey } from './batch-streams.ts'
 import { searchBehindDamage } from './damage-search.ts'
-import { EventSum, otherKeyHash } from './event-sum.ts'
+import { EventSum, otherKeyHash, type SummedEvents } from './event-sum.ts'
 import { RecentPostings } from './recent-postings.ts'
 import { decodeSegmentHeader, FRAME_BYTES, type SegmentHeader, SEGMENT_HEADER_BYTES } from './segment-format.ts'
 import { type ScannedFrame, scanSegment } from './segment-scan.ts'
@@ -60,6 +61,8 @@ export interface SegmentVerdict {
   readonly postings: PostingsFile | undefined
   /** What the events were gathered in: their sum is enough for a sidecar that is as it should be. */
   readonly events: 'sum' | 'table'
+  /** Of every event of a whole segment; undefined of any other. */
+  readonly sum: SummedEvents | undefined
 }
 
 export interface SegmentSeams {
@@ -90,6 +93,7 @@ class SegmentVerification {
   readonly #salt: Buffer
   readonly #findings = new Findings()
   #events: 'sum' | 'table'
+  #sum: EventSum | undefined
   #nextOffset: number
   #leaderEpoch: number
   #firstLeaderEpoch: number | undefined
@@ -125,7 +129,7 @@ class SegmentVerification {
       if (header === undefined) findings.damaged(path, 0, 'found a header that does not hold', baseOffset)
       if (!this.#belongs(header)) return this.#verdict('skipped', sidecar, undefined)
       if (sidecar.isMissing) this.#events = 'table'
-      const events = this.#events === 'sum' ? new EventSum(baseOffset) : new RecentPostings(baseOffset)
+      const events = this.#events === 'sum' ? new EventSum() : new RecentPostings(baseOffset)
       const verdict = await this.#read({ file, sizeBytes, header, sidecar, events })
       this.#tell(sizeBytes)
       return verdict
@@ -183,6 +187,7 @@ class SegmentVerification {
     if (!intact) return this.#verdict('broken', sidecar, undefined)
     const { topicId, partition } = this.#job
     const expected = { topicId, partition, baseOffset, nextOffset: this.#nextOffset, sizeBytes }
+    this.#sum = events instanceof EventSum ? events : sumOf(events)
     if (await sidecar.finish(expected, events)) return this.#verdict('whole', sidecar, sidecar.path)
     const { spillPath } = this.#job
     const spills = spillPath !== undefined && events instanceof RecentPostings
@@ -207,6 +212,7 @@ class SegmentVerification {
       footer: footer && { checksum: footer.checksum, previousChecksum: footer.previousChecksum },
       postings: postingsPath === undefined ? undefined : { path: postingsPath, kind },
       events: this.#events,
+      sum: this.#sum && { events: this.#sum.events, first: this.#sum.first, second: this.#sum.second },
     }
   }
 
@@ -286,6 +292,16 @@ class SegmentVerification {
       ? { position: batch.position, nextOffset: batch.baseOffset }
       : 'lost'
   }
+}
+
+function sumOf(postings: RecentPostings): EventSum {
+  const sum = new EventSum()
+  for (let slot = 0; slot < postings.streams; slot++) {
+    const key = postings.keys.key(slot)
+    const [hash, otherHash] = [murmur2(key), otherKeyHash(key, 0, key.length)]
+    postings.eachOffset(slot, (offset) => sum.add(hash, otherHash, offset))
+  }
+  return sum
 }
 
 /** The header of the segment in `file`; undefined when it does not hold. */

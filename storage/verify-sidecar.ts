@@ -202,7 +202,7 @@ export class SidecarCheck {
 
   /** Answers how many streams the segment has. */
   async #comparePostings(sidecar: Sidecar, events: RecentPostings | EventSum): Promise<number> {
-    const sum = new EventSum(sidecar.footer.baseOffset)
+    const sum = new EventSum()
     let count = 0
     let lastName: Buffer | undefined
     for await (const entries of sidecar.blocks()) {
