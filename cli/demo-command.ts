@@ -1,11 +1,11 @@
 /** playhead demo: wires the tour (demo.ts) to the terminal, and Ctrl-C to it. */
 import { demo } from './demo.ts'
-import { ProgressBar } from './progress-bar.ts'
+import { ProgressBar, progressLine } from './progress-bar.ts'
 import { interruptible } from './session.ts'
 import type { Session } from './session.ts'
 
 export async function demoCommand(session: Session): Promise<void> {
-  const bar = new ProgressBar(process.stderr)
+  const bar = new ProgressBar(process.stderr, progressLine)
   await interruptible(
     (signal) =>
       demo({

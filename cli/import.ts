@@ -3,7 +3,7 @@ import { isPlayheadError, PlayheadError } from '../protocol/errors.ts'
 import { UsageError } from './failure-report.ts'
 import { importFile } from './import-file.ts'
 import type { ImportFormat, ImportMapping } from './import-mapping.ts'
-import { ProgressBar } from './progress-bar.ts'
+import { ProgressBar, progressLine } from './progress-bar.ts'
 import { interruptible } from './session.ts'
 import type { Session } from './session.ts'
 import { withUnit } from './text-table.ts'
@@ -19,7 +19,7 @@ export interface ImportFlags {
 
 export async function importCommand(session: Session, topic: string, file: string, flags: ImportFlags): Promise<void> {
   const mapping = mappingOf(file, flags)
-  const bar = new ProgressBar(process.stderr)
+  const bar = new ProgressBar(process.stderr, progressLine)
   let records = 0
   const summary = await interruptible(
     (signal) =>

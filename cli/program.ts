@@ -193,6 +193,16 @@ function addOperating(program: Command, session: MakeSession, outcome: ProgramOu
       outcome.exitCode = await verify(session(), options)
     })
   program
+    .command('dump')
+    .description('print what is in a file of a data directory')
+    .command('segment <file>')
+    .description('print a segment file frame by frame, and its sidecar; what is damaged is named and gone past')
+    .option('--records', 'the records of each batch too')
+    .action(async (file: string, options) => {
+      const { dumpSegmentFile } = await import('./dump-segment.ts')
+      outcome.exitCode = await dumpSegmentFile(session(), file, options)
+    })
+  program
     .command('status')
     .description('what the broker is and uses')
     .action(async () => (await import('./status.ts')).status(session()))

@@ -7,22 +7,31 @@ import { nodeFileSystem } from '../platform/node-file-system.ts'
 import type { DamageFound, Progress } from '../storage/verify-findings.ts'
 import { verify as verifyDirectory } from '../storage/verify.ts'
 import { exitDone, exitFailed } from './failure-report.ts'
+import { ProgressBar, readingLine, type ReadingProgress } from './progress-bar.ts'
 import type { Session } from './session.ts'
 import { bytesText, withUnit } from './text-table.ts'
+import { WorkerProcesses } from './verify-workers.ts'
 
 /** Answers the exit code. Throws what keeps it from looking: a broker that runs there, a directory that is none, a newer format. */
 export async function verify(session: Session, { data }: { readonly data: string }): Promise<number> {
   const directory = resolve(data)
   const scratchDirectory = await mkdtemp(join(tmpdir(), 'playhead-verify-'))
+  const bar = new ProgressBar<ReadingProgress>(process.stderr, readingLine)
+  const startedMs = performance.now()
   try {
+    using workers = new WorkerProcesses()
     const result = await verifyDirectory({
       directory,
       fileSystem: nodeFileSystem,
       clock: systemClock,
       scratchDirectory,
-      ...(process.stderr.isTTY && { onProgress: showProgress }),
+      workers,
+      ...(process.stderr.isTTY && {
+        onBytes: (bytesRead, bytesTotal) =>
+          bar.update({ bytesRead, bytesTotal, elapsedMs: performance.now() - startedMs }),
+      }),
     })
-    if (process.stderr.isTTY) process.stderr.write('\r\u001b[K')
+    bar.clear()
     const { damage, notes, ...counts } = result
     if (session.isJson) await session.print(result)
     else
@@ -47,8 +56,4 @@ function summaryText({ partitions, segments, batches, records, bytes }: Progress
 
 function damageText({ file, position, offset, reason }: DamageFound): string {
   return `${file} position ${position}${offset === undefined ? '' : ` offset ${offset}`}: ${reason}`
-}
-
-function showProgress({ records, bytes }: Progress): void {
-  process.stderr.write(`\r${withUnit(records, 'record')}, ${bytesText(bytes)}\u001b[K`)
 }

@@ -154,15 +154,3 @@ export function eachKey(
   walk(bytes.subarray(at + BATCH_HEADER_BYTES, at + batchBytes(bytes, at)))
   return undefined
 }
-
-/** eachKey for whoever wants names. */
-export function eachStream(
-  bytes: Buffer,
-  at: number,
-  decompressedBytesMax: number,
-  visit: (stream: string, offset: number) => void,
-): Promise<void> | undefined {
-  return eachKey(bytes, at, decompressedBytesMax, (records, keyStart, keyEnd, _hash, offset) =>
-    visit(records.toString('utf8', keyStart, keyEnd), offset),
-  )
-}

@@ -46,6 +46,8 @@ export interface CheckpointStore {
   write(puts: readonly CheckpointPut[]): Promise<void>
   /** Removes every key with `from` <= key < `to`, in several transactions if they are many. */
   removeRange(from: Buffer, to: Buffer): Promise<void>
+  /** What is in it was found not to be what was written, although it reads: the next one to open it begins with an empty store. */
+  condemn(): void
   /** Idempotent. Nothing may be called afterwards. */
   close(): Promise<void>
 }

@@ -48,7 +48,7 @@ export interface LmdbCheckpointStoreOptions {
 }
 
 interface Marker {
-  readonly state: 'opening' | 'running' | 'closed'
+  readonly state: 'opening' | 'running' | 'closed' | 'condemned'
   readonly fruitlessRuns: number
 }
 
@@ -62,6 +62,7 @@ export class LmdbCheckpointStore implements CheckpointStore {
   /** The marker is being written. */
   #marking: Promise<void> | undefined
   #closing: Promise<void> | undefined
+  #condemned = false
 
   private constructor(database: Database, options: LmdbCheckpointStoreOptions) {
     this.#database = database
@@ -101,8 +102,12 @@ export class LmdbCheckpointStore implements CheckpointStore {
 
   get(key: Buffer): Buffer | undefined {
     this.stats.gets++
-    const stored = this.#database.get(key)
-    return stored === undefined ? undefined : this.#unwrap(key, stored)
+    try {
+      const stored = this.#database.get(key)
+      return stored === undefined ? undefined : this.#unwrap(key, stored)
+    } catch (error) {
+      return this.#unreadable(error)
+    }
   }
 
   async prefetch(keys: readonly Buffer[]): Promise<void> {
@@ -121,9 +126,13 @@ export class LmdbCheckpointStore implements CheckpointStore {
         ? { start: from, end: to }
         : { start: to, end: from, exclusiveStart: true, inclusiveEnd: true, reverse: true }
     const entries: CheckpointEntry[] = []
-    for (const { key, value: stored } of this.#database.getRange({ ...bounds, limit })) {
-      const value = this.#unwrap(key, stored)
-      if (value !== undefined) entries.push({ key, value })
+    try {
+      for (const { key, value: stored } of this.#database.getRange({ ...bounds, limit })) {
+        const value = this.#unwrap(key, stored)
+        if (value !== undefined) entries.push({ key, value })
+      }
+    } catch (error) {
+      this.#unreadable(error)
     }
     return entries
   }
@@ -153,8 +162,10 @@ export class LmdbCheckpointStore implements CheckpointStore {
       })
     } catch (error) {
       this.stats.failedTransactions++
-      const failure = await failureOf(error, directory)
+      const cause = await causeOf(error)
+      const failure = writeFailed(directory, textOf(cause))
       if (isDiskFailure(failure)) this.#options.onFatal?.(failure)
+      else if (isLmdbError(cause)) this.condemn()
       throw failure
     }
     this.#database.resetReadTxn() // whoever waited for this write sees it in the next get
@@ -164,9 +175,18 @@ export class LmdbCheckpointStore implements CheckpointStore {
   async removeRange(from: Buffer, to: Buffer): Promise<void> {
     for (;;) {
       // Not through range(): that would leave out, and so keep, what has a bad checksum.
-      const keys = [...this.#database.getKeys({ start: from, end: to, limit: removalsPerWrite })]
+      const keys = this.#keys(from, to)
       if (keys.length === 0) return
       await this.write(keys.map((key) => ({ key, value: null })))
+    }
+  }
+
+  #keys(from: Buffer, to: Buffer): Buffer[] {
+    try {
+      return [...this.#database.getKeys({ start: from, end: to, limit: removalsPerWrite })]
+    } catch (error) {
+      this.#unreadable(error)
+      throw writeFailed(this.#options.directory, textOf(error))
     }
   }
 
@@ -178,12 +198,30 @@ export class LmdbCheckpointStore implements CheckpointStore {
   async #close(): Promise<void> {
     await this.#marking
     await this.#database.close()
-    await writeMarker(this.#options.fileSystem, this.#options.directory, { state: 'closed', fruitlessRuns: 0 })
+    const state = this.#condemned ? 'condemned' : 'closed'
+    await writeMarker(this.#options.fileSystem, this.#options.directory, { state, fruitlessRuns: 0 })
+  }
+
+  get isCondemned(): boolean {
+    return this.#condemned
+  }
+
+  condemn(): void {
+    if (this.#condemned) return
+    this.#condemned = true
+    const { fileSystem, directory, report } = this.#options
+    report(
+      'warn',
+      `cache ${directory}: found what was not written so; it is wiped at the next start and rebuilt from the logs`,
+    )
+    const write = () => writeMarker(fileSystem, directory, { state: 'condemned', fruitlessRuns: 0 })
+    // A marker that cannot be written: whoever finds it next condemns it again.
+    this.#marking = (this.#marking ?? Promise.resolve()).then(write).catch(() => undefined)
   }
 
   /** The first write has gone through all of LMDB: opening it again is not what will end the process. */
   async #provenGood(): Promise<void> {
-    if (!this.#fruitless || this.#closing !== undefined) return
+    if (!this.#fruitless || this.#closing !== undefined || this.#condemned) return
     this.#fruitless = false
     const { fileSystem, directory } = this.#options
     this.#marking = writeMarker(fileSystem, directory, { state: 'running', fruitlessRuns: 0 }).catch(() => {
@@ -192,12 +230,21 @@ export class LmdbCheckpointStore implements CheckpointStore {
     await this.#marking
   }
 
+  /** LMDB has met a page that is none. What it should have held counts like a value with a bad checksum. */
+  #unreadable(error: unknown): undefined {
+    if (!isLmdbError(error)) throw error
+    this.stats.badValues++
+    this.condemn()
+    return undefined
+  }
+
   #unwrap(key: Buffer, stored: Buffer): Buffer | undefined {
     if (stored.length >= checksumBytes) {
       const value = stored.subarray(checksumBytes)
       if (stored.readUInt32LE(0) === checksumOf(key, value)) return value
     }
     this.stats.badValues++
+    this.condemn()
     return undefined
   }
 }
@@ -231,22 +278,33 @@ function checksumOf(key: Buffer, value: Buffer): number {
   return value.length < nativeBytesMin ? crc32cTypeScript(value, keySum) : crc32c(value, keySum)
 }
 
+/** LMDB's own errors: what it found in its file, or that the file is full. Not those of the disk. */
+function isLmdbError(error: unknown): boolean {
+  const code = error instanceof Error && 'code' in error ? Number(error.code) : 0
+  return code >= lmdbErrorMin && code <= lmdbErrorMax
+}
+
+const lmdbErrorMin = -30_799
+const lmdbErrorMax = -30_770
+
 /** lmdb tells the cause in a promise of its own, which nobody else listens to. */
-async function failureOf(error: unknown, directory: string): Promise<PlayheadError> {
-  let cause = error
-  if (error instanceof Error && 'commitError' in error) {
-    try {
-      await error.commitError
-    } catch (commitError) {
-      cause = commitError
-    }
+async function causeOf(error: unknown): Promise<unknown> {
+  if (!(error instanceof Error && 'commitError' in error)) return error
+  try {
+    await error.commitError
+    return error
+  } catch (commitError) {
+    return commitError
   }
-  return writeFailed(directory, cause instanceof Error ? cause.message : String(cause))
 }
 
 /** Not for want of room: LMDB gives such a transaction up and is as it was. It tells of both in the words of strerror, and its own. */
 function isDiskFailure(failure: PlayheadError): boolean {
   return /Input\/output error|MDB_PANIC/.test(failure.message)
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
 }
 
 function writeFailed(directory: string, found: string): PlayheadError {
@@ -271,7 +329,10 @@ async function findMarker(fileSystem: FileSystem, directory: string): Promise<Ma
     if (found === undefined) return undefined
     const { format, state, fruitlessRuns } = found
     if (format !== cacheFormatVersion) return `found format ${String(format)}, wanted ${cacheFormatVersion}`
-    if ((state === 'opening' || state === 'running' || state === 'closed') && typeof fruitlessRuns === 'number') {
+    if (
+      (state === 'opening' || state === 'running' || state === 'closed' || state === 'condemned') &&
+      typeof fruitlessRuns === 'number'
+    ) {
       return { state, fruitlessRuns }
     }
     return 'its marker is not one of ours'
@@ -284,6 +345,7 @@ async function findMarker(fileSystem: FileSystem, directory: string): Promise<Ma
 function whyWipe(found: Marker | string | undefined): string | undefined {
   if (found === undefined || typeof found === 'string') return found
   if (found.state === 'opening') return 'the last start ended while opening it'
+  if (found.state === 'condemned') return 'the last run found in it what was not written so'
   if (found.fruitlessRuns >= fruitlessRunsMax)
     return `the last ${found.fruitlessRuns} runs ended before they wrote to it`
   return undefined

@@ -88,6 +88,15 @@ export class LogStore {
 
   /** Throws dataDirectoryInUse, dataDirectoryNotWritable, unsupportedFormat or damagedData. */
   static async open(options: LogStoreOptions): Promise<LogStore> {
+    try {
+      return await LogStore.#open(options)
+    } catch (error) {
+      if (!(error instanceof CondemnedCache)) throw error
+      return await LogStore.#open(options) // opening the cache again has it wiped
+    }
+  }
+
+  static async #open(options: LogStoreOptions): Promise<LogStore> {
     const { fileSystem, clock, random, settings, report, onFatal } = options
     const directory = await DataDirectory.open(options)
     let checkpointStore: CheckpointStore | undefined
@@ -121,7 +130,7 @@ export class LogStore {
     } catch (error) {
       await checkpointStore?.close()
       await directory.abandon()
-      throw error
+      throw checkpointStore instanceof LmdbCheckpointStore && checkpointStore.isCondemned ? new CondemnedCache() : error
     }
   }
 
@@ -463,6 +472,9 @@ export class LogStore {
     return `${this.#topicsDirectory}/${id}`
   }
 }
+
+/** The logs could not be opened, with a cache that was found not to be what was written. */
+class CondemnedCache extends Error {}
 
 async function openCache({ directory, fileSystem, report, onFatal }: LogStoreOptions): Promise<CheckpointStore> {
   return LmdbCheckpointStore.open({ directory: `${directory}/cache`, fileSystem, report, onFatal })

@@ -56,6 +56,9 @@ export class MemoryCheckpointStore implements CheckpointStore {
     this.#stale = true
   }
 
+  /** Nobody opens it again. */
+  condemn(): void {}
+
   async close(): Promise<void> {}
 
   #sort(): void {

@@ -161,6 +161,30 @@ export class RecentPostings {
     }
   }
 
+  /** Whether a stream's offsets are exactly the next ones that `others` has. */
+  hasOffsets(slot: number, others: { nextOffset(): number }): boolean {
+    let isSame = true
+    this.eachOffset(slot, (offset) => {
+      if (isSame) isSame = offset === others.nextOffset()
+    })
+    return isSame
+  }
+
+  /** Visits the offsets of a stream, in order. */
+  eachOffset(slot: number, visit: (offset: number) => void): void {
+    const arena = this.#arena
+    const base = this.baseOffset
+    const count = this.count(slot)
+    let slice = this.#facts[slot * SLOT_WORDS + FIRST]!
+    for (let first = 0; first < count; ) {
+      const entries = sliceEntries(first)
+      const end = Math.min(entries, count - first)
+      for (let place = slice; place < slice + end; place++) visit(base + arena[place]!)
+      first += entries
+      if (first < count) slice = arena[slice + entries]!
+    }
+  }
+
   /** Number of a stream's events here with offset < `limit`. */
   countBelow(slot: number, limit: number): number {
     const count = this.count(slot)

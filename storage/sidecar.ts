@@ -43,6 +43,72 @@ interface Block {
   readonly firstName: Buffer
 }
 
+/** Stands on one stream of a block of postings after the other. */
+export class PostingsEntries {
+  readonly bytes: Buffer
+  nameStart = 0
+  nameEnd = 0
+  firstVersion = 0
+  /** Events. */
+  count = 0
+  readonly #path: string
+  readonly #reader: VarintReader
+  #offsetsEnd = 0
+  #lastOffset = -1
+
+  constructor(path: string, bytes: Buffer) {
+    this.#path = path
+    this.bytes = bytes
+    this.#reader = new VarintReader(bytes)
+  }
+
+  /** Moves to the next stream; false after the last one. Throws damagedData. */
+  next(): boolean {
+    const { bytes } = this
+    const reader = this.#reader
+    reader.at = this.#offsetsEnd
+    if (reader.at >= bytes.length) return false
+    const nameBytes = reader.next()
+    this.nameStart = reader.at
+    this.nameEnd = reader.at + nameBytes
+    if (this.nameEnd > bytes.length) throw damaged(this.#path, 'found a stream name that is cut off')
+    reader.at = this.nameEnd
+    this.firstVersion = reader.next()
+    this.count = reader.next()
+    const packedBytes = reader.next()
+    this.#offsetsEnd = reader.at + packedBytes
+    if (this.#offsetsEnd > bytes.length || this.count > packedBytes)
+      throw damaged(this.#path, `found postings of '${this.stream}' that are cut off`)
+    this.#lastOffset = -1
+    return true
+  }
+
+  /** The offset of the next event of the stream, to be asked for `count` times at most. Throws damagedData. */
+  nextOffset(): number {
+    const reader = this.#reader
+    if (reader.at >= this.#offsetsEnd) throw damaged(this.#path, `found postings of '${this.stream}' that are cut off`)
+    const value = reader.next()
+    const offset = this.#lastOffset < 0 ? value : this.#lastOffset + value
+    if (offset <= this.#lastOffset) throw damaged(this.#path, `found offset ${offset} of '${this.stream}' twice`)
+    this.#lastOffset = offset
+    return offset
+  }
+
+  /** Whether every byte of the stream's offsets has been read. */
+  get isRead(): boolean {
+    return this.#reader.at === this.#offsetsEnd
+  }
+
+  get stream(): string {
+    return this.bytes.toString('utf8', this.nameStart, this.nameEnd)
+  }
+
+  /** Appends the offsets of the stream to `into`, in place of nextOffset. Throws damagedData. */
+  readOffsets(into: number[]): void {
+    unpackOffsets(this.bytes, this.#reader.at, this.#offsetsEnd, this.count, into)
+  }
+}
+
 /** The footer of a sidecar; undefined when there is no file, or none that this release can trust: then it is to be rebuilt. */
 export async function readFooter(fileSystem: FileSystem, path: string): Promise<Footer | undefined> {
   if (!(await fileSystem.exists(path))) return undefined
@@ -82,6 +148,11 @@ export class Sidecar {
     }
   }
 
+  /** In the order of the file. */
+  get sections(): readonly SectionHeader[] {
+    return this.#sections
+  }
+
   /** The bytes of a section, whole and checked; undefined when there is none of this kind. */
   async section(kind: SectionKind): Promise<Buffer | undefined> {
     const section = this.#sections.find((each) => each.kind === kind)
@@ -102,14 +173,21 @@ export class Sidecar {
     const block = blocks[low - 1]
     if (block === undefined) return undefined
     const bytes = await this.#read(block.position, block.bytes, block.crc, `postings at ${block.position}`)
-    for (const postings of streamsIn(this.#file.path, bytes)) if (postings.stream === stream) return postings
+    for (const postings of streamsIn(new PostingsEntries(this.#file.path, bytes))) {
+      if (postings.stream === stream) return postings
+    }
     return undefined
   }
 
   /** All streams in the order of their bytes, a block at a time. */
   async *postings(): AsyncGenerator<StreamPostings> {
+    for await (const entries of this.blocks()) yield* streamsIn(entries)
+  }
+
+  /** The same for whoever makes nothing per stream: the blocks, each to be walked from before its first entry. */
+  async *blocks(): AsyncGenerator<PostingsEntries> {
     for (const { position, bytes, crc } of await this.#directory()) {
-      yield* streamsIn(this.#file.path, await this.#read(position, bytes, crc, `postings at ${position}`))
+      yield new PostingsEntries(this.#file.path, await this.#read(position, bytes, crc, `postings at ${position}`))
     }
   }
 
@@ -230,20 +308,11 @@ function decodeDirectory(path: string, bytes: Buffer, count: number, start: numb
   return blocks
 }
 
-function* streamsIn(path: string, block: Buffer): Generator<StreamPostings> {
-  const reader = new VarintReader(block)
-  while (reader.at < block.length) {
-    const nameEnd = reader.next() + reader.at
-    if (nameEnd > block.length) throw damaged(path, 'found a stream name that is cut off')
-    const stream = block.toString('utf8', reader.at, nameEnd)
-    reader.at = nameEnd
-    const [firstVersion, count, packedBytes] = [reader.next(), reader.next(), reader.next()]
-    const end = reader.at + packedBytes
-    if (end > block.length || count > packedBytes) throw damaged(path, `found postings of '${stream}' that are cut off`)
+function* streamsIn(entries: PostingsEntries): Generator<StreamPostings> {
+  while (entries.next()) {
     const offsets: number[] = []
-    unpackOffsets(block, reader.at, end, count, offsets)
-    reader.at = end
-    yield { stream, firstVersion, offsets }
+    entries.readOffsets(offsets)
+    yield { stream: entries.stream, firstVersion: entries.firstVersion, offsets }
   }
 }
 

@@ -1,8 +1,10 @@
 /**
  * StoredPostings: the part of a log's stream index that is in the checkpoint store, read one stream at a time. All synchronous.
- * Invariant: it answers what was written or throws `damagedData`; a head that cannot be read is never taken for a stream that does not exist.
+ * Invariant: it answers what was written or throws `damagedData`, and condemns the store; a head that cannot be read is never taken for a stream that
+ * does not exist.
  * Neighbours: StreamIndex asks it, IndexCapture writes what it reads, index-keys.ts has the layout.
  */
+import { isPlayheadError } from '../protocol/errors.ts'
 import type { CheckpointEntry, CheckpointStore } from './checkpoint-store.ts'
 import { damagedIndex } from './damaged-index.ts'
 import { HeadEntries } from './head-block.ts'
@@ -12,6 +14,7 @@ import { countBelow, unpackOffsets, VarintReader } from './postings.ts'
 
 /** Chunks, and blocks, fetched at a time. */
 const chunksPerRange = 16
+const chunksPerWalk = 64
 const blocksPerRange = 8
 const oneZero = Buffer.alloc(1)
 
@@ -32,6 +35,10 @@ export class StoredPostings {
   }
 
   head(stream: string): StoredHead | undefined {
+    return this.#sound(() => this.#head(stream))
+  }
+
+  #head(stream: string): StoredHead | undefined {
     const name = Buffer.from(stream)
     const block = this.blocks.blockOf(headBlockKey(this.#prefix, name))
     if (block === undefined) return undefined
@@ -41,6 +48,10 @@ export class StoredPostings {
 
   /** Names in order that begin with `prefix` and come after `after`, `limit` of them at most. */
   names(prefix: string, after: string | undefined, limit: number): string[] {
+    return this.#sound(() => this.#names(prefix, after, limit))
+  }
+
+  #names(prefix: string, after: string | undefined, limit: number): string[] {
     const [first, past] = [Buffer.from(prefix), after === undefined ? undefined : Buffer.from(after)]
     const start = past !== undefined && Buffer.compare(past, first) > 0 ? past : first
     const names: string[] = []
@@ -62,6 +73,10 @@ export class StoredPostings {
 
   /** Appends the offsets of versions [from, to) of a stream to `into`; they must lie within firstVersion … lastVersion of `head`. */
   read(stream: string, head: StoredHead, from: number, to: number, into: number[]): void {
+    this.#sound(() => this.#read(stream, head, from, to, into))
+  }
+
+  #read(stream: string, head: StoredHead, from: number, to: number, into: number[]): void {
     const tailFirst = head.lastVersion + 1 - head.tailCount
     if (from < tailFirst) this.#readChunks(stream, from, Math.min(to, tailFirst), into)
     if (to > tailFirst) {
@@ -70,8 +85,32 @@ export class StoredPostings {
     }
   }
 
+  /** Visits the offsets of all versions that `head` names, in order; one look into the store for some dozens of chunks. */
+  eachOffset(stream: string, head: StoredHead, visit: (offset: number) => void): void {
+    const tailFirst = head.lastVersion + 1 - head.tailCount
+    const end = chunkKey(this.#prefix, stream, tailFirst)
+    for (let version = head.firstVersion; version < tailFirst; ) {
+      const entries = this.#store.range(chunkKey(this.#prefix, stream, version), end, { limit: chunksPerWalk })
+      if (entries.length === 0) throw damagedIndex(`'${stream}'`, `found no chunk with version ${version}`)
+      for (const entry of entries) {
+        const { firstVersion, offsets } = decodeChunk(stream, entry)
+        if (firstVersion !== version)
+          throw damagedIndex(`'${stream}'`, `found version ${firstVersion} where ${version} comes next`)
+        for (let place = 0; place < offsets.length; place++) visit(offsets[place]!)
+        version += offsets.length
+      }
+      if (version > tailFirst)
+        throw damagedIndex(`'${stream}'`, `found version ${tailFirst} in a chunk and in the head`)
+    }
+    for (const offset of tailOffsets(head)) visit(offset)
+  }
+
   /** The first version of a stream whose offset is not below `limit`; lastVersion + 1 when there is none. */
   floorVersion(stream: string, head: StoredHead, limit: number): number {
+    return this.#sound(() => this.#floorVersion(stream, head, limit))
+  }
+
+  #floorVersion(stream: string, head: StoredHead, limit: number): number {
     if (limit > head.lastOffset) return head.lastVersion + 1
     const tailFirst = head.lastVersion + 1 - head.tailCount
     const inTail = countBelow(tailOffsets(head), limit)
@@ -84,6 +123,15 @@ export class StoredPostings {
       else return firstVersion + countBelow(offsets, limit)
     }
     return Math.max(low, head.firstVersion)
+  }
+
+  #sound<T>(look: () => T): T {
+    try {
+      return look()
+    } catch (error) {
+      if (isPlayheadError(error, 'damagedData')) this.#store.condemn()
+      throw error
+    }
   }
 
   #readChunks(stream: string, from: number, to: number, into: number[]): void {

@@ -1,181 +1,203 @@
 /**
- * Verification of the cache: whether what it says of a log is what the log says. It may lag; it may not differ.
- * It is looked at in a copy, since LMDB writes to a file it opens, if only to say who reads it.
- * Neighbours: verify-log.ts tells it every event as it comes by.
+ * Verification of the cache: what it says of each log, written down for the comparison with the log (cache-digest.ts). It is looked at in a copy,
+ * since LMDB writes to a file it opens, if only to say who reads it.
+ * A job and its verdict are plain values, so that another process can do it: a damaged file can end the process that opens it.
+ * Neighbours: verify.ts asks for it, verify-streams.ts compares.
  */
 import type { FileSystem } from '../platform/file-system.ts'
 import { lmdbFileProblem } from '../platform/lmdb-file.ts'
+import { PlayheadError } from '../protocol/errors.ts'
 import { MiB } from '../protocol/limits.ts'
+import { murmur2 } from '../protocol/murmur2.ts'
+import { DigestWriter, withOffset } from './cache-digest.ts'
 import type { CheckpointStore } from './checkpoint-store.ts'
 import { damagedIndex } from './damaged-index.ts'
-import { decodeState, logPrefix, type StoredHead, stateKey } from './index-keys.ts'
+import { EventSum, otherKeyHash, type SummedEvents } from './event-sum.ts'
+import { HeadEntries } from './head-block.ts'
+import { HeadBlocks } from './head-blocks.ts'
+import { decodeState, headBlockKey, logPrefix, type StoredHead, stateKey } from './index-keys.ts'
 import { LmdbCheckpointStore } from './lmdb-checkpoint-store.ts'
 import { readCheckpoint } from './recovery-checkpoint.ts'
 import { StoredPostings } from './stored-postings.ts'
-import type { Findings } from './verify-findings.ts'
-import type { StreamLedger } from './verify-streams.ts'
+import { Findings, type VerifyResult } from './verify-findings.ts'
 
 const copyBytes = 4 * MiB
-const headsPerRange = 1024
-const versionsPerRead = 16_384
+const blocksPerRange = 64
 
-export class CacheCopy {
-  readonly #store: LmdbCheckpointStore
-  readonly #file: string
+export interface CacheJob {
+  readonly directory: string
+  readonly scratchDirectory: string
+  readonly logs: readonly CachedLog[]
+}
 
-  private constructor(store: LmdbCheckpointStore, file: string) {
-    this.#store = store
-    this.#file = file
+/** A log, by what its keys in the cache begin with. */
+export interface CachedLog {
+  /** In hex. */
+  readonly topicId: string
+  readonly partition: number
+}
+
+export interface CacheVerdict {
+  readonly result: VerifyResult
+  /** As many as logs were asked for; none when there is no cache, or none that the next start would keep. */
+  readonly logs: readonly LogDigest[]
+}
+
+/** What the cache has of a log. */
+export interface LogDigest {
+  /** Why it is to be wiped; then the rest says nothing. */
+  readonly fault: string | undefined
+  readonly indexedTo: number
+  readonly reachesTo: number
+  readonly digestPath: string
+  /** Of every event; undefined when a head is not what it is of a log from which nothing is gone, so that only the digest can tell more. */
+  readonly sum: SummedEvents | undefined
+  /** Of the recovery checkpoint: everything of the log with this salt (in hex) below this offset was durable. */
+  readonly durable: { readonly salt: string; readonly offset: number } | undefined
+}
+
+export interface CacheSeams {
+  readonly fileSystem: FileSystem
+  /** Called now and then, so that nobody takes a long read for one that never ends. */
+  readonly onAlive: () => void
+}
+
+/** What is wrong with a cache is never worse than this. */
+export const wipeCache = 'the cache must be wiped: delete its directory, it is rebuilt from the logs'
+
+export async function verifyCache(job: CacheJob, { fileSystem, onAlive }: CacheSeams): Promise<CacheVerdict> {
+  const findings = new Findings()
+  const store = await openCopy(fileSystem, job, findings)
+  const logs: LogDigest[] = []
+  try {
+    if (store !== undefined) {
+      for (const [place, log] of job.logs.entries()) {
+        logs.push(await digestLog(store, log, { fileSystem, onAlive }, `${job.scratchDirectory}/digest-${place}`))
+      }
+    }
+  } finally {
+    await store?.close()
   }
+  return { result: findings.result(), logs }
+}
 
-  /** Undefined when there is no cache, or none that the next start would keep. */
-  static async open(
-    fileSystem: FileSystem,
-    directory: string,
-    scratchDirectory: string | undefined,
-    findings: Findings,
-  ): Promise<CacheCopy | undefined> {
-    const file = `${directory}/data.mdb`
-    if (!(await fileSystem.exists(file))) return undefined
-    if (scratchDirectory === undefined) {
-      findings.note(`${directory}: not looked at`)
-      return undefined
-    }
-    const problem = lmdbFileProblem(directory)
-    if (problem !== undefined) {
-      findings.damaged(file, 0, `found ${problem}; ${wipe}`)
-      return undefined
-    }
-    const copy = `${scratchDirectory}/cache`
-    await fileSystem.makeDirectory(copy)
-    for (const name of ['data.mdb', 'marker.json']) {
-      if (await fileSystem.exists(`${directory}/${name}`))
-        await copyFile(fileSystem, `${directory}/${name}`, `${copy}/${name}`)
-    }
-    let wiped: string | undefined
-    const report = (_: string, message: string) => {
-      wiped = message.replace(copy, directory)
-    }
-    const store = await LmdbCheckpointStore.open({ directory: copy, fileSystem, report })
-    if (wiped === undefined) return new CacheCopy(store, file)
-    findings.note(`${wiped} (at the next start)`)
-    await store.close()
+async function openCopy(
+  fileSystem: FileSystem,
+  { directory, scratchDirectory }: CacheJob,
+  findings: Findings,
+): Promise<LmdbCheckpointStore | undefined> {
+  const file = cacheFile(directory)
+  if (!(await fileSystem.exists(file))) return undefined
+  const problem = lmdbFileProblem(directory)
+  if (problem !== undefined) {
+    findings.damaged(file, 0, `found ${problem}; ${wipeCache}`)
     return undefined
   }
-
-  log(topicId: Buffer, partition: number): LogCacheCheck {
-    return new LogCacheCheck(this.#store, logPrefix(topicId, partition), this.#file)
+  const copy = `${scratchDirectory}/cache`
+  await fileSystem.makeDirectory(copy)
+  for (const name of ['data.mdb', 'marker.json']) {
+    if (await fileSystem.exists(`${directory}/${name}`))
+      await copyFile(fileSystem, `${directory}/${name}`, `${copy}/${name}`)
   }
-
-  close(): Promise<void> {
-    return this.#store.close()
+  let wiped: string | undefined
+  const report = (_: string, message: string) => {
+    wiped = message.replace(copy, directory)
   }
+  const store = await LmdbCheckpointStore.open({ directory: copy, fileSystem, report })
+  if (wiped === undefined) return store
+  findings.note(`${wiped} (at the next start)`)
+  await store.close()
+  return undefined
 }
 
-/** What is wrong with the cache is never worse than this. */
-const wipe = 'the cache must be wiped: delete its directory, it is rebuilt from the logs'
-
-/** Of one stream: the stored head, and what came by of the events that it covers. */
-interface CoveredEvents {
-  readonly head: StoredHead | undefined
-  count: number
-  lastOffset: number
-  hash: number
+export function cacheFile(directory: string): string {
+  return `${directory}/data.mdb`
 }
 
-export class LogCacheCheck {
-  readonly file: string
-  readonly #store: CheckpointStore
-  readonly #prefix: Buffer
-  readonly #stored: StoredPostings
-  readonly #indexedTo: number
-  readonly #reachesTo: number
-  /** By place in the ledger. */
-  readonly #streams: CoveredEvents[] = []
-  #failure: unknown
-
-  constructor(store: CheckpointStore, prefix: Buffer, file: string) {
-    this.file = file
-    this.#store = store
-    this.#prefix = prefix
-    this.#stored = new StoredPostings(store, prefix)
+async function digestLog(
+  store: CheckpointStore,
+  { topicId, partition }: CachedLog,
+  seams: CacheSeams,
+  digestPath: string,
+): Promise<LogDigest> {
+  const prefix = logPrefix(Buffer.from(topicId, 'hex'), partition)
+  const facts = readCheckpoint(store, prefix)?.facts
+  const durable = facts && { salt: facts.salt, offset: facts.nextOffset }
+  const nothing = { indexedTo: 0, reachesTo: 0, digestPath, durable, fault: undefined, sum: undefined }
+  try {
     const badValues = store.stats.badValues
     const state = store.get(stateKey(prefix))
-    if (store.stats.badValues !== badValues)
-      this.#failure = damagedIndex('the log', 'found a state with a bad checksum')
-    const { indexedTo, reachesTo } = state === undefined ? { indexedTo: 0, reachesTo: 0 } : decodeState(state)
-    this.#indexedTo = indexedTo
-    this.#reachesTo = reachesTo
+    if (store.stats.badValues !== badValues) throw damagedIndex('the log', 'found a state with a bad checksum')
+    const digest = new StreamDigest(store, prefix, seams)
+    await digest.write(digestPath)
+    return state === undefined ? nothing : { ...nothing, ...decodeState(state), sum: digest.sum }
+  } catch (error) {
+    if (!(error instanceof PlayheadError)) throw error
+    return { ...nothing, fault: error.message }
+  }
+}
+
+class StreamDigest {
+  readonly #prefix: Buffer
+  readonly #stored: StoredPostings
+  readonly #blocks: HeadBlocks
+  readonly #seams: CacheSeams
+  readonly #sum = new EventSum()
+  #isWhole = true
+
+  constructor(store: CheckpointStore, prefix: Buffer, seams: CacheSeams) {
+    this.#prefix = prefix
+    this.#stored = new StoredPostings(store, prefix)
+    this.#blocks = new HeadBlocks(store, prefix)
+    this.#seams = seams
   }
 
-  /** Everything below it was durable when the recovery checkpoint was written; 0 when there is none of this log. */
-  durableOffset(salt: Buffer): number {
-    const facts = readCheckpoint(this.#store, this.#prefix)?.facts
-    return facts?.salt === salt.toString('hex') ? facts.nextOffset : 0
-  }
-
-  /** The next event of a stream, whose place in the ledger is `place`. */
-  event(place: number, stream: string, offset: number): void {
-    if (this.#reachesTo === 0 || this.#failure !== undefined) return
+  /** Throws damagedData. */
+  async write(path: string): Promise<void> {
+    const writer = await DigestWriter.create(this.#seams.fileSystem, path)
     try {
-      const covered = (this.#streams[place] ??= { head: this.#stored.head(stream), count: 0, lastOffset: -1, hash: 0 })
-      if (offset <= (covered.head?.lastOffset ?? -1)) {
-        covered.count++
-        covered.lastOffset = offset
-        covered.hash = mix(covered.hash, offset)
-      } else if (offset < this.#indexedTo) {
-        throw damagedIndex(
-          `'${stream}'`,
-          `found nothing at offset ${offset}, although it covers offsets below ${this.#indexedTo}`,
-        )
+      for (let from: Buffer | undefined = headBlockKey(this.#prefix, noName); from !== undefined; ) {
+        const blocks = this.#blocks.from(from, blocksPerRange)
+        for (const { value } of blocks) {
+          for (const entries = new HeadEntries(value); entries.next(); ) {
+            const { head } = entries
+            await writer.add(entries.name, head, this.#sumOf(entries, head))
+          }
+          this.#seams.onAlive()
+        }
+        from = blocks.length < blocksPerRange ? undefined : Buffer.concat([blocks.at(-1)!.key, oneZero])
       }
-    } catch (error) {
-      this.#failure = error // one is enough: all of it is to be wiped
+    } finally {
+      await writer.close()
     }
   }
 
-  /** Throws `damagedData` for the first thing that differs. `end`: of the log. */
-  async finish(streams: StreamLedger, end: number): Promise<void> {
-    if (this.#failure !== undefined) throw this.#failure
-    if (this.#reachesTo > end)
-      throw damagedIndex('the log', `found offsets up to ${this.#reachesTo}, wanted at most ${end}`)
-    for (const [stream, place] of streams) {
-      const covered = this.#streams[place]
-      if (covered?.head !== undefined) this.#compare(stream, covered.head, covered)
-    }
-    this.#compareNames(streams)
+  get sum(): SummedEvents | undefined {
+    const { events, first, second } = this.#sum
+    return this.#isWhole ? { events, first, second } : undefined
   }
 
-  #compare(stream: string, head: StoredHead, { count, lastOffset, hash }: CoveredEvents): void {
-    if (head.firstVersion !== 0 || head.lastVersion !== count - 1 || head.lastOffset !== lastOffset) {
-      const found = `versions ${head.firstVersion} to ${head.lastVersion} and offset ${head.lastOffset}`
-      throw damagedIndex(`'${stream}'`, `found ${found}, wanted 0 to ${count - 1} and ${lastOffset}`)
-    }
-    let stored = 0
-    for (let from = 0; from < count; from += versionsPerRead) {
-      const offsets: number[] = []
-      this.#stored.read(stream, head, from, Math.min(count, from + versionsPerRead), offsets)
-      for (const offset of offsets) stored = mix(stored, offset)
-    }
-    if (stored !== hash) throw damagedIndex(`'${stream}'`, 'found other offsets than the log has')
-  }
-
-  #compareNames(streams: StreamLedger): void {
-    for (let after: string | undefined; ; ) {
-      const names = this.#stored.names('', after, headsPerRange)
-      for (const stream of names) {
-        if (!streams.has(stream)) throw damagedIndex(`'${stream}'`, 'found a stream that the log does not have')
-      }
-      if (names.length < headsPerRange) return
-      after = names.at(-1)
-    }
+  /** Over the offsets of every version that the head names. */
+  #sumOf(entries: HeadEntries, head: StoredHead): number {
+    const { bytes, nameStart, nameEnd } = entries
+    const hash = murmur2(bytes, nameStart, nameEnd)
+    const otherHash = otherKeyHash(bytes, nameStart, nameEnd)
+    const all = this.#sum
+    const eventsBefore = all.events
+    let [sum, last] = [0, -1]
+    this.#stored.eachOffset(entries.stream, head, (offset) => {
+      sum = withOffset(sum, offset)
+      all.add(hash, otherHash, offset)
+      last = offset
+    })
+    const count = all.events - eventsBefore
+    if (head.firstVersion !== 0 || head.lastVersion !== count - 1 || head.lastOffset !== last) this.#isWhole = false
+    return sum
   }
 }
 
-/** A running hash of offsets, in order. */
-function mix(hash: number, offset: number): number {
-  return Math.imul(hash ^ (offset >>> 0) ^ Math.floor(offset / 2 ** 32), 0x01000193) | 0
-}
+const noName = Buffer.alloc(0)
+const oneZero = Buffer.alloc(1)
 
 async function copyFile(fileSystem: FileSystem, from: string, to: string): Promise<void> {
   const source = await fileSystem.open(from, 'read')

@@ -1,4 +1,4 @@
-/** Findings: what a verification has read and found so far. Made by verify.ts, filled by its parts. */
+/** Findings: what a verification has read and found so far. Made by verify.ts, filled by its parts, each with its own until it is done. */
 import { PlayheadError } from '../protocol/errors.ts'
 
 export interface Progress {
@@ -30,7 +30,6 @@ export interface VerifyResult extends Progress {
 const findingsMax = 10_000
 
 export class Findings {
-  readonly #onProgress: ((progress: Progress) => void) | undefined
   readonly #damage: DamageFound[] = []
   readonly #notes: string[] = []
   #more = 0
@@ -39,10 +38,6 @@ export class Findings {
   batches = 0
   records = 0
   bytes = 0
-
-  constructor(onProgress: ((progress: Progress) => void) | undefined) {
-    this.#onProgress = onProgress
-  }
 
   damaged(file: string, position: number, reason: string, offset?: number): void {
     if (this.#damage.length >= findingsMax) this.#more++
@@ -65,14 +60,24 @@ export class Findings {
     }
   }
 
-  segmentDone(): void {
+  /** Takes in what another one has found. */
+  add(other: VerifyResult): void {
+    for (const { file, position, reason, offset } of other.damage) this.damaged(file, position, reason, offset)
+    for (const note of other.notes) this.note(note)
+    this.partitions += other.partitions
+    this.segments += other.segments
+    this.batches += other.batches
+    this.records += other.records
+    this.bytes += other.bytes
+  }
+
+  get progress(): Progress {
     const { partitions, segments, batches, records, bytes } = this
-    this.#onProgress?.({ partitions, segments, batches, records, bytes })
+    return { partitions, segments, batches, records, bytes }
   }
 
   result(): VerifyResult {
-    const { partitions, segments, batches, records, bytes } = this
     const notes = this.#more === 0 ? this.#notes : [...this.#notes, `${this.#more} more findings are not listed`]
-    return { partitions, segments, batches, records, bytes, damage: this.#damage, notes }
+    return { ...this.progress, damage: this.#damage, notes }
   }
 }

@@ -1,42 +1,206 @@
-/** StreamLedger: every stream of a log under verification, and how many events it has so far. Grows with the streams, not with the events. */
-import type { RecentPostings } from './recent-postings.ts'
+/**
+ * Verification of what ties the segments of a log together: the versions of its streams, and the cache's digest of them. Reads the postings of all
+ * segments side by side in the order of the streams, so that memory does not grow with streams or events: a block of each file at a time.
+ * Neighbours: verify-log.ts has checked each of the files against its segment; cache-digest.ts is read along.
+ */
+import type { Clock } from '../platform/clock.ts'
+import type { FileSystem } from '../platform/file-system.ts'
+import { DigestReader, withOffset } from './cache-digest.ts'
+import { compareKeys } from './key-order.ts'
+import { damagedIndex } from './damaged-index.ts'
+import type { StreamHead } from './index-keys.ts'
+import { type PostingsEntries, Sidecar } from './sidecar.ts'
+import type { LogDigest } from './verify-cache.ts'
+import type { PostingsFile } from './verify-segment.ts'
+import { deleteIt } from './verify-sidecar.ts'
 
-export class StreamLedger {
-  readonly #places = new Map<string, number>()
-  #counts = new Float64Array(1024)
+export interface StreamComparison {
+  readonly fileSystem: FileSystem
+  readonly clock: Clock
+  /** Of all segments, in order. */
+  readonly postings: readonly PostingsFile[]
+  /** Undefined when there is nothing to compare with. */
+  readonly digest: LogDigest | undefined
+  /** Told of a sidecar that begins a stream with another version. */
+  readonly damaged: (path: string, reason: string) => void
+}
 
-  get size(): number {
-    return this.#places.size
-  }
+const streamsPerTurn = 4096
 
-  /** One more event. Answers the stream's place: 0, 1, 2 … in the order they came first. */
-  add(stream: string): number {
-    let place = this.#places.get(stream)
-    if (place === undefined) {
-      place = this.#places.size
-      this.#places.set(stream, place)
-      if (place === this.#counts.length) {
-        const larger = new Float64Array(place * 2)
-        larger.set(this.#counts)
-        this.#counts = larger
-      }
+/** Throws damagedData for the first thing that differs between log and digest. */
+export async function compareStreams(comparison: StreamComparison): Promise<void> {
+  const lines: Line[] = []
+  let digest: DigestReader | undefined
+  try {
+    for (const [order, file] of comparison.postings.entries()) {
+      lines.push(await Line.open(comparison.fileSystem, file, order))
     }
-    this.#counts[place]!++
-    return place
+    if (comparison.digest !== undefined)
+      digest = await DigestReader.open(comparison.fileSystem, comparison.digest.digestPath)
+    await new Comparison(comparison, digest).run(lines)
+  } finally {
+    for (const line of lines) await line.close()
+    await digest?.close()
+  }
+}
+
+/** The streams of one postings file. */
+class Line {
+  readonly path: string
+  readonly kind: PostingsFile['kind']
+  readonly order: number
+  entries!: PostingsEntries
+  readonly #sidecar: Sidecar
+  readonly #blocks: AsyncGenerator<PostingsEntries>
+
+  private constructor(sidecar: Sidecar, { path, kind }: PostingsFile, order: number) {
+    this.#sidecar = sidecar
+    this.#blocks = sidecar.blocks()
+    this.path = path
+    this.kind = kind
+    this.order = order
   }
 
-  /** Events of a stream before those in `postings`, which are its newest: the version of the first of them. */
-  before(stream: string, postings: RecentPostings): number {
-    const place = this.#places.get(stream)
-    const slot = postings.slotOf(stream)
-    return (place === undefined ? 0 : this.#counts[place]!) - (slot < 0 ? 0 : postings.count(slot))
+  static async open(fileSystem: FileSystem, file: PostingsFile, order: number): Promise<Line> {
+    return new Line(await Sidecar.open(fileSystem, file.path), file, order)
   }
 
-  has(stream: string): boolean {
-    return this.#places.has(stream)
+  /** Moves to the first stream of the next block; false when there is none. */
+  async nextBlock(): Promise<boolean> {
+    for (;;) {
+      const { value, done } = await this.#blocks.next()
+      if (done === true) return false
+      this.entries = value
+      if (value.next()) return true
+    }
   }
 
-  [Symbol.iterator](): MapIterator<[string, number]> {
-    return this.#places[Symbol.iterator]()
+  close(): Promise<void> {
+    return this.#sidecar[Symbol.asyncDispose]()
   }
+}
+
+class Comparison {
+  readonly #options: StreamComparison
+  /** A heap, the line with the next stream first; of one stream, the line of the first segment. */
+  #lines: Line[] = []
+  /** Undefined when there is none, or when all its streams came by. */
+  #digest: DigestReader | undefined
+  readonly #indexedTo: number
+  /** Of the stream that comes by: events, those that the cache covers, the last of these, and their sum. */
+  #version = 0
+  #covered = 0
+  #lastOffset = -1
+  #sum = 0
+
+  constructor(options: StreamComparison, digest: DigestReader | undefined) {
+    this.#options = options
+    this.#digest = digest
+    this.#indexedTo = options.digest?.indexedTo ?? 0
+  }
+
+  async run(lines: readonly Line[]): Promise<void> {
+    for (const line of lines) if (await line.nextBlock()) this.#lines.push(line)
+    for (let place = this.#lines.length >> 1; place >= 0; place--) this.#siftDown(place)
+    await this.#nextInDigest()
+    for (let count = 1; this.#lines.length > 0; count++) {
+      await this.#stream()
+      if (count % streamsPerTurn === 0) await this.#options.clock.yield()
+    }
+    if (this.#digest !== undefined) throw unknownStream(this.#digest)
+  }
+
+  async #stream(): Promise<void> {
+    const first = this.#lines[0]!.entries
+    const { bytes, nameStart, nameEnd } = first
+    const head = this.#headOf(bytes, nameStart, nameEnd)
+    this.#version = 0
+    this.#covered = 0
+    this.#lastOffset = -1
+    this.#sum = 0
+    for (let line = this.#lines[0]; line !== undefined; line = this.#lines[0]) {
+      const { entries } = line
+      if (compareKeys(bytes, nameStart, nameEnd, entries.bytes, entries.nameStart, entries.nameEnd) !== 0) break
+      this.#take(line, head)
+      if (!entries.next() && !(await line.nextBlock())) this.#drop()
+      this.#siftDown(0)
+    }
+    if (head === undefined) return
+    this.#compareHead(bytes.toString('utf8', nameStart, nameEnd), head)
+    await this.#nextInDigest()
+  }
+
+  /** What the digest has of a stream; it has nothing of any before, since all of those came by. */
+  #headOf(bytes: Buffer, nameStart: number, nameEnd: number): StreamHead | undefined {
+    const digest = this.#digest
+    if (digest === undefined) return undefined
+    const order = compareKeys(digest.bytes, digest.nameStart, digest.nameEnd, bytes, nameStart, nameEnd)
+    if (order < 0) throw unknownStream(digest)
+    return order === 0 ? digest.head : undefined
+  }
+
+  #take({ entries, kind, path }: Line, head: StreamHead | undefined): void {
+    if (kind === 'sidecar' && entries.firstVersion !== this.#version) {
+      const found = `found stream '${entries.stream}' from version ${entries.firstVersion}, wanted ${this.#version}`
+      this.#options.damaged(path, `${found}; ${deleteIt}`)
+    }
+    this.#version += entries.count
+    if (this.#options.digest === undefined) return
+    const coveredTo = head?.lastOffset ?? -1
+    for (let left = entries.count; left > 0; left--) {
+      const offset = entries.nextOffset()
+      if (offset <= coveredTo) {
+        this.#covered++
+        this.#lastOffset = offset
+        this.#sum = withOffset(this.#sum, offset)
+      } else if (offset < this.#indexedTo) {
+        const found = `found nothing at offset ${offset}, although it covers offsets below ${this.#indexedTo}`
+        throw damagedIndex(`'${entries.stream}'`, found)
+      } else return
+    }
+  }
+
+  #compareHead(stream: string, { firstVersion, lastVersion, lastOffset }: StreamHead): void {
+    const wanted = this.#covered - 1
+    if (firstVersion !== 0 || lastVersion !== wanted || lastOffset !== this.#lastOffset) {
+      const found = `versions ${firstVersion} to ${lastVersion} and offset ${lastOffset}`
+      throw damagedIndex(`'${stream}'`, `found ${found}, wanted 0 to ${wanted} and ${this.#lastOffset}`)
+    }
+    if (this.#digest!.sum !== this.#sum) throw damagedIndex(`'${stream}'`, 'found other offsets than the log has')
+  }
+
+  async #nextInDigest(): Promise<void> {
+    if (this.#digest !== undefined && !(await this.#digest.next())) this.#digest = undefined
+  }
+
+  /** Takes away the first line. */
+  #drop(): void {
+    const last = this.#lines.pop()!
+    if (this.#lines.length > 0) this.#lines[0] = last
+  }
+
+  #siftDown(from: number): void {
+    const lines = this.#lines
+    for (let place = from; ; ) {
+      let least = place
+      for (let child = 2 * place + 1; child <= 2 * place + 2 && child < lines.length; child++) {
+        if (comesBefore(lines[child]!, lines[least]!)) least = child
+      }
+      if (least === place) return
+      const line = lines[place]!
+      lines[place] = lines[least]!
+      lines[least] = line
+      place = least
+    }
+  }
+}
+
+function comesBefore(line: Line, other: Line): boolean {
+  const [a, b] = [line.entries, other.entries]
+  const order = compareKeys(a.bytes, a.nameStart, a.nameEnd, b.bytes, b.nameStart, b.nameEnd)
+  return order === 0 ? line.order < other.order : order < 0
+}
+
+function unknownStream(digest: DigestReader): Error {
+  return damagedIndex(`'${digest.stream}'`, 'found a stream that the log does not have')
 }

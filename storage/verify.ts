@@ -2,7 +2,8 @@
  * Verify: reads every byte of a data directory that no broker uses, and says what is not as it was written. Invariants: it writes nothing
  * there, and it goes on after each finding, so that one run names all of them. Sound data gives no damage, also after a crash: what
  * recovery would cut or make again is a note.
- * Neighbours: verify-log.ts reads one log, verify-sidecar.ts and verify-cache.ts what is derived from it; the command line calls it.
+ * It reads segments, and the cache, as jobs that other processes may do (VerifyWorkers).
+ * Neighbours: verify-log.ts looks at one log, verify-segment.ts at one file of it, verify-cache.ts at the cache; the command line calls it.
  */
 import type { Clock } from '../platform/clock.ts'
 import type { FileSystem } from '../platform/file-system.ts'
@@ -10,9 +11,11 @@ import { isPlayheadError, PlayheadError } from '../protocol/errors.ts'
 import { readBrokerFacts } from './data-directory.ts'
 import { DirectoryLock } from './directory-lock.ts'
 import { deletedSuffix, readTopicFile, topicIdBytes } from './topic.ts'
-import { CacheCopy } from './verify-cache.ts'
 import { Findings, type Progress, type VerifyResult } from './verify-findings.ts'
-import { verifyLog } from './verify-log.ts'
+import { type FoundLog, verifyLog } from './verify-log.ts'
+import { baseOffsetOfFile } from './segment-format.ts'
+import { type CacheJob, type CacheVerdict, verifyCache } from './verify-cache.ts'
+import { type SegmentJob, type SegmentVerdict, verifySegment } from './verify-segment.ts'
 
 export interface VerifyOptions {
   /** The data directory. */
@@ -24,28 +27,137 @@ export interface VerifyOptions {
    * without it the cache is not looked at.
    */
   readonly scratchDirectory?: string
+  /** Who does the jobs; undefined = this process, one after the other. */
+  readonly workers?: VerifyWorkers
   /** Called after each segment. */
   readonly onProgress?: (progress: Progress) => void
+  /** Called while segments are read: bytes so far, and all there are. */
+  readonly onBytes?: (bytesRead: number, bytesTotal: number) => void
 }
+
+/** Does the jobs of a verification, which do not depend on each other. */
+export interface VerifyWorkers {
+  /** Segments at once. */
+  readonly width: number
+  segment(job: SegmentJob, onBytes: (bytes: number) => void): Promise<SegmentVerdict>
+  cache(job: CacheJob): Promise<CacheVerdict>
+}
+
+/** Logs looked at at once, for each segment at once: so that one log's end does not leave workers without work. */
+const logsPerWorker = 2
 
 /**
  * Throws `dataDirectoryInUse` while a broker runs on the directory, `unsupportedFormat` when a newer release wrote it, and `invalidArgument`
  * when it is not a data directory. All else is in the result.
  */
 export async function verify(options: VerifyOptions): Promise<VerifyResult> {
-  const { directory, fileSystem } = options
-  await DirectoryLock.checkFree(fileSystem, directory)
-  const findings = new Findings(options.onProgress)
-  await verifyBrokerFile(fileSystem, directory, findings)
-  const topics = `${directory}/topics`
-  const cache = await CacheCopy.open(fileSystem, `${directory}/cache`, options.scratchDirectory, findings)
-  try {
-    const names = (await fileSystem.exists(topics)) ? await fileSystem.list(topics) : []
-    for (const name of names) await verifyTopic(options, `${topics}/${name}`, name, cache, findings)
-  } finally {
-    await cache?.close()
+  return await new Verification(options).run()
+}
+
+class Verification {
+  readonly #options: VerifyOptions
+  readonly #findings = new Findings()
+  readonly #logs: FoundLog[] = []
+  readonly #progress = { partitions: 0, segments: 0, batches: 0, records: 0, bytes: 0 }
+  #bytesRead = 0
+  #bytesTotal = 0
+  /** Jobs under way, and those that wait. */
+  #busy = 0
+  readonly #waiting: (() => void)[] = []
+
+  constructor(options: VerifyOptions) {
+    this.#options = options
   }
-  return findings.result()
+
+  async run(): Promise<VerifyResult> {
+    const { directory, fileSystem } = this.#options
+    await DirectoryLock.checkFree(fileSystem, directory)
+    await verifyBrokerFile(fileSystem, directory, this.#findings)
+    const topics = `${directory}/topics`
+    const names = (await fileSystem.exists(topics)) ? await fileSystem.list(topics) : []
+    for (const name of names) this.#logs.push(...(await logsOf(fileSystem, `${topics}/${name}`, name, this.#findings)))
+    if (this.#options.onBytes !== undefined) for (const log of this.#logs) await this.#countBytes(log)
+    const cache = this.#verifyCache(`${directory}/cache`)
+    const found = await Promise.all([cache.then(({ result }) => [result]), this.#verifyLogs(cache)])
+    for (const result of found.flat()) this.#findings.add(result)
+    return this.#findings.result()
+  }
+
+  async #countBytes({ directory }: FoundLog): Promise<void> {
+    const { fileSystem } = this.#options
+    for (const name of await fileSystem.list(directory)) {
+      if (baseOffsetOfFile(name) === undefined) continue
+      const file = await fileSystem.open(`${directory}/${name}`, 'read')
+      this.#bytesTotal += await file.sizeBytes()
+      await file.close()
+    }
+  }
+
+  async #verifyCache(directory: string): Promise<CacheVerdict> {
+    const { fileSystem, scratchDirectory, workers } = this.#options
+    const findings = new Findings()
+    if (scratchDirectory === undefined) {
+      if (await fileSystem.exists(`${directory}/data.mdb`)) findings.note(`${directory}: not looked at`)
+      return { result: findings.result(), logs: [] }
+    }
+    const logs = this.#logs.map(({ topicId, partition }) => ({ topicId, partition }))
+    const job = { directory, scratchDirectory, logs }
+    return await (workers?.cache(job) ?? verifyCache(job, { fileSystem, onAlive: () => {} }))
+  }
+
+  /** Several logs at once; what they find stays in their order. */
+  async #verifyLogs(cache: Promise<CacheVerdict>): Promise<VerifyResult[]> {
+    const results: VerifyResult[] = []
+    const left = this.#logs.entries()
+    const takeLogs = async () => {
+      for (const [place, log] of left) results[place] = await this.#verifyLog(place, log, cache)
+    }
+    const width = this.#options.workers?.width ?? 1
+    await Promise.all(Array.from({ length: width === 1 ? 1 : width * logsPerWorker }, takeLogs))
+    return results
+  }
+
+  async #verifyLog(place: number, log: FoundLog, cache: Promise<CacheVerdict>): Promise<VerifyResult> {
+    const { directory, fileSystem, clock, scratchDirectory } = this.#options
+    this.#progress.partitions++
+    const findings = await verifyLog({
+      fileSystem,
+      clock,
+      log,
+      cacheDirectory: `${directory}/cache`,
+      digest: cache.then(({ logs }) => logs[place]),
+      scratchPath: scratchDirectory && `${scratchDirectory}/postings-${place}`,
+      verifySegment: (job) => this.#verifySegment(job),
+      onSegment: (found) => this.#showSegment(found),
+    })
+    return findings.result()
+  }
+
+  async #verifySegment(job: SegmentJob): Promise<SegmentVerdict> {
+    const { fileSystem, clock, workers, onBytes } = this.#options
+    const show = (bytes: number) => {
+      this.#bytesRead += bytes
+      onBytes?.(this.#bytesRead, this.#bytesTotal)
+    }
+    if (this.#busy >= (workers?.width ?? 1)) await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    else this.#busy++
+    try {
+      return await (workers?.segment(job, show) ?? verifySegment(job, { fileSystem, clock, onBytes: show }))
+    } finally {
+      const next = this.#waiting.shift()
+      if (next === undefined) this.#busy--
+      else next()
+    }
+  }
+
+  #showSegment({ segments, batches, records, bytes }: VerifyResult): void {
+    const progress = this.#progress
+    progress.segments += segments
+    progress.batches += batches
+    progress.records += records
+    progress.bytes += bytes
+    this.#options.onProgress?.({ ...progress })
+  }
 }
 
 async function verifyBrokerFile(fileSystem: FileSystem, directory: string, findings: Findings): Promise<void> {
@@ -61,20 +173,25 @@ async function verifyBrokerFile(fileSystem: FileSystem, directory: string, findi
   )
 }
 
-async function verifyTopic(
-  options: VerifyOptions,
+/** The logs of a topic, by its directory. */
+async function logsOf(
+  fileSystem: FileSystem,
   directory: string,
   name: string,
-  cache: CacheCopy | undefined,
   findings: Findings,
-): Promise<void> {
-  const { fileSystem, clock } = options
-  if (name.endsWith(deletedSuffix)) return findings.note(`${directory}: a deleted topic; the next start removes it`)
+): Promise<FoundLog[]> {
+  if (name.endsWith(deletedSuffix)) {
+    findings.note(`${directory}: a deleted topic; the next start removes it`)
+    return []
+  }
   let partitions = Number.POSITIVE_INFINITY
   let topic = name
   try {
     const facts = await readTopicFile(fileSystem, directory)
-    if (facts === undefined) return await verifyWithoutFile(fileSystem, directory, findings)
+    if (facts === undefined) {
+      await verifyWithoutFile(fileSystem, directory, findings)
+      return []
+    }
     partitions = facts.partitions
     topic = facts.name
   } catch (error) {
@@ -82,7 +199,11 @@ async function verifyTopic(
     findings.damaged(`${directory}/topic.json`, 0, error.message) // its logs may be sound all the same
   }
   const topicId = topicIdOf(name)
-  if (topicId === undefined) return findings.damaged(directory, 0, `found a directory of this name, wanted a topic id`)
+  if (topicId === undefined) {
+    findings.damaged(directory, 0, `found a directory of this name, wanted a topic id`)
+    return []
+  }
+  const logs: FoundLog[] = []
   for (const entry of await fileSystem.list(directory)) {
     const path = `${directory}/${entry}`
     if (entry === 'topic.json') continue
@@ -93,17 +214,9 @@ async function verifyTopic(
     const partition = Number(entry)
     if (partition >= partitions)
       findings.damaged(path, 0, `found partition ${partition} of ${topic}, wanted less than ${partitions}`)
-    await verifyLog({
-      fileSystem,
-      clock,
-      directory: path,
-      name: `${topic}/${partition}`,
-      topicId,
-      partition,
-      cache,
-      findings,
-    })
+    logs.push({ directory: path, name: `${topic}/${partition}`, topicId: topicId.toString('hex'), partition })
   }
+  return logs
 }
 
 /** A topic exists while its file does; a directory without one was being made, or has lost it. */

@@ -22,6 +22,7 @@ const endKey = Buffer.alloc(600, 0xff)
 export class SimulatedCache {
   readonly #disk: Disk
   #changes: Change[] = []
+  #isCondemned = false
 
   constructor(disk: Disk) {
     this.#disk = disk
@@ -50,7 +51,16 @@ export class SimulatedCache {
   }
 
   async open(process: SimulatedProcess): Promise<CheckpointStore> {
+    if (this.#isCondemned) this.cut(0)
+    this.#isCondemned = false
     const memory = this.#contents()
+    // As the real store does when it meets what was not written so.
+    const read = <T>(look: () => T): T => {
+      const badBefore = memory.stats.badValues
+      const found = look()
+      if (memory.stats.badValues > badBefore) this.#isCondemned = true
+      return found
+    }
     let last: Promise<void> = Promise.resolve()
     const happen = (change: Change) => {
       this.#changes.push(change)
@@ -70,14 +80,17 @@ export class SimulatedCache {
     }
     return {
       stats: memory.stats,
-      get: (key) => memory.get(key),
+      get: (key) => read(() => memory.get(key)),
       prefetch: () => new Promise((resolve) => process.after(process.scheduler.between(0, 0.5), 'prefetch', resolve)),
-      range: (from, to, options) => memory.range(from, to, options),
+      range: (from, to, options) => read(() => memory.range(from, to, options)),
       write: (puts) =>
         inOrder({
           puts: puts.map(({ key, value }) => ({ key: Buffer.from(key), value: value && Buffer.from(value) })),
         }),
       removeRange: (from, to) => inOrder({ from, to }),
+      condemn: () => {
+        this.#isCondemned = true
+      },
       close: async () => {
         await last.catch(() => undefined)
       },

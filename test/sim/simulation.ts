@@ -242,7 +242,10 @@ class Run {
     await this.#withDeadline('stop', this.#machine.stop())
     const process = new SimulatedProcess(scheduler, 'verify')
     const fileSystem = new DiskFileSystem(this.#machine.disk, process)
-    const { damage: damages } = await verify({ directory: dataDirectory, fileSystem, clock: process.clock })
+    const scratchDirectory = '/verify'
+    await fileSystem.makeDirectory(scratchDirectory)
+    const options = { directory: dataDirectory, fileSystem, clock: process.clock, scratchDirectory }
+    const { damage: damages } = await verify(options)
     this.#judgeVerified(damages)
   }
 

@@ -6,6 +6,7 @@ import { readFile, truncate, writeFile } from 'node:fs/promises'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { nodeFileSystem } from '../../platform/node-file-system.ts'
+import { isPlayheadError } from '../../protocol/errors.ts'
 import { afterPrefix, type CheckpointStore, checkpointKeyBytesMax } from '../../storage/checkpoint-store.ts'
 import { LmdbCheckpointStore } from '../../storage/lmdb-checkpoint-store.ts'
 import { MemoryCheckpointStore } from '../../storage/memory-checkpoint-store.ts'
@@ -145,6 +146,37 @@ test('lmdb: a value changed behind its back reads as absent and is counted, alon
   assert.deepEqual(second.range(Buffer.from('a'), Buffer.from('z'), { limit: 9 }), [])
   assert.equal(second.stats.badValues, 2)
   await second.close()
+})
+
+test('lmdb: a tree that leads to a page that is none: reads as absent, counted; named, and wiped at the next start', async () => {
+  await using directory = await TemporaryDirectory.make()
+  const first = await openLmdb(directory.path)
+  await first.write(Array.from({ length: 500 }, (_, place) => put(`k${place}`, 'x'.repeat(100))))
+  await first.close()
+  const file = `${directory.path}/data.mdb`
+  const bytes = await readFile(file)
+  for (const page of [0, 4096]) bytes.writeBigUInt64LE(2n ** 40n, page + 136) // the root of the tree, in both meta pages
+  await writeFile(file, bytes)
+  const reports: string[] = []
+  const second = await openLmdb(directory.path, reports)
+  assert.equal(second.get(Buffer.from('k1')), undefined)
+  assert.deepEqual(second.range(Buffer.from('k'), Buffer.from('l'), { limit: 9 }), [])
+  assert.equal(second.stats.badValues, 2)
+  await assert.rejects(second.write([put('k1', '1')]), (error) => isPlayheadError(error, 'storageFailed'))
+  await assert.rejects(second.removeRange(Buffer.from('k'), Buffer.from('l')), (error) =>
+    isPlayheadError(error, 'storageFailed'),
+  )
+  await second.close()
+  assert.match(reports.join(), /found what was not written so; it is wiped at the next start/)
+  assert.equal(reports.length, 1)
+  const third = await openLmdb(directory.path, reports)
+  assert.match(reports.at(-1)!, /wiped, it is rebuilt/)
+  await third.write([put('k1', '1')])
+  await third.close()
+  const fourth = await openLmdb(directory.path, reports)
+  assert.equal(text(fourth.get(Buffer.from('k1'))), '1')
+  await fourth.close()
+  assert.equal(reports.length, 2)
 })
 
 const markers: Record<string, Record<string, string | number>> = {

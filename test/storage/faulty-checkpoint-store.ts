@@ -31,6 +31,10 @@ export class FaultyCheckpointStore implements CheckpointStore {
     return this.#store.prefetch(keys)
   }
 
+  condemn(): void {
+    this.#store.condemn()
+  }
+
   range(from: Buffer, to: Buffer, options: RangeOptions): CheckpointEntry[] {
     return this.#store.range(from, to, options)
   }

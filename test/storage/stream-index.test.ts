@@ -406,6 +406,7 @@ test('stream index: a head that cannot be read is damage, not an empty stream', 
     },
     write: (puts) => inner.write(puts),
     removeRange: (from, to) => inner.removeRange(from, to),
+    condemn: () => inner.condemn(),
     close: () => inner.close(),
   }
   const cold = openIndex(store)

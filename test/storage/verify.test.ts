@@ -16,6 +16,10 @@ import { BlockBuilder, HeadEntries } from '../../storage/head-block.ts'
 import { headBlockKey, logPrefix, type StoredHead } from '../../storage/index-keys.ts'
 import { KeyTable } from '../../storage/key-table.ts'
 import { LmdbCheckpointStore } from '../../storage/lmdb-checkpoint-store.ts'
+import { RecentPostings } from '../../storage/recent-postings.ts'
+import { Sidecar } from '../../storage/sidecar.ts'
+import { SectionKind } from '../../storage/sidecar-format.ts'
+import { writeSidecar } from '../../storage/sidecar-writer.ts'
 import { verify } from '../../storage/verify.ts'
 import type { VerifyResult } from '../../storage/verify-findings.ts'
 import { TemporaryDirectory } from '../temporary-directory.ts'
@@ -237,6 +241,74 @@ test('verify: broker.json and topic.json that are not what was written', async (
     [topic],
   )
 })
+
+type Events = Map<string, { firstVersion: number; offsets: number[] }>
+
+/** Writes the sidecar again, sound in itself, with other events. */
+async function rewriteSidecar(path: string, change: (events: Events) => void): Promise<void> {
+  const events: Events = new Map()
+  let parts: Buffer[]
+  {
+    await using sidecar = await Sidecar.open(nodeFileSystem, path)
+    for await (const { stream, ...rest } of sidecar.postings()) events.set(stream, rest)
+    change(events)
+    const table = new RecentPostings(sidecar.footer.baseOffset)
+    for (const [stream, { offsets }] of events) for (const offset of offsets) table.addStream(stream, offset)
+    const section = async (kind: SectionKind) => (await sidecar.section(kind)) ?? Buffer.alloc(0)
+    parts = await writeSidecar({
+      summary: sidecar.footer,
+      offsets: await section(SectionKind.offsets),
+      times: await section(SectionKind.times),
+      producers: await section(SectionKind.producers),
+      tables: [table],
+      versionAt: (stream) => events.get(stream)!.firstVersion,
+      clock: systemClock,
+    })
+  }
+  await writeFile(path, Buffer.concat(parts))
+}
+
+const sidecarLies: Record<string, [change: (events: Events) => void, reason: RegExp]> = {
+  'another first version': [
+    (events) => {
+      events.get('s3')!.firstVersion++
+    },
+    /found stream 's3' from version \d+, wanted \d+/,
+  ],
+  'another offset': [
+    (events) => {
+      events.get('hot')!.offsets.pop()
+    },
+    /found other offsets of stream 'hot', wanted those of the segment/,
+  ],
+  'events of one stream under the name of another': [
+    (events) => {
+      const [hot, other] = [events.get('hot')!, events.get('s3')!]
+      events.set('hot', { ...hot, offsets: other.offsets }).set('s3', { ...other, offsets: hot.offsets })
+    },
+    /found other offsets of stream/,
+  ],
+  'one stream less': [
+    (events) => {
+      assert(events.delete('s3'))
+    },
+    /found postings of \d+ streams, wanted \d+|found streams \d+, wanted \d+/,
+  ],
+}
+
+for (const [what, [change, reason]] of Object.entries(sidecarLies)) {
+  test(`verify: a sidecar that is sound in itself and says ${what} is named`, async () => {
+    await using directory = await TemporaryDirectory.make()
+    await fill(directory.path, 160)
+    const sidecar = (await files(directory.path, '.idx'))[1]!
+    await rewriteSidecar(sidecar, () => {})
+    assert.deepEqual((await check(directory.path)).damage, [])
+    await rewriteSidecar(sidecar, change)
+    const { damage } = await check(directory.path)
+    assert.deepEqual([...new Set(damage.map(({ file }) => file))], [sidecar])
+    assert.match(damage.map((found) => found.reason).join('\n'), reason)
+  })
+}
 
 /** The heads of a small log, which are all in one block. */
 type Heads = Map<string, StoredHead>
