@@ -5,7 +5,7 @@
  * Neighbours: Log and StreamReader ask, read-plan.ts chooses the bytes, SegmentPool keeps files open.
  */
 import assert from 'node:assert/strict'
-import { baseOffset, nextOffset } from '../protocol/record-batch.ts'
+import { baseOffset, nextOffset, recordCount } from '../protocol/record-batch.ts'
 import { isPlayheadError } from '../protocol/errors.ts'
 import type { FrameMemory, FramePiece } from '../protocol/frame-memory.ts'
 import type { File } from '../platform/file-system.ts'
@@ -241,7 +241,10 @@ export class SegmentReader {
     return batches
   }
 
-  /** What is wrong with the frame and batch at `at`, if anything. Batches that are only passed over are checked by their frame alone. */
+  /**
+   * What is wrong with the frame and batch at `at`, if anything. Batches that are only passed over are checked by their frame alone, if they end
+   * where their count says: a flipped bit in their length in offsets must not cost the sound ones behind them.
+   */
   #frameFault(bytes: Buffer, at: number, expected: number, offset: number): string | undefined {
     const problem = frameProblem(bytes, at, bytes.length, this.#options.salt)
     if (problem !== undefined) return problem
@@ -251,7 +254,8 @@ export class SegmentReader {
     if (start + batchBytes > bytes.length) return 'a batch that is longer than the file'
     if (baseOffset(bytes, start) !== expected)
       return `a batch at offset ${baseOffset(bytes, start)} where ${expected} comes next`
-    if (nextOffset(bytes, start) <= offset) return undefined
+    const end = nextOffset(bytes, start)
+    if (end <= offset && end - expected === recordCount(bytes, start)) return undefined
     return ownFault(bytes, start, start + batchBytes)
   }
 

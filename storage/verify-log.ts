@@ -221,6 +221,12 @@ class LogVerification {
     this.#previousChecksum = sidecar.checksum
     if (!sidecar.found && nextBase !== undefined)
       this.#findings.note(`${path}: has no sidecar; the next start makes it`)
+    if (nextBase === undefined && sidecar.found && sidecar.nextOffset !== undefined) {
+      // It was made when a next segment had been begun, which a power cut or the start after it took away again.
+      return this.#findings.note(
+        `${path}: is taken up again after it was sealed; its sidecar is made anew with the next seal`,
+      )
+    }
     if (!intact) return
     const versionBefore = (stream: string) => (this.#whole ? this.#streams.before(stream, segment.postings) : -1)
     await sidecar.finish({ ...expected, sizeBytes, baseOffset, previousChecksum }, segment.postings, versionBefore)
