@@ -188,7 +188,11 @@ class SegmentVerification {
     const { topicId, partition } = this.#job
     const expected = { topicId, partition, baseOffset, nextOffset: this.#nextOffset, sizeBytes }
     this.#sum = events instanceof EventSum ? events : sumOf(events)
-    if (await sidecar.finish(expected, events)) return this.#verdict('whole', sidecar, sidecar.path)
+    // It was made when a next segment had been begun, which a power cut or the start after it took away again.
+    const isReopened = nextBase === undefined && sidecar.footer !== undefined
+    if (isReopened)
+      findings.note(`${path}: is taken up again after it was sealed; its sidecar is made anew with the next seal`)
+    else if (await sidecar.finish(expected, events)) return this.#verdict('whole', sidecar, sidecar.path)
     const { spillPath } = this.#job
     const spills = spillPath !== undefined && events instanceof RecentPostings
     if (spills) await spillPostings(this.#seams, spillPath, events)

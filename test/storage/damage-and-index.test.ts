@@ -8,7 +8,7 @@ import { nodeFileSystem } from '../../platform/node-file-system.ts'
 import { nextFrame } from '../../storage/frame-search.ts'
 import type { Log } from '../../storage/log.ts'
 import { MemoryCheckpointStore } from '../../storage/memory-checkpoint-store.ts'
-import { decodeSegmentHeader, frameBatchBytes } from '../../storage/segment-format.ts'
+import { decodeSegmentHeader, FRAME_BYTES, frameBatchBytes } from '../../storage/segment-format.ts'
 import { verify } from '../../storage/verify.ts'
 import { TemporaryDirectory } from '../temporary-directory.ts'
 import { FaultyFileSystem } from './faulty-file-system.ts'
@@ -146,3 +146,33 @@ test('damage: a sidecar and a page of its segment that cannot be read while the 
   await assert.rejects(recordsOf(log), { code: 'corruptBatch' })
   assert.equal((await recordsOf(log, 4)).length, 1)
 })
+
+test('damage: in how many offsets a batch takes costs that batch alone (each bit of the field)', async () => {
+  await using directory = await TemporaryDirectory.make()
+  await using opened = await StoreUnderTest.open(directory.path, { settings })
+  const log = await opened.createLog()
+  for (let round = 0; round < 8; round++)
+    await append(log, `a=${3 * round}`, `a=${3 * round + 1}`, `a=${3 * round + 2}`)
+  const [path = ''] = await pathsIn(directory.path, '.log')
+  const bytes = await readFile(path)
+  const { salt } = decodeSegmentHeader(bytes, path)!
+  let frame = nextFrame(bytes, 0, salt)
+  while (frameBatchBytes(bytes, frame) === 0 || readBase(bytes, frame) !== 9) frame = nextFrame(bytes, frame + 1, salt)
+  const lastOffsetDelta = frame + FRAME_BYTES + 23
+  for (let bit = 0; bit < 32; bit++) {
+    const flipped = Buffer.from(bytes)
+    flipped[lastOffsetDelta + (bit >> 3)]! ^= 1 << (bit & 7)
+    await writeFile(path, flipped)
+    for (const from of [12, 15, 21])
+      assert.equal((await recordsOf(log, from))[0], `a=${from}`, `bit ${bit}, from ${from}`)
+    await assert.rejects(recordsOf(log, 9), { code: 'corruptBatch' })
+  }
+  assert.deepEqual(
+    log.damage.map((text) => /offsets (\d+ to \d+):/.exec(text)?.[1]),
+    ['9 to 11'],
+  )
+})
+
+function readBase(bytes: Buffer, frame: number): number {
+  return Number(bytes.readBigUInt64BE(frame + FRAME_BYTES))
+}
