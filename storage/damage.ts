@@ -9,7 +9,7 @@ export interface DamagedRange {
   readonly file: string
   /** Where the bytes that cannot be read begin. */
   readonly position: number
-  /** Where the frame of `nextOffset` begins, in the same file; its end when that is in another. */
+  /** Where the frame of `nextOffset` begins, in the same file; its end when that is in another; `position` when that is not known. */
   readonly endPosition: number
   /** First offset lost. */
   readonly offset: number

@@ -270,7 +270,9 @@ export class SegmentReader {
     if (frame >= 0) end = { nextOffset: baseOffset(bytes, frame + FRAME_BYTES), endPosition: range.position + frame }
     else {
       const entry = offsets.floorPosition(range.endPosition - 1) + 1
-      end.nextOffset = entry < offsets.count ? offsets.offset(entry) : Math.min(segment.nextOffset, place.limitOffset)
+      if (entry < offsets.count) end.nextOffset = offsets.offset(entry)
+      // Where the batch at the limit begins is not known, and behind it stands what was not yet durable: who reads on looks again from here.
+      else end = { nextOffset: Math.min(segment.nextOffset, place.limitOffset), endPosition: position }
     }
     const lost = { file: segment.path, position, offset, reason, ...end }
     if (this.#options.damage.add(lost)) this.#options.onDamage(lost)

@@ -29,14 +29,14 @@ export const mutants: readonly Mutant[] = [
         find: '    await file.append(parts, first.position)\n',
         replace: `    const written = file.append(parts, first.position)
     this.#durableOffset = last.nextOffset
-    this.#options.onDurable(group)
+    this.#options.onDurable(runs)
     this.#release()
     await written
 `,
       },
       {
         file: 'storage/appender.ts',
-        find: '    this.stats.writtenBytes += bytes\n    this.#options.onDurable(group)\n    this.#release()\n',
+        find: '    this.stats.writtenBytes += bytes\n    this.#options.onDurable(runs)\n    this.#release()\n',
         replace: '    this.stats.writtenBytes += bytes\n',
       },
     ],
