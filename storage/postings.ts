@@ -36,6 +36,10 @@ export class VarintReader {
     this.at = at
   }
 
+  get isAtEnd(): boolean {
+    return this.at === this.#end
+  }
+
   next(): number {
     const at = this.at
     const first = at < this.#end ? this.#bytes[at]! : 128
@@ -111,16 +115,20 @@ export function packOffsets(
 
 /** Appends `count` offsets packed at `at` … `end` to `into`; the first one is whole. Throws when they do not fill the range exactly. */
 export function unpackOffsets(bytes: Buffer, at: number, end: number, count: number, into: number[]): void {
-  const reader = new VarintReader(bytes, at, end)
+  eachPacked(new VarintReader(bytes, at, end), count, (offset) => into.push(offset))
+}
+
+/** Visits the offsets that stand behind the reader's place; the first one is whole. Throws when they do not fill its bytes exactly. */
+export function eachPacked(reader: VarintReader, count: number, visit: (offset: number) => void): void {
   let last = -1
-  for (let place = 0; place < count; place++) {
+  for (let left = count; left > 0; left--) {
     const value = reader.next()
     const offset = last < 0 ? value : last + value
     if (offset <= last || !Number.isSafeInteger(offset)) throw damaged(`found offset ${offset} after ${last}`)
-    into.push(offset)
+    visit(offset)
     last = offset
   }
-  if (reader.at !== end) throw damaged(`found ${end - reader.at} bytes after ${count} offsets`)
+  if (!reader.isAtEnd) throw damaged(`found more bytes after ${count} offsets`)
 }
 
 /** Number of offsets in ascending `offsets` that are below `limit`. */

@@ -10,7 +10,7 @@ import { damagedIndex } from './damaged-index.ts'
 import { HeadEntries } from './head-block.ts'
 import { HeadBlocks } from './head-blocks.ts'
 import { chunkKey, headBlockKey, type StoredHead, tailOffsets, versionOfChunkKey } from './index-keys.ts'
-import { countBelow, unpackOffsets, VarintReader } from './postings.ts'
+import { countBelow, eachPacked, unpackOffsets, VarintReader } from './postings.ts'
 
 /** Chunks, and blocks, fetched at a time. */
 const chunksPerRange = 16
@@ -93,16 +93,19 @@ export class StoredPostings {
       const entries = this.#store.range(chunkKey(this.#prefix, stream, version), end, { limit: chunksPerWalk })
       if (entries.length === 0) throw damagedIndex(`'${stream}'`, `found no chunk with version ${version}`)
       for (const entry of entries) {
-        const { firstVersion, offsets } = decodeChunk(stream, entry)
+        const firstVersion = versionOfChunkKey(entry.key)
         if (firstVersion !== version)
           throw damagedIndex(`'${stream}'`, `found version ${firstVersion} where ${version} comes next`)
-        for (let place = 0; place < offsets.length; place++) visit(offsets[place]!)
-        version += offsets.length
+        const reader = new VarintReader(entry.value)
+        const count = reader.next()
+        if (count === 0) throw damagedIndex(`'${stream}'`, 'found an empty chunk')
+        eachPacked(reader, count, visit)
+        version += count
       }
       if (version > tailFirst)
         throw damagedIndex(`'${stream}'`, `found version ${tailFirst} in a chunk and in the head`)
     }
-    for (const offset of tailOffsets(head)) visit(offset)
+    eachPacked(new VarintReader(head.tail), head.tailCount, visit)
   }
 
   /** The first version of a stream whose offset is not below `limit`; lastVersion + 1 when there is none. */

@@ -28,6 +28,8 @@ export interface CacheJob {
   readonly directory: string
   readonly scratchDirectory: string
   readonly logs: readonly CachedLog[]
+  /** `sum`: over the events of each log, which is enough to say that all is well; `digest`: of each stream, to say what differs. */
+  readonly wanted: 'sum' | 'digest'
 }
 
 /** A log, by what its keys in the cache begin with. */
@@ -49,7 +51,8 @@ export interface LogDigest {
   readonly fault: string | undefined
   readonly indexedTo: number
   readonly reachesTo: number
-  readonly digestPath: string
+  /** Undefined when only the sum was wanted. */
+  readonly digestPath: string | undefined
   /** Of every event; undefined when a head is not what it is of a log from which nothing is gone, so that only the digest can tell more. */
   readonly sum: SummedEvents | undefined
   /** Of the recovery checkpoint: everything of the log with this salt (in hex) below this offset was durable. */
@@ -72,7 +75,8 @@ export async function verifyCache(job: CacheJob, { fileSystem, onAlive }: CacheS
   try {
     if (store !== undefined) {
       for (const [place, log] of job.logs.entries()) {
-        logs.push(await digestLog(store, log, { fileSystem, onAlive }, `${job.scratchDirectory}/digest-${place}`))
+        const digestPath = job.wanted === 'digest' ? `${job.scratchDirectory}/digest-${place}` : undefined
+        logs.push(await digestLog(store, log, { fileSystem, onAlive }, digestPath))
       }
     }
   } finally {
@@ -118,7 +122,7 @@ async function digestLog(
   store: CheckpointStore,
   { topicId, partition }: CachedLog,
   seams: CacheSeams,
-  digestPath: string,
+  digestPath: string | undefined,
 ): Promise<LogDigest> {
   const prefix = logPrefix(Buffer.from(topicId, 'hex'), partition)
   const facts = readCheckpoint(store, prefix)?.facts
@@ -129,7 +133,7 @@ async function digestLog(
     const state = store.get(stateKey(prefix))
     if (store.stats.badValues !== badValues) throw damagedIndex('the log', 'found a state with a bad checksum')
     const digest = new StreamDigest(store, prefix, seams)
-    await digest.write(digestPath)
+    await digest.run(digestPath)
     return state === undefined ? nothing : { ...nothing, ...decodeState(state), sum: digest.sum }
   } catch (error) {
     if (!(error instanceof PlayheadError)) throw error
@@ -152,23 +156,24 @@ class StreamDigest {
     this.#seams = seams
   }
 
-  /** Throws damagedData. */
-  async write(path: string): Promise<void> {
-    const writer = await DigestWriter.create(this.#seams.fileSystem, path)
+  /** Goes over all streams; writes the digest when there is a path. Throws damagedData. */
+  async run(path: string | undefined): Promise<void> {
+    const writer = path === undefined ? undefined : await DigestWriter.create(this.#seams.fileSystem, path)
     try {
       for (let from: Buffer | undefined = headBlockKey(this.#prefix, noName); from !== undefined; ) {
         const blocks = this.#blocks.from(from, blocksPerRange)
         for (const { value } of blocks) {
           for (const entries = new HeadEntries(value); entries.next(); ) {
             const { head } = entries
-            await writer.add(entries.name, head, this.#sumOf(entries, head))
+            this.#add(entries, head)
+            if (writer !== undefined) await writer.add(entries.name, head, this.#digestSum(entries.stream, head))
           }
           this.#seams.onAlive()
         }
         from = blocks.length < blocksPerRange ? undefined : Buffer.concat([blocks.at(-1)!.key, oneZero])
       }
     } finally {
-      await writer.close()
+      await writer?.close()
     }
   }
 
@@ -177,21 +182,27 @@ class StreamDigest {
     return this.#isWhole ? { events, first, second } : undefined
   }
 
-  /** Over the offsets of every version that the head names. */
-  #sumOf(entries: HeadEntries, head: StoredHead): number {
+  /** Every version that the head names. */
+  #add(entries: HeadEntries, head: StoredHead): void {
     const { bytes, nameStart, nameEnd } = entries
     const hash = murmur2(bytes, nameStart, nameEnd)
     const otherHash = otherKeyHash(bytes, nameStart, nameEnd)
     const all = this.#sum
     const eventsBefore = all.events
-    let [sum, last] = [0, -1]
+    let last = -1
     this.#stored.eachOffset(entries.stream, head, (offset) => {
-      sum = withOffset(sum, offset)
       all.add(hash, otherHash, offset)
       last = offset
     })
     const count = all.events - eventsBefore
     if (head.firstVersion !== 0 || head.lastVersion !== count - 1 || head.lastOffset !== last) this.#isWhole = false
+  }
+
+  #digestSum(stream: string, head: StoredHead): number {
+    let sum = 0
+    this.#stored.eachOffset(stream, head, (offset) => {
+      sum = withOffset(sum, offset)
+    })
     return sum
   }
 }

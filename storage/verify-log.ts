@@ -8,7 +8,7 @@ import type { FileSystem } from '../platform/file-system.ts'
 import { EventSum } from './event-sum.ts'
 import { baseOffsetOfFile, segmentFileName } from './segment-format.ts'
 import { temporarySuffix } from './small-file.ts'
-import { cacheFile, type LogDigest } from './verify-cache.ts'
+import { cacheFile, type LogDigest, wipeCache } from './verify-cache.ts'
 import { Findings, type VerifyResult } from './verify-findings.ts'
 import { type PostingsFile, type SegmentJob, type SegmentVerdict, segmentHeader } from './verify-segment.ts'
 import { compareStreams } from './verify-streams.ts'
@@ -28,14 +28,22 @@ export interface VerifyLogOptions {
   readonly clock: Clock
   readonly log: FoundLog
   readonly cacheDirectory: string
-  /** Of the cache, once it was looked at; the digest is this log's. */
-  readonly digest: Promise<LogDigest | undefined>
+  /** What the cache has of this log, once it was looked at. */
+  readonly cached: Promise<LogDigest | undefined>
+  /** The same with a digest of each stream, for when something differs. */
+  readonly digest: () => Promise<LogDigest | undefined>
   /** Where files may be put whose names begin with this; undefined = nowhere. */
   readonly scratchPath: string | undefined
   /** Does a job, now or when there is room for one more. */
   readonly verifySegment: (job: SegmentJob) => Promise<SegmentVerdict>
   /** Called with each segment, in order. */
   readonly onSegment: (found: VerifyResult) => void
+}
+
+interface ReadSegment {
+  readonly baseOffset: number
+  readonly nextBase: number | undefined
+  readonly postings: PostingsFile | undefined
 }
 
 export async function verifyLog(options: VerifyLogOptions): Promise<Findings> {
@@ -54,9 +62,8 @@ class LogVerification {
   #previousChecksum: number | undefined = 0
   /** Whether every record so far was read, so that versions can be counted. */
   #whole = true
-  /** Of the segments from the first on, up to the first without. */
-  readonly #postings: PostingsFile[] = []
-  #hasAllPostings = true
+  /** The whole segments from the first on. */
+  readonly #segments: ReadSegment[] = []
   readonly #sum = new EventSum()
 
   constructor(options: VerifyLogOptions) {
@@ -118,8 +125,7 @@ class LogVerification {
   }
 
   #job(baseOffset: number, nextBase: number | undefined, durableOffset: number): SegmentJob {
-    const { log, scratchPath } = this.#options
-    const { directory, topicId, partition } = log
+    const { directory, topicId, partition } = this.#options.log
     return {
       path: `${directory}/${segmentFileName(baseOffset)}`,
       topicId,
@@ -130,12 +136,12 @@ class LogVerification {
       durableOffset,
       leaderEpoch: -1,
       lastAppendTimeMs: 0,
-      spillPath: scratchPath === undefined ? undefined : `${scratchPath}-${baseOffset}`,
+      spillPath: undefined,
     }
   }
 
   async #durableOffset(): Promise<number> {
-    const durable = (await this.#options.digest)?.durable
+    const durable = (await this.#options.cached)?.durable
     return durable !== undefined && durable.salt === this.#salt ? durable.offset : 0
   }
 
@@ -148,12 +154,11 @@ class LogVerification {
     if (goesBack || (firstAppendTimeMs ?? Infinity) < this.#lastAppendTimeMs) {
       const job = this.#job(baseOffset, nextBase, nextBase === undefined ? await this.#durableOffset() : 0)
       const [leaderEpoch, lastAppendTimeMs] = [this.#leaderEpoch, this.#lastAppendTimeMs]
-      const spillPath = job.spillPath && `${job.spillPath}-again`
-      verdict = await this.#options.verifySegment({ ...job, spillPath, leaderEpoch, lastAppendTimeMs })
+      verdict = await this.#options.verifySegment({ ...job, leaderEpoch, lastAppendTimeMs })
     }
     if (verdict.state !== 'skipped' || verdict.result.damage.length > 0) this.#checkOrder(path, baseOffset)
     this.#findings.add(verdict.result)
-    this.#take(verdict, path, nextBase)
+    this.#take(verdict, path, { baseOffset, nextBase })
     if (verdict.state !== 'skipped') this.#options.onSegment(verdict.result)
   }
 
@@ -175,7 +180,7 @@ class LogVerification {
     this.#nextOffset = baseOffset
   }
 
-  #take(verdict: SegmentVerdict, path: string, nextBase: number | undefined): void {
+  #take(verdict: SegmentVerdict, path: string, { baseOffset, nextBase }: Omit<ReadSegment, 'postings'>): void {
     const { state, footer, postings } = verdict
     if (state === 'skipped') {
       if (verdict.result.damage.length > 0 || nextBase !== undefined) this.#whole = false
@@ -193,30 +198,52 @@ class LogVerification {
     this.#leaderEpoch = Math.max(this.#leaderEpoch, verdict.leaderEpoch)
     this.#lastAppendTimeMs = Math.max(this.#lastAppendTimeMs, verdict.lastAppendTimeMs)
     if (state === 'broken') this.#whole = false
-    if (!this.#whole || postings === undefined) this.#hasAllPostings = false
-    if (this.#hasAllPostings) this.#postings.push(postings!)
+    if (!this.#whole) return
+    this.#segments.push({ baseOffset, nextBase, postings })
     if (verdict.sum !== undefined) this.#sum.addAll(verdict.sum)
   }
 
   async #compareStreams(): Promise<void> {
-    const { fileSystem, clock, log, cacheDirectory } = this.#options
-    const digest = await this.#options.digest
-    if (!this.#whole && digest !== undefined)
-      this.#findings.note(`${log.name}: has damage, so its part of the cache was not compared`)
-    const end = Math.max(0, this.#nextOffset)
-    const fault = digest === undefined || !this.#whole ? undefined : faultOf(digest, end)
+    const { log, cacheDirectory } = this.#options
+    const cached = await this.#options.cached
     const cache = cacheFile(cacheDirectory)
-    if (fault !== undefined) this.#findings.damaged(cache, 0, fault)
-    const isComparable = digest !== undefined && this.#whole && this.#hasAllPostings && fault === undefined
-    await this.#findings.guard(cache, () =>
-      compareStreams({
-        fileSystem,
-        clock,
-        postings: this.#postings,
-        digest: isComparable && !this.#isProven(digest, end) ? digest : undefined,
-        damaged: (path, reason) => this.#findings.damaged(path, 0, reason),
-      }),
-    )
+    const end = Math.max(0, this.#nextOffset)
+    let digest: LogDigest | undefined
+    if (cached !== undefined && !this.#whole) {
+      this.#findings.note(`${log.name}: has damage, so its part of the cache was not compared`)
+    } else if (cached !== undefined && !this.#isProven(cached, end)) {
+      digest = cached.fault === undefined ? await this.#options.digest() : cached
+      const fault =
+        digest === undefined ? `found nothing when it was looked at again; ${wipeCache}` : faultOf(digest, end)
+      if (fault !== undefined) {
+        this.#findings.damaged(cache, 0, fault)
+        digest = undefined
+      }
+    }
+    await this.#findings.guard(cache, () => this.#compareWith(digest))
+  }
+
+  /** Throws damagedData for the first thing that differs between log and digest. */
+  async #compareWith(digest: LogDigest | undefined): Promise<void> {
+    const { fileSystem, clock } = this.#options
+    // Behind the last sidecar no version is written down, so only the digest can be compared there.
+    const last = this.#segments.findLastIndex(({ postings }) => postings !== undefined)
+    const postings: PostingsFile[] = []
+    for (const segment of digest === undefined ? this.#segments.slice(0, last + 1) : this.#segments) {
+      const found = segment.postings ?? (await this.#postingsOf(segment))
+      if (found === undefined) return // there is nowhere to put them
+      postings.push(found)
+    }
+    const damaged = (path: string, reason: string) => this.#findings.damaged(path, 0, reason)
+    await compareStreams({ fileSystem, clock, postings, digest, damaged })
+  }
+
+  /** Reads a segment without a sound sidecar again, for the postings alone. */
+  async #postingsOf({ baseOffset, nextBase }: ReadSegment): Promise<PostingsFile | undefined> {
+    const { scratchPath } = this.#options
+    if (scratchPath === undefined) return undefined
+    const job = this.#job(baseOffset, nextBase, nextBase === undefined ? await this.#durableOffset() : 0)
+    return (await this.#options.verifySegment({ ...job, spillPath: `${scratchPath}-${baseOffset}` })).postings
   }
 
   /** Whether the cache has all events of the log, and the sum over them says that they are the same: then no stream needs to be looked at. */

@@ -35,7 +35,7 @@ export interface SegmentJob {
   /** Of the batch before the segment; -1 and 0 where that is not known yet: verify-log.ts then compares what comes back. */
   readonly leaderEpoch: number
   readonly lastAppendTimeMs: number
-  /** Where to put the postings of a segment that has no sidecar; undefined = nowhere. */
+  /** Where to put the postings of a segment that has no sidecar; undefined = they are not wanted. */
   readonly spillPath: string | undefined
 }
 
@@ -59,6 +59,8 @@ export interface SegmentVerdict {
   /** Checksums in the footer: of itself, and of the sidecar before. Undefined without a footer to rely on. */
   readonly footer: { readonly checksum: number; readonly previousChecksum: number } | undefined
   readonly postings: PostingsFile | undefined
+  /** `differs`: from the segment, and that was named. */
+  readonly sidecar: 'none' | 'sound' | 'differs'
   /** What the events were gathered in: their sum is enough for a sidecar that is as it should be. */
   readonly events: 'sum' | 'table'
   /** Of every event of a whole segment; undefined of any other. */
@@ -82,8 +84,8 @@ interface OpenSegment {
 
 export async function verifySegment(job: SegmentJob, seams: SegmentSeams): Promise<SegmentVerdict> {
   const verdict = await new SegmentVerification(job, seams, 'sum').run()
-  if (verdict.state !== 'whole' || verdict.postings?.kind === 'sidecar' || verdict.events === 'table') return verdict
-  // The sidecar is not as the segment says: once more, with what it takes to say where.
+  if (verdict.sidecar !== 'differs' || verdict.events === 'table') return verdict
+  // Once more, with what it takes to say where the sidecar differs.
   return await new SegmentVerification(job, { ...seams, onBytes: () => seams.onBytes(0) }, 'table').run()
 }
 
@@ -94,6 +96,7 @@ class SegmentVerification {
   readonly #findings = new Findings()
   #events: 'sum' | 'table'
   #sum: EventSum | undefined
+  #sidecar: SegmentVerdict['sidecar'] = 'none'
   #nextOffset: number
   #leaderEpoch: number
   #firstLeaderEpoch: number | undefined
@@ -128,7 +131,7 @@ class SegmentVerification {
       }
       if (header === undefined) findings.damaged(path, 0, 'found a header that does not hold', baseOffset)
       if (!this.#belongs(header)) return this.#verdict('skipped', sidecar, undefined)
-      if (sidecar.isMissing) this.#events = 'table'
+      if (sidecar.isMissing && this.#job.spillPath !== undefined) this.#events = 'table'
       const events = this.#events === 'sum' ? new EventSum() : new RecentPostings(baseOffset)
       const verdict = await this.#read({ file, sizeBytes, header, sidecar, events })
       this.#tell(sizeBytes)
@@ -188,11 +191,15 @@ class SegmentVerification {
     const { topicId, partition } = this.#job
     const expected = { topicId, partition, baseOffset, nextOffset: this.#nextOffset, sizeBytes }
     this.#sum = events instanceof EventSum ? events : sumOf(events)
+    if (!sidecar.isMissing) this.#sidecar = 'differs'
     // It was made when a next segment had been begun, which a power cut or the start after it took away again.
     const isReopened = nextBase === undefined && sidecar.footer !== undefined
     if (isReopened)
       findings.note(`${path}: is taken up again after it was sealed; its sidecar is made anew with the next seal`)
-    else if (await sidecar.finish(expected, events)) return this.#verdict('whole', sidecar, sidecar.path)
+    else if (await sidecar.finish(expected, events)) {
+      this.#sidecar = 'sound'
+      return this.#verdict('whole', sidecar, sidecar.path)
+    }
     const { spillPath } = this.#job
     const spills = spillPath !== undefined && events instanceof RecentPostings
     if (spills) await spillPostings(this.#seams, spillPath, events)
@@ -215,6 +222,7 @@ class SegmentVerification {
       lastAppendTimeMs: this.#lastAppendTimeMs,
       footer: footer && { checksum: footer.checksum, previousChecksum: footer.previousChecksum },
       postings: postingsPath === undefined ? undefined : { path: postingsPath, kind },
+      sidecar: this.#sidecar,
       events: this.#events,
       sum: this.#sum && { events: this.#sum.events, first: this.#sum.first, second: this.#sum.second },
     }

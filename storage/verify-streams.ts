@@ -3,6 +3,7 @@
  * segments side by side in the order of the streams, so that memory does not grow with streams or events: a block of each file at a time.
  * Neighbours: verify-log.ts has checked each of the files against its segment; cache-digest.ts is read along.
  */
+import assert from 'node:assert/strict'
 import type { Clock } from '../platform/clock.ts'
 import type { FileSystem } from '../platform/file-system.ts'
 import { DigestReader, withOffset } from './cache-digest.ts'
@@ -35,8 +36,9 @@ export async function compareStreams(comparison: StreamComparison): Promise<void
     for (const [order, file] of comparison.postings.entries()) {
       lines.push(await Line.open(comparison.fileSystem, file, order))
     }
-    if (comparison.digest !== undefined)
-      digest = await DigestReader.open(comparison.fileSystem, comparison.digest.digestPath)
+    const digestPath = comparison.digest?.digestPath
+    assert((digestPath === undefined) === (comparison.digest === undefined), 'compared with a digest, not with a sum')
+    if (digestPath !== undefined) digest = await DigestReader.open(comparison.fileSystem, digestPath)
     await new Comparison(comparison, digest).run(lines)
   } finally {
     for (const line of lines) await line.close()

@@ -14,7 +14,7 @@ import { deletedSuffix, readTopicFile, topicIdBytes } from './topic.ts'
 import { Findings, type Progress, type VerifyResult } from './verify-findings.ts'
 import { type FoundLog, verifyLog } from './verify-log.ts'
 import { baseOffsetOfFile } from './segment-format.ts'
-import { type CacheJob, type CacheVerdict, verifyCache } from './verify-cache.ts'
+import { type CacheJob, type CacheVerdict, type LogDigest, verifyCache } from './verify-cache.ts'
 import { type SegmentJob, type SegmentVerdict, verifySegment } from './verify-segment.ts'
 
 export interface VerifyOptions {
@@ -94,14 +94,29 @@ class Verification {
   }
 
   async #verifyCache(directory: string): Promise<CacheVerdict> {
-    const { fileSystem, scratchDirectory, workers } = this.#options
-    const findings = new Findings()
+    const { fileSystem, scratchDirectory } = this.#options
     if (scratchDirectory === undefined) {
+      const findings = new Findings()
       if (await fileSystem.exists(`${directory}/data.mdb`)) findings.note(`${directory}: not looked at`)
       return { result: findings.result(), logs: [] }
     }
-    const logs = this.#logs.map(({ topicId, partition }) => ({ topicId, partition }))
-    const job = { directory, scratchDirectory, logs }
+    return await this.#runCache({ directory, scratchDirectory, logs: this.#logs, wanted: 'sum' })
+  }
+
+  /** What the cache has of each stream of a log: looked at once more, for something was found to differ. */
+  async #digestOf(place: number): Promise<LogDigest | undefined> {
+    const { directory, scratchDirectory } = this.#options
+    const job = {
+      directory: `${directory}/cache`,
+      scratchDirectory: `${scratchDirectory}/digest-${place}`,
+      logs: this.#logs.slice(place, place + 1),
+      wanted: 'digest' as const,
+    }
+    return (await this.#runCache(job)).logs[0]
+  }
+
+  async #runCache(job: CacheJob): Promise<CacheVerdict> {
+    const { fileSystem, workers } = this.#options
     return await (workers?.cache(job) ?? verifyCache(job, { fileSystem, onAlive: () => {} }))
   }
 
@@ -125,7 +140,8 @@ class Verification {
       clock,
       log,
       cacheDirectory: `${directory}/cache`,
-      digest: cache.then(({ logs }) => logs[place]),
+      cached: cache.then(({ logs }) => logs[place]),
+      digest: () => this.#digestOf(place),
       scratchPath: scratchDirectory && `${scratchDirectory}/postings-${place}`,
       verifySegment: (job) => this.#verifySegment(job),
       onSegment: (found) => this.#showSegment(found),

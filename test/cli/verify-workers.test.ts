@@ -77,7 +77,12 @@ test('verify workers: a cache over which a process ends, or hangs, is a finding'
   await using directory = await TemporaryDirectory.make()
   await fill(directory.path)
   await using scratch = await TemporaryDirectory.make()
-  const job = { directory: join(directory.path, 'cache'), scratchDirectory: scratch.path, logs: [] }
+  const job = {
+    directory: join(directory.path, 'cache'),
+    scratchDirectory: scratch.path,
+    logs: [],
+    wanted: 'sum',
+  } as const
   const before = process.env['NODE_OPTIONS']
   process.env['NODE_OPTIONS'] = '--no-such-flag' // so that it ends before it has said anything
   try {
