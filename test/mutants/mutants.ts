@@ -83,9 +83,13 @@ export const mutants: readonly Mutant[] = [
     edits: [
       {
         file: 'storage/log-end.ts',
-        find: 'const found = this.#options.index.lastVersion(stream)\n',
-        replace:
-          'const found = this.#options.index.lastBelow(stream, this.#options.appender.durableOffset).lastVersion\n',
+        find: 'const found = index.lastVersion(stream)\n',
+        replace: 'const found = index.lastBelow(stream, this.#options.appender.durableOffset).lastVersion\n',
+      },
+      {
+        file: 'storage/log-end.ts',
+        find: 'index.hotVersion(keys) === expected[0]?.version',
+        replace: 'keys.count < 0',
       },
     ],
   },
@@ -97,9 +101,9 @@ export const mutants: readonly Mutant[] = [
         file: 'storage/log-end.ts',
         find: `    const seen = producers.check(producer)
     if (seen !== 'new') return this.#duplicate(append, seen)
-    const conflicts = this.#conflicts(expected)
+    const conflicts = this.#conflicts(append)
 `,
-        replace: `    const conflicts = this.#conflicts(expected)
+        replace: `    const conflicts = this.#conflicts(append)
     const seen = conflicts.length > 0 ? 'new' : producers.check(producer)
     if (seen !== 'new') return this.#duplicate(append, seen)
 `,
