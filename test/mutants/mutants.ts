@@ -199,8 +199,8 @@ export const mutants: readonly Mutant[] = [
     edits: [
       {
         file: 'storage/appender.ts',
-        find: '    const floor = this.#durableOffset\n    const { parts, bytes }',
-        replace: '    const floor = last.nextOffset\n    const { parts, bytes }',
+        find: '    const floor = this.#durableOffset\n    const { parts, bytes, runs }',
+        replace: '    const floor = last.nextOffset\n    const { parts, bytes, runs }',
       },
     ],
   },
