@@ -55,9 +55,12 @@ test(`crash: EIO from ${failedAt} of its writes and syncs: a broker that cannot 
 test('crash: EIO from the disk under the cache: the broker ends, and no version begins anew', async () => {
   const tally = new Tally()
   const file = 'cache/data.mdb'
-  const points = ['2', '3'].map((when): Harm => ({ part: 'first', call: 'pwrite64', when, action: 'error=EIO', file }))
-  await attack({ fault: faults.inputOutputError, points, beyond: false }, tally)
+  const points = ['2', '3', '2', '3'].map(
+    (when): Harm => ({ part: 'first', call: 'pwrite64', when, action: 'error=EIO', file }),
+  )
+  await attack({ fault: faults.inputOutputError, points, beyond: false, missedMax: points.length - 1 }, tally)
   assert.deepEqual(tally.findings, [])
+  assert.ok(tally.times(faults.inputOutputError) > 0)
 })
 
 test(`crash: kill -9 under load, ${killsUnderLoad} times (seed ${random.seed})`, async () => {

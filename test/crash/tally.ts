@@ -19,6 +19,10 @@ export class Tally {
     this.#rows.set(fault, row)
   }
 
+  times(fault: string): number {
+    return this.#rows.get(fault)?.times ?? 0
+  }
+
   found(finding: string): void {
     this.findings.push(finding)
     console.error(`FOUND ${finding}`)
