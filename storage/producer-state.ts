@@ -74,6 +74,15 @@ export class ProducerState {
     return this.#random.size + this.#named.size
   }
 
+  /** The newest append time of any batch that is known; 0 = there is none. */
+  get lastTimeMs(): number {
+    let newest = 0
+    for (const table of [this.#random, this.#named]) {
+      for (const [, { lastTimeMs }] of table) newest = Math.max(newest, lastTimeMs)
+    }
+    return newest
+  }
+
   /** To be asked before expected versions are. Throws `invalidProducerEpoch` and `outOfOrderSequence`; changes nothing. */
   check(batch: ProducerBatch): 'new' | DuplicateBatch {
     const producer = this.#table(batch.producerId).get(batch.producerId)

@@ -266,6 +266,8 @@ class LogRecovery {
     try {
       this.#producers.restore(snapshot)
       this.#producersTo = nextOffset
+      // Of batches that cannot be read any more, too: no later one may be told an earlier time.
+      this.#lastAppendTimeMs = Math.max(this.#lastAppendTimeMs, this.#producers.lastTimeMs)
       return true
     } catch (error) {
       if (!(error instanceof PlayheadError)) throw error

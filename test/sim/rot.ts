@@ -240,7 +240,7 @@ export class Rot {
 
   /**
    * Frames that damage cannot be taken for a torn tail in: their batch is below a later floor, or all of the file is, because the next segment
-   * has a batch on disk. A frame without a batch loses nothing, but may be what proves that damage before it is none of a torn write.
+   * has a batch on disk. A frame without a batch loses nothing, but may be all that proves that damage before it is none of a torn write: it is left alone then.
    */
   #provenFrames(path: string): FoundFrame[] {
     const { disk, cache } = this.#options
@@ -249,8 +249,7 @@ export class Rot {
     const isFlipped = this.flippedFiles.has(path)
     const prefix = logPrefix(topicIdOf(path), partitionOf(path))
     const savedTo = this.keepsDerived ? (readCheckpoint(cache.look(), prefix)?.facts.nextOffset ?? 0) : Infinity
-    const isProven = ({ from, until }: FoundFrame) =>
-      until > from ? until <= Math.min(floor, savedTo) : from < floor || !isFlipped
+    const isProven = ({ from, until }: FoundFrame) => (until > from ? until <= Math.min(floor, savedTo) : !isFlipped)
     return frames.filter(isProven)
   }
 
