@@ -148,9 +148,10 @@ export class Nemesis {
     if (!struck) return false
     this.#remembersPages = true
     const { starts } = machine
+    const isStarting = machine.isRunning && !machine.serves
     if (scheduler.oneIn(2)) machine.kill()
     await scheduler.sleep(scheduler.between(10, 1000), 'harm')
-    if (machine.starts !== starts) rot.isStartedUnreadable = true
+    if (isStarting || machine.starts !== starts) rot.isStartedUnreadable = true
     if (this.#ended) return true
     rot.healPages()
     machine.kill()
