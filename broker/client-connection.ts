@@ -162,7 +162,8 @@ export class ClientConnection implements RequestHolder {
   #mustWait(): boolean {
     const { inFlightRequestsMax, inFlightBytesMax } = this.#services.config
     // What is counted already is read to its end: it is how memory gets free.
-    if (this.#requests.full && this.#arrivingBytes === 0) {
+    // Nor does hello wait, which is small: who has not been greeted would be closed for our own lack of memory.
+    if (this.#requests.full && this.#arrivingBytes === 0 && this.#stage !== 'hello') {
       this.#requests.wait(this.#goOn)
       return true
     }

@@ -46,7 +46,13 @@ export const brokerSettings = {
     'count',
     1_000,
     [1, 100_000],
-    'Connections to the native port; more are refused (overloaded).',
+    'Connections to the native port; more are refused (overloaded). As many again to the HTTP port; more are closed.',
+  ),
+  connectionsPerAddressMax: integer(
+    'count',
+    500,
+    [1, 100_000],
+    'Connections from one address, counted for each port; more are refused (native port: overloaded; HTTP: closed).',
   ),
   frameBytesMax: integer(
     'bytes',
@@ -116,6 +122,18 @@ export const brokerSettings = {
     'Requests that wait for new events of one partition; more are refused (overloaded).',
   ),
   httpBodyBytesMax: integer('bytes', 16 * MiB, [1 * KiB, 1 * GiB], 'Largest body of an HTTP request.'),
+  httpBytesTotalMax: integer(
+    'bytes',
+    64 * MiB,
+    [1 * MiB, 64 * GiB],
+    'Bodies that HTTP requests send, and replies that are made for them, all together; beyond, requests wait. Parsed JSON takes up to 20 times its text.',
+  ),
+  httpRequestWaitMsMax: integer(
+    'ms',
+    60_000,
+    [100, 3_600_000],
+    'An HTTP request that has not arrived whole by then is refused (408), and a connection on which nothing moves for as long is closed.',
+  ),
 
   indexMemoryBytes: integer(
     'bytes',
@@ -129,11 +147,23 @@ export const brokerSettings = {
     [0, 64 * GiB],
     'Memory for the newest batches, over all partitions: readers at the tail need no disk.',
   ),
+  readAheadBytes: integer(
+    'bytes',
+    storage.readAheadBytes,
+    [0, 64 * GiB],
+    'Memory for what consumers who go through a partition will ask for next, over all partitions; 0 = nothing is read ahead.',
+  ),
   decompressedBytesMax: integer(
     'bytes',
     storage.decompressedBytesMax,
     [1 * MiB, 1 * GiB],
     'Largest size of a compressed batch once it is decompressed; larger ones are refused (batchTooLarge).',
+  ),
+  decompressionBytesTotalMax: integer(
+    'bytes',
+    storage.decompressionBytesTotalMax,
+    [1 * MiB, 64 * GiB],
+    'Memory for the records of compressed batches while they are decompressed, over all partitions; beyond, appends and reads of such batches wait.',
   ),
   producersMax: integer(
     'count',
@@ -180,7 +210,9 @@ export function storageSettings(config: BrokerConfig): StorageSettings {
   const {
     indexMemoryBytes,
     tailCacheBytes,
+    readAheadBytes,
     decompressedBytesMax,
+    decompressionBytesTotalMax,
     producersMax,
     openSegmentsMax,
     checkpointIntervalMs,
@@ -189,7 +221,9 @@ export function storageSettings(config: BrokerConfig): StorageSettings {
     ...storage,
     indexMemoryBytes,
     tailCacheBytes,
+    readAheadBytes,
     decompressedBytesMax,
+    decompressionBytesTotalMax,
     producersMax,
     openSegmentsMax,
     checkpointIntervalMs,

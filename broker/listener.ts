@@ -1,8 +1,9 @@
 /**
- * Listener: the native port. Accepts connections up to a limit, and on stop lets those that are open finish. Invariant: after stop() no
+ * Listener: the native port. Accepts connections up to a limit, over all and for each address, and on stop lets those that are open finish. Invariant: after stop() no
  * connection is left. Made by Broker, makes ClientConnections.
  */
 import type { Listener as PortListener, Connection, Transport } from '../platform/transport.ts'
+import { AddressCount, addressOf } from './address-count.ts'
 import { sleep } from '../platform/clock.ts'
 import { PlayheadError } from '../protocol/errors.ts'
 import { ClientConnection, lingerMs } from './client-connection.ts'
@@ -18,6 +19,9 @@ import type { Services } from './request.ts'
 
 /** Memory that frames have lain in and that waits for the next ones. */
 const keptFrameBytesMax = 32 * MiB
+
+/** Beyond so many that are told at once why they are refused, others are closed without a word: they are descriptors too. */
+const refusingMax = 100
 
 export interface ListenerOptions {
   readonly transport: Transport
@@ -37,13 +41,17 @@ export class Listener {
   }
   readonly #options: ListenerOptions
   readonly #connections = new Set<ClientConnection>()
+  readonly #addresses: AddressCount
   readonly memory: ConnectionMemory
   #port: PortListener | undefined
   #onEmpty: (() => void) | undefined
+  /** Connections that are being told that there are too many. */
+  #refusing = 0
 
   private constructor(options: ListenerOptions) {
     this.#options = options
     const { clock, config } = options.services
+    this.#addresses = new AddressCount(config.connectionsPerAddressMax)
     const { requestBytesTotalMax, replyBytesTotalMax: bytesMax, stallMsMax } = config
     this.memory = {
       requests: new RequestMemory({ clock, bytesMax: requestBytesTotalMax, stallMsMax }),
@@ -88,10 +96,9 @@ export class Listener {
 
   #accept(connection: Connection): void {
     const { services, dispatch } = this.#options
-    if (this.#connections.size >= services.config.connectionsMax) {
-      this.stats.refused++
-      return this.#refuse(connection, services)
-    }
+    const address = addressOf(connection.remoteAddress)
+    if (this.#connections.size >= services.config.connectionsMax) return this.#refuse(connection, 'connectionsMax')
+    if (!this.#addresses.enter(address)) return this.#refuse(connection, 'connectionsPerAddressMax')
     this.stats.accepted++
     this.#connections.add(
       new ClientConnection({
@@ -102,19 +109,28 @@ export class Listener {
         stats: this.stats,
         onClosed: (closed) => {
           this.#connections.delete(closed)
+          this.#addresses.leave(address)
           if (this.#connections.size === 0) this.#onEmpty?.()
         },
       }),
     )
   }
 
-  #refuse(connection: Connection, services: Services): void {
-    const { connectionsMax } = services.config
+  #refuse(connection: Connection, setting: 'connectionsMax' | 'connectionsPerAddressMax'): void {
+    this.stats.refused++
+    if (this.#refusing >= refusingMax) return connection.destroy()
+    this.#refusing++
+    const { services } = this.#options
+    const limit = services.config[setting]
     const overdue = services.clock.after(lingerMs, () => connection.destroy())
     connection.onData = () => {}
-    connection.onClose = () => overdue.cancel()
-    const message = `connections: found ${connectionsMax} open, wanted fewer; try again later or raise connectionsMax`
-    const error = new PlayheadError('overloaded', message, { limit: connectionsMax })
+    connection.onClose = () => {
+      this.#refusing--
+      overdue.cancel()
+    }
+    const whose = setting === 'connectionsMax' ? '' : ' from this address'
+    const message = `connections: found ${limit} open${whose}, wanted fewer; try again later or raise ${setting}`
+    const error = new PlayheadError('overloaded', message, { limit, setting })
     connection.write(errorFrame({ version: 0, api: 0, flags: 0, correlation: 0 }, error))
     connection.end()
   }

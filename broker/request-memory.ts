@@ -39,6 +39,10 @@ export class RequestMemory {
     return this.#takenBytes >= this.#options.bytesMax
   }
 
+  get waitingCount(): number {
+    return this.#waiting.size
+  }
+
   take(bytes: number): void {
     this.#takenBytes += bytes
   }

@@ -42,6 +42,10 @@ export function failureReport(error: unknown): { readonly text: string; readonly
   if (isPlayheadError(error)) {
     return { text: `error: ${kebabCase(error.code)}: ${error.message}\n`, exitCode: exitFailed }
   }
+  if (error instanceof Error && 'code' in error && error.code === 'EIO') {
+    const message = `found ${error.message}, wanted a disk that works; look into the system's log for what is wrong with it`
+    return { text: `error: ${kebabCase('storageFailed')}: ${message}\n`, exitCode: exitFailed }
+  }
   const stack = error instanceof Error ? (error.stack ?? error.message) : String(error)
   return { text: `error: internal: ${stack}\nThis is a bug in playhead; please report it.\n`, exitCode: exitFailed }
 }

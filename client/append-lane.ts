@@ -56,16 +56,16 @@ export interface Written {
 
 export interface LaneBatch {
   /** Encodes the batch under these numbers; called once, and again only if it surely was not written and must change its place. */
-  readonly encode: (numbering: Numbering) => Buffer
+  encode(numbering: Numbering): Buffer
   readonly recordCount: number
   readonly expected: readonly Expectation[]
   readonly wantVersions: boolean
   /** Without progress of the lane for this long the batch fails: `unavailable`. */
   readonly timeoutMs: number
-  readonly written: (written: Written) => void
-  readonly failed: (error: unknown) => void
+  written(written: Written): void
+  failed(error: unknown): void
   /** Called after `written` if the encoded bytes are surely not needed any more: they were sent once, and that was answered. */
-  readonly release?: () => void
+  release?(): void
 }
 
 export interface LaneOptions {
@@ -83,8 +83,12 @@ export interface LaneOptions {
   readonly onToken: (token: Token) => void
 }
 
-interface Entry {
+/** A batch that a lane has taken: what its owner gives it up with. */
+export interface LaneEntry {
   readonly batch: LaneBatch
+}
+
+interface Entry extends LaneEntry {
   /** Place in the lane; changes with its sequence. */
   order: number
   bytes: Buffer
@@ -144,12 +148,12 @@ export class AppendLane {
     return this.#waiting.length === 0 && this.#inFlight.length === 0
   }
 
-  /** Takes the next sequences for the batch and sends it as soon as there is room. Answers a function that gives the batch up. */
-  enqueue(batch: LaneBatch): (reason: unknown) => void {
+  /** Takes the next sequences for the batch and sends it as soon as there is room. Undefined if it has failed already. */
+  enqueue(batch: LaneBatch): LaneEntry | undefined {
     const refusal = this.#refusal()
     if (refusal !== undefined) {
       batch.failed(refusal)
-      return () => {}
+      return undefined
     }
     this.#planPump()
     let conditionBytes = 0
@@ -170,7 +174,12 @@ export class AppendLane {
     this.#waiting.push(entry)
     if (this.#tick === undefined) this.#tick = this.#cluster.clock.after(tickMs, () => this.#onTick())
     if (this.#waiting.length >= earlyBatches && this.#inFlight.length < this.#options.framesInFlightMax) this.#pump()
-    return (reason) => this.#fail(entry, reason)
+    return entry
+  }
+
+  /** Its owner does not wait for it any more: it fails with the reason, unless it has settled. */
+  giveUp(entry: LaneEntry, reason: unknown): void {
+    this.#fail(entry as Entry, reason)
   }
 
   /** Resolves when everything enqueued so far has settled. */

@@ -9,6 +9,7 @@ import { MiB, eventsPerReadMax } from '../protocol/limits.ts'
 import { splitBatches } from '../protocol/record-batch.ts'
 import type { LogRecord } from '../protocol/record.ts'
 import type { Token } from '../protocol/token.ts'
+import type { Written } from './append-lane.ts'
 import { appendEvents } from './event-append.ts'
 import type { ExpectedVersion } from './expected-version.ts'
 import { timeOf } from './moment.ts'
@@ -94,25 +95,18 @@ export class EventStream {
    * @example
    * await carts.stream('customer-17850').append([{ type: 'ItemAdded', data: { sku: '85123A', quantity: 6 } }], { expectedVersion: 41 })
    */
-  async append(events: EventInput | readonly EventInput[], options: AppendOptions = {}): Promise<Appended> {
-    const { expectedVersion, ...wait } = options
+  append(events: EventInput | readonly EventInput[], options: AppendOptions = {}): Promise<Appended> {
     const list = isList(events) ? events : [events]
-    const append = { stream: this.name, events: list, ...(expectedVersion !== undefined && { expectedVersion }) }
     if (list.length === 0) {
-      throw new PlayheadError(
-        'invalidEvent',
-        `${this.#state.name}/${this.name}: append found no event, wanted at least one`,
+      return Promise.reject(
+        new PlayheadError(
+          'invalidEvent',
+          `${this.#state.name}/${this.name}: append found no event, wanted at least one`,
+        ),
       )
     }
-    const { baseOffset, versions, appendTimeMs, token } = await appendEvents(this.#state, [append], wait)
-    return {
-      partition: token.partition,
-      offset: baseOffset + list.length - 1,
-      version: versions.at(-1) ?? -1,
-      versions,
-      appendTimeMs,
-      token: { ...token, endOffset: baseOffset + list.length },
-    }
+    const append = { stream: this.name, events: list, expectedVersion: options.expectedVersion }
+    return appendEvents(this.#state, [append], options, appendedOf)
   }
 
   /**
@@ -223,6 +217,19 @@ export class EventStream {
     if (!this.#state.hasTokens) return read(after)
     const partition = await this.#state.partitionOfStream(this.name, wait)
     return this.#state.read(partition, after, read)
+  }
+}
+
+function appendedOf({ token, baseOffset, versions, appendTimeMs }: Written, eventCount: number): Appended {
+  const { topicId, partition } = token
+  const endOffset = baseOffset + eventCount
+  return {
+    partition,
+    offset: endOffset - 1,
+    version: versions.at(-1) ?? -1,
+    versions,
+    appendTimeMs,
+    token: { topicId, partition, endOffset },
   }
 }
 

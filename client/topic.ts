@@ -69,17 +69,23 @@ export class Topic {
    *   { stream: 'order-536365', events: [{ type: 'Placed', data: order }], expectedVersion: 'none' },
    * ])
    */
-  async append(appends: readonly StreamAppend[], options: WaitOptions = {}): Promise<AppendedToStreams> {
-    const { token, baseOffset, versions, appendTimeMs } = await appendEvents(this.#state, appends, options)
-    const count = appends.reduce((sum, { events }) => sum + events.length, 0)
-    let at = 0
-    const streams = appends.map(({ stream, events }) => {
-      const from = at
-      at += events.length
-      return { stream, versions: versions.slice(from, at) }
+  append(appends: readonly StreamAppend[], options: WaitOptions = {}): Promise<AppendedToStreams> {
+    return appendEvents(this.#state, appends, options, ({ token, baseOffset, versions, appendTimeMs }, eventCount) => {
+      let at = 0
+      const streams = appends.map(({ stream, events }) => {
+        const from = at
+        at += events.length
+        return { stream, versions: versions.slice(from, at) }
+      })
+      const endOffset = baseOffset + eventCount
+      return {
+        partition: token.partition,
+        offset: endOffset - 1,
+        appendTimeMs,
+        streams,
+        token: { ...token, endOffset },
+      }
     })
-    const endOffset = baseOffset + count
-    return { partition: token.partition, offset: endOffset - 1, appendTimeMs, streams, token: { ...token, endOffset } }
   }
 
   /** The topic's records from a place onwards; see ReplayOptions and Replay. */

@@ -1,33 +1,38 @@
 /**
- * onAbort: one listener per AbortSignal however many wait for it. The runtime goes through all listeners of a signal to add or remove one, so
+ * listen: one listener per AbortSignal however many wait for it. The runtime goes through all listeners of a signal to add or remove one, so
  * with a thousand appends under way on one signal that alone took a quarter of a client's time. The last one to leave takes the listener
  * off: the runtime keeps a signal that depends on others alive for as long as it has one.
  */
-class Waiters {
+
+export interface AbortListener {
+  onAbort(reason: unknown): void
+}
+
+class Listeners {
   readonly #signal: AbortSignal
-  readonly #waiting = new Set<() => void>()
+  readonly #listening = new Set<AbortListener>()
 
   constructor(signal: AbortSignal) {
     this.#signal = signal
     signal.addEventListener('abort', this.#abort)
   }
 
-  add(waiter: () => void): void {
-    this.#waiting.add(waiter)
+  add(listener: AbortListener): void {
+    this.#listening.add(listener)
   }
 
-  leave(waiter: () => void): void {
-    if (!this.#waiting.delete(waiter) || this.#waiting.size > 0) return
+  leave(listener: AbortListener): void {
+    if (!this.#listening.delete(listener) || this.#listening.size > 0) return
     this.#signal.removeEventListener('abort', this.#abort)
-    waitersOf.delete(this.#signal)
+    listenersOf.delete(this.#signal)
   }
 
   /** One that throws must not keep the others from hearing: the runtime treats listeners so, too. */
   readonly #abort = (): void => {
-    for (const waiter of this.#waiting) {
-      this.leave(waiter)
+    for (const listener of this.#listening) {
+      this.leave(listener)
       try {
-        waiter()
+        listener.onAbort(this.#signal.reason)
       } catch (error) {
         process.nextTick(() => {
           throw error
@@ -37,20 +42,29 @@ class Waiters {
   }
 }
 
-const waitersOf = new WeakMap<AbortSignal, Waiters>()
+const listenersOf = new WeakMap<AbortSignal, Listeners>()
 
-/** Calls `callback` once if the signal aborts, not if it has already. Answers how to take it back; undefined for no signal. */
+/** Calls `onAbort` once if the signal aborts, not if it has already. Who listens twice is called once. */
+export function listen(signal: AbortSignal, listener: AbortListener): void {
+  let listeners = listenersOf.get(signal)
+  if (listeners === undefined) {
+    listeners = new Listeners(signal)
+    listenersOf.set(signal, listeners)
+  }
+  listeners.add(listener)
+}
+
+/** Takes it back; nothing if it does not listen any more. */
+export function unlisten(signal: AbortSignal, listener: AbortListener): void {
+  listenersOf.get(signal)?.leave(listener)
+}
+
+/** The same with a function. Answers how to take it back; undefined for no signal. */
 export function onAbort(signal: AbortSignal | undefined, callback: () => void): (() => void) | undefined {
   if (signal === undefined) return undefined
-  let waiters = waitersOf.get(signal)
-  if (waiters === undefined) {
-    waiters = new Waiters(signal)
-    waitersOf.set(signal, waiters)
-  }
-  // Of its own: a callback given twice is called twice.
-  const waiter = () => callback()
-  waiters.add(waiter)
-  return () => waiters.leave(waiter)
+  const listener = { onAbort: () => callback() }
+  listen(signal, listener)
+  return () => unlisten(signal, listener)
 }
 
 /** @throws what the promise rejects with, or the signal's reason if that comes first */

@@ -19,11 +19,20 @@ export interface Clock {
   yield(): Promise<void>
 }
 
+/** The longest wait that the runtime's timers take; they would call back at once from a longer one. */
+const timerMsMax = 0x7fff_ffff
+
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonicMs: () => performance.now(),
   after(delayMs, callback) {
-    const timer = setTimeout(callback, delayMs)
+    let leftMs = delayMs
+    const start = (): NodeJS.Timeout => {
+      const stepMs = Math.min(leftMs, timerMsMax)
+      leftMs -= stepMs
+      return setTimeout(leftMs > 0 ? () => (timer = start()) : callback, stepMs)
+    }
+    let timer = start()
     return { cancel: () => clearTimeout(timer) }
   },
   yield: () => new Promise((resolve) => setImmediate(resolve)),

@@ -1,13 +1,15 @@
 /**
  * LmdbFile: a look at an LMDB data file before lmdb maps it, because lmdb 3.5 does not refuse a file of another kind or one that was cut
  * off: it ends the process. Only the two meta pages are looked at: damage behind them is for checksums of values.
+ * And a look at the room on its disk before lmdb writes: where that fails, lmdb 3.5 makes a text longer than the memory it has taken for it
+ * (mdb_page_flush), and the process ends sooner or later.
  * Called by processing/lmdb-view-store.ts and storage/lmdb-checkpoint-store.ts.
  *
  *   each of the first two pages, LE; the one with the higher transaction is in force
  *   0             24                 28           32        40         48               52            144             152
  *   | page header | 0xBEEFC0DE u32   | format u32 | address | map size | page bytes u32 | … trees … | last page u64 | transaction u64 |
  */
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
+import { closeSync, fstatSync, openSync, readSync, statSync, statfsSync } from 'node:fs'
 import { join } from 'node:path'
 
 const magicAt = 24
@@ -19,6 +21,11 @@ const transactionAt = 152
 const pageBytes = 4096
 /** Pages at the end that were used and freed within one transaction are never written, so a sound file may lack a few. */
 const slackPages = 64n
+
+/** Left for everybody else, and for what is not counted: inner pages, lists of free pages. */
+const spareBytes = 8 * 1024 * 1024
+/** A write makes copies of the pages it changes, at most all of them. */
+const copiesPerPut = 2
 
 /** What is wrong with the data file in `directory`, in words; undefined when it is missing, empty, or looks like LMDB's. */
 export function lmdbFileProblem(directory: string): string | undefined {
@@ -43,4 +50,22 @@ export function lmdbFileProblem(directory: string): string | undefined {
   } finally {
     closeSync(file)
   }
+}
+
+/**
+ * Why a transaction of `puts` values of `bytes` in all, keys included, must not be begun, in words; undefined when there is room for it. Synchronous,
+ * so that nothing is written between this look and the transaction by the one who asks.
+ */
+export function lmdbRoomProblem(directory: string, puts: number, bytes: number): string | undefined {
+  let freeBytes: number
+  let fileBytes: number
+  try {
+    const { bavail, bsize } = statfsSync(directory)
+    freeBytes = bavail * bsize
+    fileBytes = statSync(join(directory, 'data.mdb')).size
+  } catch {
+    return undefined // lmdb says so itself
+  }
+  const wantedBytes = spareBytes + 2 * bytes + Math.min(fileBytes, puts * copiesPerPut * pageBytes)
+  return freeBytes < wantedBytes ? `${freeBytes} bytes of disk free, wanted ${wantedBytes}` : undefined
 }

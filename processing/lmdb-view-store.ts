@@ -5,9 +5,13 @@
  */
 import { open } from 'lmdb'
 import type { RootDatabase } from 'lmdb'
-import { lmdbFileProblem } from '../platform/lmdb-file.ts'
+import { lmdbFileProblem, lmdbRoomProblem } from '../platform/lmdb-file.ts'
 import { PlayheadError, isPlayheadError } from '../protocol/errors.ts'
 import type { ViewStore, ViewStoreEntry, ViewTransaction } from './view-store.ts'
+
+/** What a transaction is taken for before it has run; views commit every few thousand events. */
+const putsPerTransaction = 4_096
+const bytesPerTransaction = 4 * 1024 * 1024
 
 class LmdbViewStore implements ViewStore {
   readonly #directory: string
@@ -36,6 +40,8 @@ class LmdbViewStore implements ViewStore {
   async transaction<T>(change: (transaction: ViewTransaction) => T): Promise<T> {
     this.#checkOpen()
     const database = this.#database
+    const problem = lmdbRoomProblem(this.#directory, putsPerTransaction, bytesPerTransaction)
+    if (problem !== undefined) throw diskFull(this.#directory, problem)
     try {
       // A child transaction, because lmdb does not undo a plain asynchronous one whose function throws.
       return await database.childTransaction(() =>
@@ -102,13 +108,14 @@ function unreadable(directory: string, found: string): PlayheadError {
 
 function writeFailure(directory: string, error: unknown): unknown {
   const reason = reasonOf(error)
-  if (/no space|ENOSPC/i.test(reason)) {
-    return new PlayheadError(
-      'diskFull',
-      `view store ${directory}: found ${reason}; free some space, nothing of this commit was kept`,
-    )
-  }
-  return error
+  return /no space|ENOSPC/i.test(reason) ? diskFull(directory, reason) : error
+}
+
+function diskFull(directory: string, found: string): PlayheadError {
+  return new PlayheadError(
+    'diskFull',
+    `view store ${directory}: found ${found}; free some space, nothing of this commit was kept`,
+  )
 }
 
 function reasonOf(error: unknown): string {

@@ -2,6 +2,7 @@
  * The table of everything a broker can be asked. Permission, metrics name, header schemas and documentation come from the row;
  * numbers are the wire contract and are never reused.
  */
+import { appendReplyCodec, appendRequestCodec } from './append-codec.ts'
 import { appendReply, appendRequest, producerStateReply, producerStateRequest } from './append.ts'
 import { fetchReply, fetchRequest, listOffsetsReply, listOffsetsRequest } from './fetch.ts'
 import type { Field, Shape, ValueOf, ValuesOf } from './header-schema.ts'
@@ -80,7 +81,13 @@ export const apis = {
   ),
   alterTopic: row(4, 'admin', alterTopicRequest, alterTopicReply, 'Change settings of a topic.'),
   deleteTopic: row(5, 'admin', deleteTopicRequest, deleteTopicReply, 'Delete a topic and all its events.'),
-  append: row(10, 'append', appendRequest, appendReply, 'Append groups of records to one partition, with conditions.'),
+  append: row(
+    10,
+    'append',
+    { ...appendRequest, plain: appendRequestCodec },
+    { ...appendReply, plain: appendReplyCodec },
+    'Append groups of records to one partition, with conditions.',
+  ),
   producerState: row(11, 'append', producerStateRequest, producerStateReply, 'How far a producer got in a partition.'),
   fetch: row(12, 'read', fetchRequest, fetchReply, 'Read batches of a partition from an offset; waits for more.'),
   listOffsets: row(13, 'read', listOffsetsRequest, listOffsetsReply, 'The offset at the start, the end, or a time.'),

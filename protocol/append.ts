@@ -31,7 +31,8 @@ export const appendRequest = struct({
   acks: oneOf('all', 'leader', 'none'),
   groups: list(appendGroup, groupsPerAppendMax),
 })
-export type Acks = ValueOf<typeof appendRequest>['acks']
+export type AppendRequest = ValueOf<typeof appendRequest>
+export type Acks = AppendRequest['acks']
 
 const conflict = struct({
   stream: text(4096),
@@ -79,6 +80,8 @@ export const appendReply = struct({
   /** One verdict for each group of the request, in its order. */
   groups: list(appendVerdict, groupsPerAppendMax),
 })
+
+export type AppendReply = ValueOf<typeof appendReply>
 
 /** How far a producer got in a partition: what an import asks before it goes on. */
 export const producerStateRequest = struct({ topic: topicName, partition: int(), producerId: int() })

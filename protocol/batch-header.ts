@@ -171,6 +171,19 @@ export function sealBatch(bytes: Buffer, header: BatchHeader): void {
   bytes.writeUInt32BE(crc32c(bytes.subarray(ATTRIBUTES)), CRC)
 }
 
+/** A copy of the batch under another number of its producer. */
+export function renumbered(
+  batch: Buffer,
+  numbering: Pick<BatchHeader, 'producerId' | 'producerEpoch' | 'baseSequence'>,
+): Buffer {
+  const bytes = Buffer.from(batch)
+  writeI64BE(bytes, PRODUCER_ID, numbering.producerId)
+  bytes.writeInt16BE(numbering.producerEpoch, PRODUCER_EPOCH)
+  bytes.writeInt32BE(numbering.baseSequence, BASE_SEQUENCE)
+  bytes.writeUInt32BE(crc32c(bytes.subarray(ATTRIBUTES)), CRC)
+  return bytes
+}
+
 /**
  * Throws unless bytes `at` … `end` are exactly one valid batch such as a producer sends: invalidBatch, or unsupportedCompression for
  * snappy and lz4. The records themselves are not looked at (walkKeys does).

@@ -26,7 +26,7 @@ const packr = new Packr({
 
 /** The header of a frame, in fresh memory. The value is trusted to fit the field: only what comes in is checked. */
 export function encodeHeader<T>(field: Field<T>, value: T): Buffer {
-  return packr.pack(field.pack(value))
+  return field.plain?.encode(value) ?? packr.pack(field.pack(value))
 }
 
 /**
@@ -35,6 +35,8 @@ export function encodeHeader<T>(field: Field<T>, value: T): Buffer {
  */
 export function decodeHeader<T>(field: Field<T>, bytes: Buffer, bytesMax = headerBytesMax): T {
   if (bytes.length > bytesMax) throw malformed(`found ${bytes.length} bytes, wanted at most ${bytesMax}`)
+  const plain = field.plain?.decode(bytes)
+  if (plain !== undefined) return plain
   checkPlainMsgpack(bytes)
   return field.unpack(packr.unpack(bytes), '')
 }

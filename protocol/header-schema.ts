@@ -11,9 +11,16 @@ export interface Field<T> {
   /** Of a list or an optional field: what it holds. Of a struct: its fields. Read by the documentation's generator. */
   readonly element?: Field<unknown>
   readonly shape?: Shape
+  readonly plain?: PlainCodec<T>
   pack(value: T): unknown
   /** Throws malformedHeader naming `path`, what was found and what was wanted. */
   unpack(value: unknown, path: string): T
+}
+
+/** Goes straight from a value to its bytes and back, where there are very many of them. Undefined: not here; the schema tells. */
+export interface PlainCodec<T> {
+  encode(value: T): Buffer | undefined
+  decode(header: Buffer): T | undefined
 }
 
 export type ValueOf<F> = F extends Field<infer T> ? T : never

@@ -8,7 +8,7 @@ import { skipHeaders } from './record.ts'
 import { VarintReader } from './varint.ts'
 
 /**
- * Stands on one record after the other of `records` (uncompressed, without the batch header). Checks the whole layout: lengths, headers, offset
+ * Stands on one record after the other of `records` (uncompressed, from byte `from` to the end). Checks the whole layout: lengths, headers, offset
  * deltas rising from 0 up to `lastOffsetDelta`, no bytes left over. It may have stood on some records before it throws.
  *
  * const cursor = new KeyCursor(records, recordCount)
@@ -22,10 +22,12 @@ export class KeyCursor {
   readonly #reader: VarintReader
   readonly #recordCount: number
   readonly #lastOffsetDelta: number
+  readonly #from: number
   #visited = 0
 
-  constructor(records: Buffer, recordCount: number, lastOffsetDelta = recordCount - 1) {
-    this.#reader = new VarintReader(records, 0, records.length)
+  constructor(records: Buffer, recordCount: number, lastOffsetDelta = recordCount - 1, from = 0) {
+    this.#reader = new VarintReader(records, from, records.length)
+    this.#from = from
     this.#recordCount = recordCount
     this.#lastOffsetDelta = lastOffsetDelta
   }
@@ -62,7 +64,7 @@ export class KeyCursor {
     if (at === bytes.length) return false
     throw new PlayheadError(
       'invalidBatch',
-      `record batch: found ${bytes.length - at} bytes after ${this.#recordCount} records (byte ${BATCH_HEADER_BYTES + at} on), wanted none`,
+      `record batch: found ${bytes.length - at} bytes after ${this.#recordCount} records (byte ${BATCH_HEADER_BYTES + at - this.#from} on), wanted none`,
     )
   }
 }

@@ -47,6 +47,7 @@ export {
   producerEpoch,
   producerId,
   recordCount,
+  renumbered,
   stampBatch,
 } from './batch-header.ts'
 export type { Codec, Compression } from './batch-header.ts'

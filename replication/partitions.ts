@@ -84,9 +84,13 @@ export class Partitions {
     await this.#store.alterTopic(name, changes)
   }
 
-  /** Gone for everybody who asks from now on; whoever waits on it is told. Throws unknownTopic, overloaded, stopping. */
+  /**
+   * Gone for everybody who asks from now on; whoever waits on it is told. Throws overloaded, stopping, and unknownTopic once it is gone for good: until
+   * then the store knows of it, refuses while it is being deleted, and tries again what the disk has refused.
+   */
   async delete(name: string): Promise<void> {
-    const entry = this.topic(name)
+    const entry = this.#topics.get(name)
+    if (entry === undefined) return this.#store.deleteTopic(name)
     this.#topics.delete(name)
     try {
       await this.#store.deleteTopic(name)

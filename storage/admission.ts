@@ -43,7 +43,7 @@ export class Admission {
     return this.#waiting.length
   }
 
-  /** Takes effect before this returns when nothing blocks it and nobody waits, and is answered at once; else in order of arrival. `prepare`: what it must wait for itself. */
+  /** Takes effect before this returns when nothing blocks it and nobody waits, and is answered at once; else in order of arrival. `prepare`: what it must wait for itself; called once more at the head if there are no keys after the first time. */
   enter(append: IncomingAppend, prepare?: () => Promise<void>): Decision | Promise<Decision> {
     if (prepare === undefined && this.#waiting.length === 0 && this.#options.blocker(append) === undefined) {
       return this.#options.decide(append)
@@ -85,6 +85,7 @@ export class Admission {
       try {
         this.#prepareAhead()
         await head.ready
+        if (head.prepare !== undefined && head.append.keys === undefined) await head.prepare()
         for (
           let wait = this.#options.blocker(head.append);
           wait !== undefined;

@@ -12,22 +12,26 @@ import { PlayheadError } from '../protocol/errors.ts'
 import type { FramePiece } from '../protocol/frame-memory.ts'
 import { KiB } from '../protocol/limits.ts'
 import type { Clock, Timer } from '../platform/clock.ts'
-import type { BatchFacts, Segment } from './segment.ts'
+import type { Segment } from './segment.ts'
 import type { SegmentChecksum } from './segment-checksum.ts'
+import type { CachedRun } from './tail-cache.ts'
 import { FRAME_BYTES, FRAME_SCRATCH_BYTES, writeFrame } from './segment-format.ts'
 
 /** Batches up to this size are copied beside their frames, so that a group of small ones is one piece to the kernel. */
 const copiedBatchBytesMax = 16 * KiB
+/** Batches that lie together for readers of the tail: few, as who looks for one of them goes over those before it. */
+const runBytesMin = 64 * KiB
 /** So are larger ones that lie in far more memory than they fill: the tail cache counts that memory as its own. */
 const pinnedMax = 256
 
-export interface AppendEntry extends BatchFacts {
+export interface AppendEntry {
+  readonly baseOffset: number
+  readonly nextOffset: number
   /** Of the frame in the segment. */
   readonly position: number
-  /** Other memory after the write than before: see copiedBatchBytesMax. */
-  batch: Buffer
+  readonly batch: Buffer
   /** What the batch lies in, held for as long as the entry has it. */
-  piece?: FramePiece | undefined
+  readonly piece: FramePiece | undefined
   readonly appendTimeMs: number
 }
 
@@ -46,8 +50,8 @@ export interface AppenderOptions {
   readonly writtenFloor: number
   readonly groupBytesMax: number
   readonly idleFloorMs: number
-  /** A group is durable; its batches may be in other memory now than when they were added. */
-  readonly onDurable: (entries: readonly AppendEntry[]) => void
+  /** A group is durable; its batches, in order, may be in other memory now than when they were added. */
+  readonly onDurable: (runs: readonly CachedRun[]) => void
   /** A write or sync failed: nothing is known about the file any more. Called once. */
   readonly onFailure: (error: Error) => void
 }
@@ -201,7 +205,7 @@ export class Appender {
     assert(first !== undefined && last !== undefined && file !== undefined)
     assert(first.baseOffset >= this.#durableOffset)
     const floor = this.#durableOffset
-    const { parts, bytes } = encodeGroup(group, this.#options.salt, floor, segment?.checksum)
+    const { parts, bytes, runs } = encodeGroup(group, this.#options.salt, floor, segment?.checksum)
     await file.append(parts, first.position)
     if (this.#failure !== undefined) throw this.#failure // another sync of the file was told that bytes are lost: they may be these
     this.#writtenFloor = floor
@@ -209,7 +213,7 @@ export class Appender {
     this.stats.groups++
     this.stats.syncs++
     this.stats.writtenBytes += bytes
-    this.#options.onDurable(group)
+    this.#options.onDurable(runs)
     this.#release()
   }
 
@@ -258,53 +262,67 @@ export class Appender {
   }
 }
 
-/**
- * The pieces of one write: frames and small batches copied together, large batches as they are. Copied batches are replaced by their copies.
- * `checksum` takes all of it.
- */
+interface EncodedGroup {
+  /** The pieces of one write: frames and small batches copied together, large batches as they are. */
+  readonly parts: Buffer[]
+  readonly bytes: number
+  readonly runs: CachedRun[]
+}
+
+/** `checksum` takes all of what is to be written. Lets go of what copied batches lay in. */
 function encodeGroup(
   group: readonly AppendEntry[],
   salt: Buffer,
   floor: number,
   checksum: SegmentChecksum | undefined,
-): { parts: Buffer[]; bytes: number } {
-  let copiedBytes = 0
+): EncodedGroup {
+  let copiedBytes = FRAME_SCRATCH_BYTES // of a last frame whose batch is not copied
   for (const { batch } of group) copiedBytes += copiedBytesOf(batch)
   const copies = Buffer.allocUnsafeSlow(copiedBytes)
   const parts: Buffer[] = []
-  const scratch = Buffer.allocUnsafe(FRAME_SCRATCH_BYTES)
-  const endCopies = () => {
+  const runs: CachedRun[] = []
+  const first = group[0]!
+  let [at, partStart, runStart] = [0, 0, 0]
+  let runOffset = first.baseOffset
+  let position = first.position
+  const endRun = (nextOffset: number) => {
+    if (at > runStart)
+      runs.push({ baseOffset: runOffset, nextOffset, bytes: copies.subarray(runStart, at), framed: true })
+    runStart = at
+    runOffset = nextOffset
+  }
+  const endPart = () => {
     if (at === partStart) return
     const part = copies.subarray(partStart, at)
     parts.push(part)
     checksum?.add(part)
     partStart = at
   }
-  let partStart = 0
-  let at = 0
-  let position = group[0]?.position ?? 0
-  for (const entry of group) {
-    const { batch } = entry
-    assert(entry.position === position, 'a group is contiguous')
-    batch.copy(scratch, FRAME_BYTES, 0, FRAME_SCRATCH_BYTES - FRAME_BYTES)
-    writeFrame(scratch, 0, salt, batch.length, entry.appendTimeMs, floor)
-    scratch.copy(copies, at, 0, FRAME_BYTES)
+  for (const { batch, piece, baseOffset, nextOffset, appendTimeMs, position: placed } of group) {
+    assert(placed === position, 'a group is contiguous')
+    const copied = isCopied(batch)
+    if (!copied) endRun(baseOffset)
+    // Its beginning is under the checksum of the frame. Where it is not copied the next frame comes over it.
+    batch.copy(copies, at + FRAME_BYTES, 0, copied ? batch.length : FRAME_SCRATCH_BYTES - FRAME_BYTES)
+    writeFrame(copies, at, salt, batch.length, appendTimeMs, floor)
+    position += FRAME_BYTES + batch.length
     at += FRAME_BYTES
-    if (isCopied(batch)) {
-      batch.copy(copies, at)
-      entry.batch = copies.subarray(at, at + batch.length)
-      entry.piece?.letGo()
-      entry.piece = undefined
+    if (copied) {
       at += batch.length
+      piece?.letGo()
+      if (at - runStart >= runBytesMin) endRun(nextOffset)
     } else {
-      endCopies()
+      endPart()
       parts.push(batch)
       checksum?.addBatch(batch)
+      runs.push({ baseOffset, nextOffset, bytes: batch, framed: false, piece })
+      runStart = at
+      runOffset = nextOffset
     }
-    position += FRAME_BYTES + batch.length
   }
-  endCopies()
-  return { parts, bytes: position - (group[0]?.position ?? 0) }
+  endRun(group.at(-1)!.nextOffset)
+  endPart()
+  return { parts, bytes: position - first.position, runs }
 }
 
 function copiedBytesOf(batch: Buffer): number {

@@ -15,49 +15,73 @@ import {
 import { decompressRecords } from '../protocol/compression.ts'
 import { streamKeyHash } from '../protocol/murmur2.ts'
 
-/** Where the keys of a batch lie and what they hash to, record by record; without a string or an object for any of them. */
+/**
+ * Where the keys of a batch lie and what they hash to, record by record; without a string or an object for any of them. Their places lie in an
+ * array that many batches share: one of its own costs more than all else about a batch of one event.
+ */
 export class BatchKeys {
-  /** Without the batch header, decompressed. */
-  readonly records: Buffer
+  /** The keys lie in here: in the batch itself, or in what was decompressed of it. */
+  readonly bytes: Buffer
   /** Records; 0 when none of them has a key. */
   readonly count: number
-  /** Of each record, in `records`; -1 and -1 without a key. */
-  readonly starts: Int32Array
-  readonly ends: Int32Array
-  readonly hashes: Int32Array
+  /** The starts of all records' keys in `bytes` from `startsAt` on, then their ends, then their hashes; start and end are -1 without a key. */
+  readonly #places: Int32Array
+  readonly #startsAt: number
 
-  private constructor(records: Buffer, count: number, arrays: Int32Array) {
-    const each = arrays.length / 3
-    this.records = records
+  private constructor(bytes: Buffer, count: number, places: Places) {
+    this.bytes = bytes
     this.count = count
-    this.starts = arrays.subarray(0, each)
-    this.ends = arrays.subarray(each, 2 * each)
-    this.hashes = arrays.subarray(2 * each)
+    this.#places = places.array
+    this.#startsAt = places.at
   }
 
-  /** Throws invalidBatch, invalidStream. `count`: of the records, whose offset deltas must be 0, 1, 2 … */
-  static of(records: Buffer, count: number): BatchKeys {
-    const cursor = new KeyCursor(records, count)
-    let keys: BatchKeys | undefined
+  /**
+   * Throws invalidBatch, invalidStream. `bytes`: with the records from byte `from` to the end; `count`: of the records, whose offset deltas must be
+   * 0, 1, 2 …
+   */
+  static of(bytes: Buffer, from: number, count: number): BatchKeys {
+    const cursor = new KeyCursor(bytes, count, count - 1, from)
+    let places: Places | undefined
     while (cursor.next()) {
       const { keyStart, keyEnd, offsetDelta } = cursor
-      if (keyStart < 0 && keys === undefined) continue
-      keys ??= new BatchKeys(records, count, new Int32Array(3 * count).fill(-1, 0, 2 * count))
       if (keyStart < 0) continue
-      keys.starts[offsetDelta] = keyStart
-      keys.ends[offsetDelta] = keyEnd
-      keys.hashes[offsetDelta] = streamKeyHash(records, keyStart, keyEnd)
+      places ??= takePlaces(count)
+      const { array } = places
+      const at = places.at + offsetDelta
+      array[at] = keyStart
+      array[at + count] = keyEnd
+      array[at + 2 * count] = streamKeyHash(bytes, keyStart, keyEnd)
     }
-    return keys ?? new BatchKeys(noBytes, 0, noPlaces)
+    return places === undefined ? noKeys : new BatchKeys(bytes, count, places)
+  }
+
+  /** For `noKeys`. */
+  static none(): BatchKeys {
+    return new BatchKeys(Buffer.alloc(0), 0, { array: new Int32Array(0), at: 0 })
+  }
+
+  /** Of a record's key in `bytes`; -1 without one. */
+  start(record: number): number {
+    return this.#places[this.#startsAt + record]!
+  }
+
+  end(record: number): number {
+    return this.#places[this.#startsAt + this.count + record]!
+  }
+
+  /** The streamKeyHash of a record's key. */
+  hash(record: number): number {
+    return this.#places[this.#startsAt + 2 * this.count + record]!
   }
 
   /** Whether this is one record, of that stream; nothing is made of its bytes. Told from ASCII only: any other name is `false`. */
   isOnly(stream: string): boolean {
-    const { records, count } = this
-    const start = this.starts[0]!
-    if (count !== 1 || start < 0 || this.ends[0]! - start !== stream.length) return false
+    const { bytes, count } = this
+    if (count !== 1) return false
+    const start = this.start(0)
+    if (start < 0 || this.end(0) - start !== stream.length) return false
     for (let at = 0; at < stream.length; at++) {
-      const byte = records[start + at]!
+      const byte = bytes[start + at]!
       if (byte > 0x7f || byte !== stream.charCodeAt(at)) return false
     }
     return true
@@ -65,8 +89,8 @@ export class BatchKeys {
 
   /** The stream of a record, null without a key. */
   stream(record: number): string | null {
-    const start = this.starts[record]!
-    return start < 0 ? null : this.records.toString('utf8', start, this.ends[record])
+    const start = this.start(record)
+    return start < 0 ? null : this.bytes.toString('utf8', start, this.end(record))
   }
 
   /** Each stream that has records here, once. */
@@ -80,8 +104,32 @@ export class BatchKeys {
   }
 }
 
-const noBytes = Buffer.alloc(0)
-const noPlaces = new Int32Array(0)
+const noKeys = BatchKeys.none()
+
+/** From `at` on there is room for starts, ends and hashes. */
+interface Places {
+  readonly array: Int32Array
+  readonly at: number
+}
+
+const sharedPlaces = 3 * 4096
+/** Batches with more records than this have an array of their own. */
+const sharingRecordsMax = 256
+let shared = new Int32Array(0)
+let sharedEnd = 0
+
+/** Room for the places of `count` records, -1 where their starts and ends go. What is shared lives as long as any of its batches. */
+function takePlaces(count: number): Places {
+  if (count > sharingRecordsMax) return { array: new Int32Array(3 * count).fill(-1, 0, 2 * count), at: 0 }
+  if (sharedEnd + 3 * count > shared.length) {
+    shared = new Int32Array(sharedPlaces)
+    sharedEnd = 0
+  }
+  const at = sharedEnd
+  sharedEnd += 3 * count
+  shared.fill(-1, at, at + 2 * count)
+  return { array: shared, at }
+}
 
 export type KeyVisitor = (bytes: Buffer, keyStart: number, keyEnd: number, hash: number, offset: number) => void
 

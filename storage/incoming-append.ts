@@ -5,13 +5,13 @@
  * Neighbours: Log makes it on arrival and hands it to Admission.
  */
 import { checkBatch, codec, recordCount, BATCH_HEADER_BYTES } from '../protocol/record-batch.ts'
-import { decompressRecords } from '../protocol/compression.ts'
 import { PlayheadError } from '../protocol/errors.ts'
 import type { FramePiece } from '../protocol/frame-memory.ts'
 import { partitionOf, partitionOfKey } from '../protocol/murmur2.ts'
 import { checkStream } from '../protocol/names.ts'
 import type { Acks, Expectation } from '../protocol/append.ts'
 import { BatchKeys } from './batch-streams.ts'
+import type { Decompressed, DecompressionMemory } from './decompression-memory.ts'
 
 /** One batch with its conditions: written whole or not at all. */
 export interface AppendGroup {
@@ -44,6 +44,7 @@ export interface BatchRules {
   readonly partitionBy: string
   readonly batchBytesMax: number
   readonly decompressedBytesMax: number
+  readonly decompression: DecompressionMemory
 }
 
 export class IncomingAppend {
@@ -52,20 +53,22 @@ export class IncomingAppend {
   readonly #rules: BatchRules
   #keys: BatchKeys | undefined
   #onlyStream: string | undefined
+  #decompressed: Decompressed | undefined
+  #isUnusual = false
 
   /** Throws invalidBatch, batchTooLarge, unsupportedCompression, invalidStream, wrongPartition, invalidExpectedVersion. */
   constructor(group: AppendGroup, rules: BatchRules) {
     const { batch } = group
     if (batch.length > rules.batchBytesMax) throw tooLarge(batch.length, rules.batchBytesMax)
     checkBatch(batch, 0, batch.length)
-    checkExpectations(group.expected, rules)
     this.group = group
     this.recordCount = recordCount(batch)
     this.#rules = rules
-    if (codec(batch) === 'none') this.#take(batch.subarray(BATCH_HEADER_BYTES))
+    if (codec(batch) === 'none') this.#take(batch, BATCH_HEADER_BYTES)
+    checkExpectations(group.expected, rules, this.#onlyStream)
   }
 
-  /** Undefined until `prepare` has been awaited. */
+  /** Undefined until `prepare` has been awaited, once or twice. */
   get keys(): BatchKeys | undefined {
     return this.#keys
   }
@@ -75,13 +78,37 @@ export class IncomingAppend {
     return this.#onlyStream
   }
 
+  /**
+   * Decompresses. Records that are far larger than their batch are left for a second call, to be made when the append is the next to take
+   * effect: they are counted until it is `done`, and who waits behind others must not hold what those wait for.
+   */
   async prepare(): Promise<void> {
     if (this.#keys !== undefined) return
-    this.#take(await decompressRecords(this.group.batch, 0, this.#rules.decompressedBytesMax))
+    const { decompression, decompressedBytesMax } = this.#rules
+    const { batch } = this.group
+    if (this.#isUnusual) {
+      this.#decompressed = await decompression.decompress(batch, decompressedBytesMax)
+      return this.#take(this.#decompressed.records, 0)
+    }
+    const usual = await decompression.decompressUsual(batch, decompressedBytesMax)
+    if (usual === undefined) this.#isUnusual = true
+    else
+      try {
+        this.#take(usual.records, 0)
+      } finally {
+        usual.letGo()
+      }
   }
 
-  #take(records: Buffer): void {
-    const keys = BatchKeys.of(records, this.recordCount)
+  /** It has taken effect, or never will: nobody looks at its keys any more. */
+  done(): void {
+    this.#decompressed?.letGo()
+    this.#decompressed = undefined
+  }
+
+  /** `bytes`: with the records from byte `from` on. */
+  #take(bytes: Buffer, from: number): void {
+    const keys = BatchKeys.of(bytes, from, this.recordCount)
     checkPartitions(keys, this.#rules)
     this.#keys = keys
     const [first, second] = this.group.expected
@@ -92,20 +119,21 @@ export class IncomingAppend {
 function checkPartitions(keys: BatchKeys, rules: BatchRules): void {
   const { partition, partitions, partitionBy } = rules
   if (partitions === 1) return
-  const { records, starts, ends, hashes } = keys
   for (let record = 0; record < keys.count; record++) {
-    const [start, end] = [starts[record]!, ends[record]!]
+    const [start, end] = [keys.start(record), keys.end(record)]
     if (start < 0) continue
-    const wanted = partitionOfKey(records, start, end, partitions, partitionBy, hashes[record])
-    if (wanted !== partition) throw wrongPartition(records.toString('utf8', start, end), partition, wanted)
+    const wanted = partitionOfKey(keys.bytes, start, end, partitions, partitionBy, keys.hash(record))
+    if (wanted !== partition) throw wrongPartition(keys.bytes.toString('utf8', start, end), partition, wanted)
   }
 }
 
-/** A condition on a stream that lives elsewhere would always find it empty. */
-function checkExpectations(expected: readonly Expectation[], rules: BatchRules): void {
+/** A condition on a stream that lives elsewhere would always find it empty. `checked`: a stream that is known to be one, and of this partition. */
+function checkExpectations(expected: readonly Expectation[], rules: BatchRules, checked: string | undefined): void {
   for (const { stream, version } of expected) {
-    checkStream(stream)
-    checkPartition(stream, rules)
+    if (stream !== checked) {
+      checkStream(stream)
+      checkPartition(stream, rules)
+    }
     if (Number.isSafeInteger(version) && version >= -1) continue
     throw new PlayheadError(
       'invalidExpectedVersion',

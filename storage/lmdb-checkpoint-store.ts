@@ -10,7 +10,7 @@
 import assert from 'node:assert/strict'
 import { open, type RootDatabase } from 'lmdb'
 import type { FileSystem } from '../platform/file-system.ts'
-import { lmdbFileProblem } from '../platform/lmdb-file.ts'
+import { lmdbFileProblem, lmdbRoomProblem } from '../platform/lmdb-file.ts'
 import { crc32c, crc32cTypeScript } from '../protocol/crc32c.ts'
 import { PlayheadError } from '../protocol/errors.ts'
 import {
@@ -40,6 +40,11 @@ export interface LmdbCheckpointStoreOptions {
   readonly fileSystem: FileSystem
   /** Told when the directory is wiped, and why. */
   readonly report: (level: 'info' | 'warn', message: string) => void
+  /**
+   * The disk has failed under LMDB, and nothing it answers from now on is to be believed: it was seen to say "absent" for what is there, by which
+   * a stream's versions began anew. Whoever holds the store must end the process at once; the next one opens what was committed last.
+   */
+  readonly onFatal?: (error: Error) => void
 }
 
 interface Marker {
@@ -134,10 +139,19 @@ export class LmdbCheckpointStore implements CheckpointStore {
 
   async write(puts: readonly CheckpointPut[]): Promise<void> {
     if (puts.length === 0) return
-    for (const { key } of puts)
+    let bytes = 0
+    for (const { key, value } of puts) {
       assert(key.length > 0 && key.length <= checkpointKeyBytesMax, `key of ${key.length} bytes`)
+      bytes += key.length + (value?.length ?? 0)
+    }
     this.stats.transactions++
     this.stats.puts += puts.length
+    const { directory } = this.#options
+    const problem = lmdbRoomProblem(directory, puts.length, bytes)
+    if (problem !== undefined) {
+      this.stats.failedTransactions++
+      throw writeFailed(directory, problem)
+    }
     try {
       await this.#database.batch(() => {
         // Their promises are not looked at: those of a batch say nothing, the batch's own says all.
@@ -149,8 +163,10 @@ export class LmdbCheckpointStore implements CheckpointStore {
     } catch (error) {
       this.stats.failedTransactions++
       const cause = await causeOf(error)
-      if (isLmdbError(cause)) this.condemn()
-      throw failureOf(cause, this.#options.directory)
+      const failure = writeFailed(directory, textOf(cause))
+      if (isDiskFailure(failure)) this.#options.onFatal?.(failure)
+      else if (isLmdbError(cause)) this.condemn()
+      throw failure
     }
     this.#database.resetReadTxn() // whoever waited for this write sees it in the next get
     await this.#provenGood()
@@ -170,7 +186,7 @@ export class LmdbCheckpointStore implements CheckpointStore {
       return [...this.#database.getKeys({ start: from, end: to, limit: removalsPerWrite })]
     } catch (error) {
       this.#unreadable(error)
-      throw failureOf(error, this.#options.directory)
+      throw writeFailed(this.#options.directory, textOf(error))
     }
   }
 
@@ -282,11 +298,19 @@ async function causeOf(error: unknown): Promise<unknown> {
   }
 }
 
-function failureOf(cause: unknown, directory: string): PlayheadError {
-  const text = cause instanceof Error ? cause.message : String(cause)
+/** Not for want of room: LMDB gives such a transaction up and is as it was. It tells of both in the words of strerror, and its own. */
+function isDiskFailure(failure: PlayheadError): boolean {
+  return /Input\/output error|MDB_PANIC/.test(failure.message)
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
+
+function writeFailed(directory: string, found: string): PlayheadError {
   return new PlayheadError(
     'storageFailed',
-    `cache ${directory}: found ${text}; the logs are not affected, check the disk`,
+    `cache ${directory}: a write failed (${found}); the logs are not affected, check the disk`,
   )
 }
 

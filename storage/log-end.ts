@@ -8,7 +8,7 @@ import { PlayheadError } from '../protocol/errors.ts'
 import type { VersionConflict } from '../protocol/errors.ts'
 import { baseSequence, maxTimestamp, producerEpoch, producerId, stampBatch } from '../protocol/record-batch.ts'
 import type { Appender } from './appender.ts'
-import type { AppendGroup, Appended, IncomingAppend } from './incoming-append.ts'
+import type { Appended, IncomingAppend } from './incoming-append.ts'
 import type { DuplicateBatch, ProducerBatch, ProducerState } from './producer-state.ts'
 import type { SegmentChain } from './segment-chain.ts'
 import type { LogIdentity, StorageContext } from './storage-context.ts'
@@ -54,7 +54,7 @@ export class LogEnd {
 
   /** Throws invalidProducerEpoch and outOfOrderSequence, and what ends the log. */
   decide(append: IncomingAppend): Decision {
-    const { batch, expected } = append.group
+    const { batch } = append.group
     const { producers } = this.#options
     const producer: ProducerBatch = {
       producerId: producerId(batch),
@@ -64,7 +64,7 @@ export class LogEnd {
     }
     const seen = producers.check(producer)
     if (seen !== 'new') return this.#duplicate(append, seen)
-    const conflicts = this.#conflicts(expected)
+    const conflicts = this.#conflicts(append)
     if (conflicts.length === 0) return this.#write(append, producer)
     producers.refused(producer, this.#nextAppendTime())
     return this.#refuse(conflicts)
@@ -88,11 +88,14 @@ export class LogEnd {
     const facts = { baseOffset, nextOffset: endOffset, recordCount, leaderEpoch, maxTimestamp: maxTimestamp(batch) }
     try {
       const position = chain.take(facts, batch.length, appendTimeMs)
-      if (append.keys !== undefined) index.addBatch(append.keys, baseOffset)
+      const { keys, onlyStream } = append
+      const held = onlyStream === undefined ? undefined : heldVersion(append, onlyStream)
+      if (keys !== undefined && held !== undefined) index.addVersion(keys, baseOffset, held + 1)
+      else if (keys !== undefined) index.addBatch(keys, baseOffset)
       producers.record(producer, baseOffset, appendTimeMs)
       this.#offset = endOffset
       piece?.hold() // by the appender, then by the tail cache
-      appender.add({ ...facts, position, batch, piece, appendTimeMs })
+      appender.add({ baseOffset, nextOffset: endOffset, position, batch, piece, appendTimeMs })
     } catch (error) {
       throw appender.fail(error) // half of it has taken effect: what came next would stand behind a hole
     }
@@ -132,10 +135,13 @@ export class LogEnd {
     return { outcome, restsOn: append.group.acks === 'none' ? 0 : endOffset }
   }
 
-  #conflicts(expected: AppendGroup['expected']): VersionConflict[] {
+  #conflicts({ group: { expected }, keys, onlyStream }: IncomingAppend): readonly VersionConflict[] {
+    const { index } = this.#options
+    if (keys !== undefined && onlyStream !== undefined && index.hotVersion(keys) === expected[0]?.version)
+      return noConflicts
     const conflicts: VersionConflict[] = []
     for (const { stream, version } of expected) {
-      const found = this.#options.index.lastVersion(stream)
+      const found = index.lastVersion(stream)
       if (found !== version) conflicts.push({ stream, expected: version, found })
     }
     return conflicts
@@ -167,6 +173,8 @@ export class LogEnd {
 function heldVersion({ group: { expected } }: IncomingAppend, stream: string): number | undefined {
   return expected.length === 1 && expected[0]?.stream === stream ? expected[0].version : undefined
 }
+
+const noConflicts: readonly VersionConflict[] = []
 
 /** Records without a key have none. */
 function noVersions(count: number): number[] {

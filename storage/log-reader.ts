@@ -4,36 +4,18 @@
  * Invariant: while a read is under way its files stay open: `close` waits for the last one.
  * Neighbours: Log owns it; TailCache, SegmentReader and StreamReader do the reading.
  */
+import type { Clock } from '../platform/clock.ts'
 import { PlayheadError } from '../protocol/errors.ts'
-import type { FrameMemory, FramePiece } from '../protocol/frame-memory.ts'
+import type { FrameMemory } from '../protocol/frame-memory.ts'
+import type { DecompressionMemory } from './decompression-memory.ts'
+import { ReadAhead } from './read-ahead.ts'
+import type { ReadAheadBudget } from './read-ahead.ts'
+import type { ReadRange, ReadResult } from './read-range.ts'
 import type { Segment } from './segment.ts'
 import type { SegmentReader } from './segment-reader.ts'
 import type { ReadStream, StreamPage, StreamReader } from './stream-reader.ts'
 import type { TailCache } from './tail-cache.ts'
 import { findOffsetForTime } from './time-search.ts'
-
-export interface ReadRange {
-  readonly offset: number
-  /** Whole batches up to this many bytes, at least one. */
-  readonly maxBytes: number
-  /** Records at and after this offset are not there for this reader. */
-  readonly limitOffset: number
-}
-
-export interface ReadResult {
-  readonly batches: Buffer[]
-  /** Where to read on. */
-  readonly nextOffset: number
-  /** What the batches lie in, held for the caller; who does not let go leaves it to the collector. */
-  readonly piece?: FramePiece | undefined
-}
-
-interface FileRead {
-  readonly offset: number
-  readonly maxBytes: number
-  readonly limit: number
-  readonly extent: LogExtent
-}
 
 export type TimeClock = 'event' | 'append'
 
@@ -52,18 +34,31 @@ export interface LogReaderOptions {
   readonly segments: SegmentReader
   /** What reads are answered in. */
   readonly memory: FrameMemory
+  readonly decompression: DecompressionMemory
   readonly streams: StreamReader
   readonly extent: () => LogExtent
+  readonly clock: Clock
+  readonly readAheadBudget: ReadAheadBudget
 }
+
+/** Whoever goes through a log at any speed asks again sooner. */
+const aheadKeptMsMax = 1000
 
 export class LogReader {
   readonly stats = { readBatches: 0, readBytes: 0 }
   readonly #options: LogReaderOptions
   readonly #underWay = new Set<Promise<unknown>>()
+  readonly #ahead: ReadAhead
   #closed: PlayheadError | undefined
 
   constructor(options: LogReaderOptions) {
     this.#options = options
+    this.#ahead = new ReadAhead({
+      budget: options.readAheadBudget,
+      clock: options.clock,
+      keptMsMax: aheadKeptMsMax,
+      read: (range) => this.#reading(() => this.#fromFile(range, options.extent())),
+    })
   }
 
   /** Throws offsetOutOfRange, corruptBatch. */
@@ -89,6 +84,7 @@ export class LogReader {
   /** Refuses what comes from now on with `reason`, and resolves when nothing is under way. */
   async close(reason: PlayheadError): Promise<void> {
     this.#closed = reason
+    this.#ahead.close()
     await Promise.allSettled(this.#underWay)
   }
 
@@ -108,7 +104,8 @@ export class LogReader {
     checkRange(this.#options.name, offset, extent)
     const limit = Math.min(limitOffset, extent.durableOffset)
     if (offset >= limit) return { batches: [], nextOffset: offset }
-    const read = this.#fromTail(offset, limit, maxBytes) ?? (await this.#fromFile({ offset, maxBytes, limit, extent }))
+    const range = { offset, maxBytes, limitOffset: limit }
+    const read = this.#fromTail(offset, limit, maxBytes) ?? (await this.#fromFiles(range, extent))
     this.stats.readBatches += read.batches.length
     for (const batch of read.batches) this.stats.readBytes += batch.length
     return read
@@ -116,25 +113,33 @@ export class LogReader {
 
   #fromTail(offset: number, limit: number, maxBytes: number): ReadResult | undefined {
     const found = this.#options.tail.read(offset, limit, maxBytes)
-    if (found === undefined || found.batches.length === 0) return found && { batches: [], nextOffset: offset }
+    if (found === undefined || found.sources.length === 0) return found && { batches: [], nextOffset: offset }
     const piece = this.#options.memory.take(found.bytes)
     let at = 0
-    const batches = found.batches.map((batch) => {
+    const batches = found.sources.map((source, place) => {
       const start = at
-      at += batch.copy(piece.bytes, at)
+      at += source.copy(piece.bytes, at, found.froms[place], found.tos[place])
       return piece.bytes.subarray(start, at)
     })
     return { batches, nextOffset: found.nextOffset, piece }
   }
 
-  async #fromFile({ offset, maxBytes, limit, extent }: FileRead): Promise<ReadResult> {
-    const { batches, piece } = await this.#options.segments.read(extent.segments, offset, limit, maxBytes)
+  async #fromFiles(range: ReadRange, extent: LogExtent): Promise<ReadResult> {
+    const read = (await this.#ahead.take(range)) ?? (await this.#fromFile(range, extent))
+    // What is in memory need not be read ahead.
+    this.#ahead.follow(range, read.nextOffset, Math.min(range.limitOffset, this.#options.tail.firstOffset))
+    return read
+  }
+
+  async #fromFile({ offset, maxBytes, limitOffset }: ReadRange, { segments }: LogExtent): Promise<ReadResult> {
+    const { batches, piece } = await this.#options.segments.read(segments, offset, limitOffset, maxBytes)
     return { batches: batches.map(({ batch }) => batch), nextOffset: batches.at(-1)?.nextOffset ?? offset, piece }
   }
 
   #offsetForTime(timestampMs: number, clock: TimeClock, limitOffset: number): Promise<number> {
-    const { segments, durableOffset } = this.#options.extent()
-    const search = { timestampMs, clock, limitOffset: Math.min(limitOffset, durableOffset) }
+    const { extent, decompression } = this.#options
+    const { segments, durableOffset } = extent()
+    const search = { timestampMs, clock, decompression, limitOffset: Math.min(limitOffset, durableOffset) }
     return findOffsetForTime(this.#options.segments, segments, search)
   }
 }

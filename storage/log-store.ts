@@ -15,9 +15,11 @@ import type { Random } from '../platform/random.ts'
 import { afterPrefix } from './checkpoint-store.ts'
 import type { CheckpointStore } from './checkpoint-store.ts'
 import { DataDirectory } from './data-directory.ts'
+import { DecompressionMemory } from './decompression-memory.ts'
 import { logPrefix } from './index-keys.ts'
 import { LmdbCheckpointStore } from './lmdb-checkpoint-store.ts'
 import { refusalOf } from './disk-space.ts'
+import { ReadAheadBudget } from './read-ahead.ts'
 import { IndexMemory } from './index-memory.ts'
 import { Log } from './log.ts'
 import { SegmentPool } from './segment-pool.ts'
@@ -112,6 +114,8 @@ export class LogStore {
         pool,
         tailBudget,
         indexMemory,
+        decompression: new DecompressionMemory(settings.decompressionBytesTotalMax),
+        readAheadBudget: new ReadAheadBudget(settings.readAheadBytes),
         readMemory: new FrameMemory(keptReadBytesMax),
         get leaderEpoch() {
           return directory.facts.epoch
@@ -472,8 +476,8 @@ export class LogStore {
 /** The logs could not be opened, with a cache that was found not to be what was written. */
 class CondemnedCache extends Error {}
 
-async function openCache({ directory, fileSystem, report }: LogStoreOptions): Promise<CheckpointStore> {
-  return LmdbCheckpointStore.open({ directory: `${directory}/cache`, fileSystem, report })
+async function openCache({ directory, fileSystem, report, onFatal }: LogStoreOptions): Promise<CheckpointStore> {
+  return LmdbCheckpointStore.open({ directory: `${directory}/cache`, fileSystem, report, onFatal })
 }
 
 /** Runs `work` on all items, at most `runningMax` at a time, and ends when all have ended. */

@@ -10,16 +10,16 @@ import { PlayheadError } from '../protocol/errors.ts'
 import { codec } from '../protocol/record-batch.ts'
 import { Admission } from './admission.ts'
 import { Appender } from './appender.ts'
-import type { AppendEntry } from './appender.ts'
 import { Checkpointer } from './checkpointer.ts'
 import { describeRange } from './damage.ts'
 import { IncomingAppend } from './incoming-append.ts'
-import type { AppendGroup, Appended } from './incoming-append.ts'
+import type { AppendGroup, Appended, BatchRules } from './incoming-append.ts'
 import { LogEnd } from './log-end.ts'
 import type { Decision } from './log-end.ts'
 import type { ProducerProgress } from './producer-state.ts'
 import { LogReader } from './log-reader.ts'
-import type { ReadRange, ReadResult, TimeClock } from './log-reader.ts'
+import type { TimeClock } from './log-reader.ts'
+import type { ReadRange, ReadResult } from './read-range.ts'
 import { recoverLog } from './recovery.ts'
 import type { RecoveredLog } from './recovery.ts'
 import { Sealing } from './sealing.ts'
@@ -30,10 +30,11 @@ import type { LogIdentity, StorageContext } from './storage-context.ts'
 import { StreamReader } from './stream-reader.ts'
 import type { ReadStream, StreamPage } from './stream-reader.ts'
 import { TailCache } from './tail-cache.ts'
+import type { CachedRun } from './tail-cache.ts'
 import type { TopicSettings } from './topic-settings.ts'
 
 export type { AppendGroup, Appended } from './incoming-append.ts'
-export type { ReadRange, ReadResult } from './log-reader.ts'
+export type { ReadRange, ReadResult } from './read-range.ts'
 export type { ReadStream, StreamPage } from './stream-reader.ts'
 
 export interface LogOptions {
@@ -86,7 +87,7 @@ export class Log {
       writtenFloor: recovered.writtenFloor,
       groupBytesMax: context.settings.groupBytesMax,
       idleFloorMs: context.settings.idleFloorMs,
-      onDurable: (entries) => this.#groupDurable(entries),
+      onDurable: (runs) => this.#groupDurable(runs),
       onFailure: (error) => context.onFatal(error),
     })
     const { index, salt } = recovered
@@ -141,8 +142,9 @@ export class Log {
   }
 
   #openReader(): LogReader {
-    const { pool, report, settings, readMemory: memory } = this.#context
+    const { pool, report, settings, decompression, readMemory: memory, clock, readAheadBudget } = this.#context
     const { salt, damage, index } = this.#recovered
+    const tail = this.#tail
     const segments = new SegmentReader({
       pool,
       salt,
@@ -151,12 +153,22 @@ export class Log {
       loadIndexes: (segment, file) => this.#sealing.loadIndexes(segment, file),
       onDamage: (range) => report('warn', `${this.name}: ${describeRange(range)}`),
     })
-    const streams = new StreamReader({ index, reader: segments, tail: this.#tail, settings })
+    const streams = new StreamReader({ index, reader: segments, tail, settings, decompression })
     const extent = () => {
       const { logStartOffset, durableOffset, logEndOffset } = this
       return { segments: this.#chain.segments.slice(), logStartOffset, durableOffset, logEndOffset }
     }
-    return new LogReader({ name: this.name, tail: this.#tail, segments, memory, streams, extent })
+    return new LogReader({
+      name: this.name,
+      tail,
+      segments,
+      memory,
+      decompression,
+      streams,
+      extent,
+      clock,
+      readAheadBudget,
+    })
   }
 
   /** Recovers the log from its directory; an empty one becomes a log at its first append. */
@@ -243,7 +255,8 @@ export class Log {
    */
   async appendEach(groups: readonly AppendGroup[]): Promise<(Appended | PlayheadError)[]> {
     const decisions: (Decision | Promise<Decision>)[] = []
-    for (const group of groups) decisions.push(this.#enter(group))
+    const rules = this.#rules()
+    for (const group of groups) decisions.push(this.#enter(group, rules))
     const decided: Decision[] = []
     let restsOn = 0
     for (const pending of decisions) {
@@ -256,17 +269,21 @@ export class Log {
     return decided.map((each) => (failure !== undefined && each.restsOn > this.durableOffset ? failure : each.outcome))
   }
 
+  #rules(): BatchRules {
+    const { batchBytesMax, partitionBy } = this.#settings()
+    const { partition, partitions } = this.#identity
+    const { decompression, settings } = this.#context
+    const { decompressedBytesMax } = settings
+    return { partition, partitions, partitionBy, batchBytesMax, decompressedBytesMax, decompression }
+  }
+
   /** Takes the group in at once, or queues it. Never rejects with a refusal: that is an outcome too. */
-  #enter(group: AppendGroup): Decision | Promise<Decision> {
+  #enter(group: AppendGroup, rules: BatchRules): Decision | Promise<Decision> {
     try {
       if (this.#closed !== undefined) throw this.#closed
-      const { batchBytesMax, partitionBy } = this.#settings()
-      const { partition, partitions } = this.#identity
-      const { decompressedBytesMax } = this.#context.settings
-      const rules = { partition, partitions, partitionBy, batchBytesMax, decompressedBytesMax }
       const append = new IncomingAppend(group, rules)
       const decision = this.#admission.enter(append, this.#preparation(append))
-      return decision instanceof Promise ? decision.catch(refused) : decision
+      return decision instanceof Promise ? decision.catch(refused).finally(() => append.done()) : decision
     } catch (error) {
       return refused(error)
     }
@@ -360,11 +377,12 @@ export class Log {
   /** Decompression, and a look at streams whose versions are asked for and not in memory; undefined when there is nothing to wait for. */
   #preparation(append: IncomingAppend): (() => Promise<void>) | undefined {
     const { batch, expected, wantVersions } = append.group
+    const { keys, onlyStream } = append
     const { index } = this.#recovered
+    // Of a single event whose stream has a condition enough is known with that.
+    if (keys !== undefined && onlyStream !== undefined && index.hotVersion(keys) !== undefined) return undefined
     const compressed = codec(batch) !== 'none'
     const cold = expected.some(({ stream }) => index.isCold(stream))
-    const { keys, onlyStream } = append
-    // Of a single event whose stream has a condition enough is known with that.
     const coldVersions = wantVersions && onlyStream === undefined && keys !== undefined && index.anyCold(keys)
     if (!compressed && !cold && !coldVersions) return undefined
     return () => this.#prepare(append)
@@ -372,9 +390,10 @@ export class Log {
 
   async #prepare(append: IncomingAppend): Promise<void> {
     await append.prepare()
+    if (append.keys === undefined) return
     const { expected, wantVersions } = append.group
     const streams = new Set(expected.map(({ stream }) => stream))
-    if (wantVersions) for (const stream of append.keys?.streams() ?? []) streams.add(stream)
+    if (wantVersions) for (const stream of append.keys.streams()) streams.add(stream)
     await this.#recovered.index.prefetch([...streams])
   }
 
@@ -403,8 +422,8 @@ export class Log {
     if (full !== undefined) this.#sealing.add({ segment: full, producers: producers.snapshot(), tables })
   }
 
-  #groupDurable(entries: readonly AppendEntry[]): void {
-    for (const entry of entries) this.#tail.add(entry)
+  #groupDurable(runs: readonly CachedRun[]): void {
+    for (const run of runs) this.#tail.add(run)
     this.onDurableMoved()
   }
 }

@@ -10,6 +10,7 @@ import assert from 'node:assert/strict'
 import { PlayheadError } from '../protocol/errors.ts'
 import { sequenceMax } from '../protocol/limits.ts'
 import { ProducerWindow } from './producer-window.ts'
+import { RecencyMap } from './recency-map.ts'
 import { VarintReader, varintBytesMax, writeVarint } from './postings.ts'
 
 /** From the header of a batch. producerId -1: no idempotence asked for, nothing is checked or kept. */
@@ -59,10 +60,10 @@ interface Producer extends Progress {
 export class ProducerState {
   readonly #producersMax: number
   /** Least recently appended first; random and named apart, because only the random ones are bounded and expire. */
-  readonly #random = new Map<number, Producer>()
-  readonly #named = new Map<number, Producer>()
+  readonly #random = new RecencyMap<Producer>()
+  readonly #named = new RecencyMap<Producer>()
   /** Of refusals only, apart, so that they never change what batches say. Least recently refused first. */
-  readonly #refusals = new Map<number, Progress>()
+  readonly #refusals = new RecencyMap<Progress>()
 
   /** `producersMax`: random producers remembered; beyond it the least recent ones are forgotten. */
   constructor(producersMax: number) {
@@ -75,17 +76,18 @@ export class ProducerState {
 
   /** To be asked before expected versions are. Throws `invalidProducerEpoch` and `outOfOrderSequence`; changes nothing. */
   check(batch: ProducerBatch): 'new' | DuplicateBatch {
-    const known = this.progress(batch.producerId)
-    if (known === undefined || batch.producerEpoch > known.producerEpoch) return 'new'
-    if (batch.producerEpoch < known.producerEpoch) {
+    const producer = this.#table(batch.producerId).get(batch.producerId)
+    const refusals = this.#refusals.get(batch.producerId)
+    const known = furthest(producer, refusals)
+    if (known === undefined || batch.producerEpoch > known.epoch) return 'new'
+    if (batch.producerEpoch < known.epoch) {
       throw new PlayheadError(
         'invalidProducerEpoch',
-        `producer ${batch.producerId}: found epoch ${batch.producerEpoch}, wanted ${known.producerEpoch}; another instance took over`,
-        { producerId: batch.producerId, epoch: batch.producerEpoch, wanted: known.producerEpoch },
+        `producer ${batch.producerId}: found epoch ${batch.producerEpoch}, wanted ${known.epoch}; another instance took over`,
+        { producerId: batch.producerId, epoch: batch.producerEpoch, wanted: known.epoch },
       )
     }
     if (isAfter(batch.baseSequence, known.lastSequence)) return 'new'
-    const producer = this.#table(batch.producerId).get(batch.producerId)
     if (producer?.epoch === batch.producerEpoch) {
       const place = producer.window.find(batch.baseSequence, batch.recordCount)
       if (place >= 0) {
@@ -97,7 +99,6 @@ export class ProducerState {
         }
       }
     }
-    const refusals = this.#refusals.get(batch.producerId)
     const refused =
       refusals?.epoch === batch.producerEpoch && refusals.window.find(batch.baseSequence, batch.recordCount) >= 0
     if (refused) return 'new' // nothing of it was appended: it is decided again
@@ -123,7 +124,7 @@ export class ProducerState {
     if (producer?.epoch !== batch.producerEpoch) producer = { ...startOf(batch), lastOffset: -1 }
     use(producer, batch, baseOffset, appendTimeMs)
     producer.lastOffset = baseOffset + batch.recordCount - 1
-    touch(table, batch.producerId, producer, table === this.#named ? Number.POSITIVE_INFINITY : this.#producersMax)
+    table.touch(batch.producerId, producer, table === this.#named ? Number.POSITIVE_INFINITY : this.#producersMax)
   }
 
   /** The batch was refused for its conditions: its sequences are used up all the same, and a retry of it is decided again. */
@@ -132,22 +133,15 @@ export class ProducerState {
     let refusals = this.#refusals.get(batch.producerId)
     if (refusals?.epoch !== batch.producerEpoch) refusals = startOf(batch)
     if (refusals.window.find(batch.baseSequence, batch.recordCount) < 0) use(refusals, batch, -1, nowMs)
-    touch(this.#refusals, batch.producerId, refusals, this.#producersMax)
+    this.#refusals.touch(batch.producerId, refusals, this.#producersMax)
   }
 
   /** How far a producer got; undefined when nothing is known of it. */
   progress(producerId: number): ProducerProgress | undefined {
     const producer = this.#table(producerId).get(producerId)
-    const refusals = this.#refusals.get(producerId)
-    const lastOffset = producer?.lastOffset ?? -1
-    if (producer === undefined && refusals === undefined) return undefined
-    const refusalsLead =
-      refusals !== undefined &&
-      (producer === undefined ||
-        refusals.epoch > producer.epoch ||
-        (refusals.epoch === producer.epoch && isAfter(refusals.lastSequence, producer.lastSequence)))
-    const { epoch, lastSequence } = refusalsLead ? refusals : producer!
-    return { producerEpoch: epoch, lastSequence, lastOffset }
+    const known = furthest(producer, this.#refusals.get(producerId))
+    if (known === undefined) return undefined
+    return { producerEpoch: known.epoch, lastSequence: known.lastSequence, lastOffset: producer?.lastOffset ?? -1 }
   }
 
   /** Forgets what `producerExpiryMs` says. Called now and then, with the time the log appends with. */
@@ -186,7 +180,7 @@ export class ProducerState {
     }
     if (reader.at !== bytes.length) throw damagedSnapshot(`found ${bytes.length - reader.at} bytes after its end`)
     this.clear()
-    for (const [id, producer] of producers) this.#table(id).set(id, producer)
+    for (const [id, producer] of producers) this.#table(id).touch(id, producer, Number.POSITIVE_INFINITY)
   }
 
   clear(): void {
@@ -195,7 +189,7 @@ export class ProducerState {
     this.#refusals.clear()
   }
 
-  #table(id: number): Map<number, Producer> {
+  #table(id: number): RecencyMap<Producer> {
     return id >= namedProducerIdMin ? this.#named : this.#random
   }
 
@@ -229,12 +223,11 @@ function use(
   if (isAfter(lastSequence, progress.lastSequence)) progress.lastSequence = lastSequence
 }
 
-/** Moves a producer to the recent end, and the least recent one out if there are more than `max`. */
-function touch<T>(table: Map<number, T>, id: number, progress: T, max: number): void {
-  table.delete(id)
-  table.set(id, progress)
-  if (table.size <= max) return
-  for (const oldest of table.keys()) return void table.delete(oldest)
+/** What got further: the batches, or the refusals. */
+function furthest(batches: Progress | undefined, refusals: Progress | undefined): Progress | undefined {
+  if (refusals === undefined) return batches
+  if (batches === undefined || refusals.epoch > batches.epoch) return refusals
+  return refusals.epoch === batches.epoch && isAfter(refusals.lastSequence, batches.lastSequence) ? refusals : batches
 }
 
 function damagedSnapshot(found: string): PlayheadError {

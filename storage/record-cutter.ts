@@ -11,22 +11,29 @@ import {
   maxTimestamp,
   recordCount,
 } from '../protocol/record-batch.ts'
-import { decompressRecords } from '../protocol/compression.ts'
 import { PlayheadError } from '../protocol/errors.ts'
+import { decompressedBytesMax } from '../protocol/limits.ts'
 import { readRecord } from '../protocol/record.ts'
 import type { LogRecord } from '../protocol/record.ts'
 import { VarintReader } from '../protocol/varint.ts'
+import type { DecompressionMemory } from './decompression-memory.ts'
 
 /** The records of `batch` at `offsets` (ascending, all within it), in order. Throws invalidBatch when the batch does not hold them. */
 export async function cutRecords(
   batch: Buffer,
   offsets: readonly number[],
-  decompressedBytesMax: number,
+  decompression: DecompressionMemory,
 ): Promise<LogRecord[]> {
-  const records =
-    codec(batch) === 'none'
-      ? batch.subarray(BATCH_HEADER_BYTES)
-      : await decompressRecords(batch, 0, decompressedBytesMax)
+  if (codec(batch) === 'none') return cutFrom(batch, batch.subarray(BATCH_HEADER_BYTES), offsets)
+  const { records, letGo } = await decompression.decompress(batch, decompressedBytesMax)
+  try {
+    return cutFrom(batch, records, offsets)
+  } finally {
+    letGo()
+  }
+}
+
+function cutFrom(batch: Buffer, records: Buffer, offsets: readonly number[]): LogRecord[] {
   const cut: LogRecord[] = []
   const base = baseOffset(batch)
   const reader = new VarintReader(records, 0, records.length)

@@ -216,7 +216,8 @@ class LogRecovery {
    * reading them is refused by name and no version after them changes.
    */
   #indexMissing(stream: string, firstVersion: number, lost: DamagedRange): void {
-    const { lastVersion, lastOffset } = this.#index.lastBelow(stream, lost.nextOffset)
+    // Of all that stands before the sidecar's segment: where events of the stream follow the damage already, none can be put before them.
+    const { lastVersion, lastOffset } = this.#index.lastBelow(stream, Number.MAX_SAFE_INTEGER)
     const count = firstVersion - lastVersion - 1
     if (lastVersion < 0 || count <= 0 || lost.offset <= lastOffset || lost.nextOffset - lost.offset < count) return
     for (let offset = lost.nextOffset - count; offset < lost.nextOffset; offset++) this.#index.add(stream, offset)

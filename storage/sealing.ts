@@ -23,6 +23,7 @@ import { replaceFile } from './small-file.ts'
 import type { LogIdentity, StorageContext } from './storage-context.ts'
 import type { StreamIndex } from './stream-index.ts'
 import { TimeIndex } from './time-index.ts'
+import { readingAround } from './unreadable.ts'
 
 /** Read and checked between two yields, while appends go on. */
 const sliceBytes = 1024 * KiB
@@ -91,7 +92,8 @@ export class Sealing {
     }
     context.report('warn', `${segment.path}: its sidecar cannot be read; its index is made again from the segment`)
     const copy = new Segment(segment.path, segment.baseOffset)
-    await this.#scan(file, segment, sliceBytes, ({ position, bytes, batchStart, batchEnd, appendTimeMs }) => {
+    await this.#scan(readingAround(file), segment, sliceBytes, (frame) => {
+      const { position, bytes, batchStart, batchEnd, appendTimeMs } = frame
       if (batchEnd > batchStart)
         copy.takeBatchAt(position, batchFactsAt(bytes, batchStart), batchEnd - batchStart, appendTimeMs)
     })
@@ -144,7 +146,12 @@ export class Sealing {
       times: indexes.times.encode(),
       producers,
       tables: found,
-      versionAt: (stream, offset) => index.versionAt(stream, offset),
+      versionAt: (stream, offset) => {
+        const version = index.versionAt(stream, offset)
+        // An index made while some of the log could not be read. A sidecar that says so would be none.
+        if (version < 0) throw new Error(`the stream index lacks offset ${offset}`)
+        return version
+      },
       clock: context.clock,
     })
     if (this.#stopped) throw stopped

@@ -6,6 +6,7 @@
  */
 import assert from 'node:assert/strict'
 import type { File, FileSystem } from '../platform/file-system.ts'
+import { PlayheadError } from '../protocol/errors.ts'
 import type { Segment, SegmentIndexes } from './segment.ts'
 
 interface OpenSegment {
@@ -105,7 +106,9 @@ export class SegmentPool {
   }
 
   async #openSegment(segment: Segment, load: LoadIndexes): Promise<void> {
-    const file = await this.#fileSystem.open(segment.path, 'read')
+    const file = await this.#fileSystem.open(segment.path, 'read').catch((error: unknown) => {
+      throw cannotOpen(segment.path, error)
+    })
     try {
       segment.indexes ??= await load(segment, file)
       segment.file = file
@@ -122,4 +125,18 @@ export class SegmentPool {
     if (!segment.damaged) segment.indexes = undefined // a damaged one has no sidecar to read them from again
     await file?.close()
   }
+}
+
+/**
+ * The machine's refusal, by name. Nothing is known of the bytes, so it is no damage: the next read tries again. Descriptors that are all taken
+ * come back when somebody closes some.
+ */
+function cannotOpen(path: string, error: unknown): unknown {
+  if (!(error instanceof Error) || !('code' in error)) return error
+  const isShort = error.code === 'EMFILE' || error.code === 'ENFILE'
+  return new PlayheadError(
+    isShort ? 'overloaded' : 'storageFailed',
+    `${path}: found that it cannot be opened (${error.message}), wanted to read it; ${isShort ? 'raise the limit on open files (ulimit -n), or lower openSegmentsMax and connectionsMax' : 'look at the disk'}`,
+    { file: path },
+  )
 }

@@ -5,7 +5,7 @@
  * Neighbours: Log and StreamReader ask, read-plan.ts chooses the bytes, SegmentPool keeps files open.
  */
 import assert from 'node:assert/strict'
-import { baseOffset, nextOffset } from '../protocol/record-batch.ts'
+import { baseOffset, nextOffset, recordCount } from '../protocol/record-batch.ts'
 import { isPlayheadError } from '../protocol/errors.ts'
 import type { FrameMemory, FramePiece } from '../protocol/frame-memory.ts'
 import type { File } from '../platform/file-system.ts'
@@ -16,7 +16,7 @@ import type { OffsetIndex } from './offset-index.ts'
 import { blockOf, rangeFrom, segmentPlace } from './read-plan.ts'
 import type { ByteRange } from './read-plan.ts'
 import type { Segment } from './segment.ts'
-import { FRAME_BYTES, FRAME_SCRATCH_BYTES, frameAppendTime, frameBatchBytes, frameProblem } from './segment-format.ts'
+import { FRAME_BYTES, frameAppendTime, frameBatchBytes, frameProblem } from './segment-format.ts'
 import type { LoadIndexes, PinnedSegment, SegmentPool } from './segment-pool.ts'
 import { ownFault } from './segment-scan.ts'
 import { readAround } from './unreadable.ts'
@@ -215,8 +215,9 @@ export class SegmentReader {
       if (problem !== undefined) {
         const place = { bytes, at, offset: expected, range, limitOffset }
         const lost = this.#options.damage.at(expected) ?? this.#newDamage(pin, segment, place, problem)
-        if (batches.length > 0) break
-        if (lost.nextOffset > offset) throw corruptBatch(lost)
+        const isLoss = lost.nextOffset > expected
+        if (isLoss && batches.length > 0) break
+        if (isLoss && lost.nextOffset > offset) throw corruptBatch(lost)
         at = lost.endPosition - range.position
         expected = lost.nextOffset
         continue
@@ -241,8 +242,8 @@ export class SegmentReader {
   }
 
   /**
-   * What is wrong with the frame and batch at `at`, if anything. Batches that are only passed over are checked by their frame alone, which does not
-   * cover where they say that they end: unless the next one begins there, all of them is checked, or a sound one would be taken for damage in their place.
+   * What is wrong with the frame and batch at `at`, if anything. Batches that are only passed over are checked by their frame alone, if they end
+   * where their count says: a flipped bit in their length in offsets must not cost the sound ones behind them.
    */
   #frameFault(bytes: Buffer, at: number, expected: number, offset: number): string | undefined {
     const problem = frameProblem(bytes, at, bytes.length, this.#options.salt)
@@ -254,7 +255,7 @@ export class SegmentReader {
     if (baseOffset(bytes, start) !== expected)
       return `a batch at offset ${baseOffset(bytes, start)} where ${expected} comes next`
     const end = nextOffset(bytes, start)
-    if (end <= offset && beginsAt(bytes, start + batchBytes, end)) return undefined
+    if (end <= offset && end - expected === recordCount(bytes, start)) return undefined
     return ownFault(bytes, start, start + batchBytes)
   }
 
@@ -263,7 +264,8 @@ export class SegmentReader {
     const { bytes, at, offset, range } = place
     const { offsets } = pin.indexes
     const position = range.position + at
-    const frame = nextBatchFrame(bytes, at + 1, this.#options.salt, offset + 1)
+    // The batch of `offset` itself may come next: then a frame without a batch is what is damaged, and nothing is lost.
+    const frame = nextBatchFrame(bytes, at + 1, this.#options.salt, offset)
     let end = { nextOffset: 0, endPosition: range.endPosition }
     if (frame >= 0) end = { nextOffset: baseOffset(bytes, frame + FRAME_BYTES), endPosition: range.position + frame }
     else {
@@ -274,13 +276,6 @@ export class SegmentReader {
     if (this.#options.damage.add(lost)) this.#options.onDamage(lost)
     return lost
   }
-}
-
-/** Whether the next batch from `at` on says that it begins at `offset`. */
-function beginsAt(bytes: Buffer, at: number, offset: number): boolean {
-  let frame = at
-  while (frame + FRAME_SCRATCH_BYTES <= bytes.length && frameBatchBytes(bytes, frame) === 0) frame += FRAME_BYTES
-  return frame + FRAME_SCRATCH_BYTES <= bytes.length && baseOffset(bytes, frame + FRAME_BYTES) === offset
 }
 
 export interface TimeRange {

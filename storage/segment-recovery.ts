@@ -168,8 +168,11 @@ export class SegmentRecovery {
           ? { floor: -1, batch: undefined }
           : await this.#searchBehind(file, end, nextBase ?? Infinity)
       const proven = nextBase ?? Math.max(behind.floor, this.#checkpointFloor(), entry.footer?.nextOffset ?? 0)
-      if (proven <= end.nextOffset) return
-      const resume = behind.batch !== undefined && behind.batch.baseOffset <= proven ? behind.batch : undefined
+      // With the next batch right behind it, only a frame without a batch is damaged. It was durable before that batch was written.
+      const isWhole = behind.batch?.baseOffset === end.nextOffset
+      if (proven <= end.nextOffset && !isWhole) return
+      const resume =
+        behind.batch !== undefined && (isWhole || behind.batch.baseOffset <= proven) ? behind.batch : undefined
       segment.damaged = true
       this.#options.damage.add({
         file: entry.path,

@@ -4,7 +4,9 @@ import type { FileSystem } from '../platform/file-system.ts'
 import type { Random } from '../platform/random.ts'
 import type { FrameMemory } from '../protocol/frame-memory.ts'
 import type { CheckpointStore } from './checkpoint-store.ts'
+import type { DecompressionMemory } from './decompression-memory.ts'
 import type { IndexMemory } from './index-memory.ts'
+import type { ReadAheadBudget } from './read-ahead.ts'
 import type { SegmentPool } from './segment-pool.ts'
 import type { StorageSettings } from './storage-settings.ts'
 import type { TailCacheBudget } from './tail-cache.ts'
@@ -20,6 +22,8 @@ export interface StorageContext {
   readonly pool: SegmentPool
   readonly tailBudget: TailCacheBudget
   readonly indexMemory: IndexMemory
+  readonly decompression: DecompressionMemory
+  readonly readAheadBudget: ReadAheadBudget
   /** What is read for others lies in, until they have sent it. */
   readonly readMemory: FrameMemory
   /** Of this run of the broker; stamped into every batch. Final once all logs are recovered: it is higher than any in them. */

@@ -8,6 +8,8 @@ export interface StorageSettings {
   readonly tailCacheBytes: number
   /** The same for one log. */
   readonly tailCacheBytesPerLog: number
+  /** Read for consumers who go through a log before they ask, over all logs; 0 = nothing. */
+  readonly readAheadBytes: number
   /** Appends of one log that wait for room, decompression or a cold stream; more are refused as overloaded. */
   readonly waitingAppendsMax: number
   readonly waitingAppendBytesMax: number
@@ -17,6 +19,8 @@ export interface StorageSettings {
   readonly pendingBytesMax: number
   /** Largest size that a compressed batch may have once decompressed. */
   readonly decompressedBytesMax: number
+  /** Records of compressed batches that are decompressed at once, over all logs; who would go above waits. */
+  readonly decompressionBytesTotalMax: number
   /** Zeros written ahead of the write position: first step and largest step. */
   readonly allocationBytesMin: number
   readonly allocationBytesMax: number
@@ -42,11 +46,13 @@ export const defaultStorageSettings: StorageSettings = {
   indexMemoryBytes: 128 * MiB,
   tailCacheBytes: 64 * MiB,
   tailCacheBytesPerLog: 16 * MiB,
+  readAheadBytes: 32 * MiB,
   waitingAppendsMax: 10_000,
   waitingAppendBytesMax: 128 * MiB,
   groupBytesMax: 8 * MiB,
   pendingBytesMax: 32 * MiB,
   decompressedBytesMax: 64 * MiB,
+  decompressionBytesTotalMax: 256 * MiB,
   allocationBytesMin: 1 * MiB,
   allocationBytesMax: 64 * MiB,
   diskFullPauseMs: 1000,

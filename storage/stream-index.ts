@@ -171,6 +171,22 @@ export class StreamIndex {
     this.#active.addBatch(keys, baseOffset)
   }
 
+  /** The same for a batch of one record of which the version is known: a next condition on its stream finds it with one look. */
+  addVersion(keys: BatchKeys, offset: number, version: number): void {
+    if (!this.#active.fits(offset)) this.#freeze()
+    const active = this.#active
+    const slot = active.add(keys.bytes, keys.start(0), keys.end(0), keys.hash(0), offset)
+    if (active.count(slot) === 1) active.declareFirstVersion(slot, version)
+  }
+
+  /** lastVersion() of the stream of a batch's first record, where one look tells; else undefined. */
+  hotVersion(keys: BatchKeys): number | undefined {
+    const { keys: known } = this.#active
+    const slot = known.find(keys.bytes, keys.start(0), keys.end(0), keys.hash(0))
+    const version = slot < 0 ? -1 : this.#active.newestVersion(slot)
+    return version < 0 ? undefined : version
+  }
+
   /**
    * A segment of the log begins. Answers the tables with all events of the one before it, for its sidecar; undefined when that one did not begin
    * here too, or has too many streams to be kept in memory: then it has to be read.

@@ -5,10 +5,10 @@
  * Neighbours: Log calls it with the segments as of now; it asks StreamIndex, TailCache and SegmentReader.
  */
 import { PlayheadError, isPlayheadError } from '../protocol/errors.ts'
-import { decompressedBytesMax } from '../protocol/limits.ts'
 import { checkStream } from '../protocol/names.ts'
 import type { LogRecord } from '../protocol/record.ts'
 import { baseOffset, codec, nextOffset } from '../protocol/record-batch.ts'
+import type { DecompressionMemory } from './decompression-memory.ts'
 import { cutRecords } from './record-cutter.ts'
 import { segmentPlace } from './read-plan.ts'
 import type { Segment } from './segment.ts'
@@ -56,6 +56,7 @@ export interface StreamReaderOptions {
   readonly reader: SegmentReader
   readonly tail: TailCache
   readonly settings: StorageSettings
+  readonly decompression: DecompressionMemory
 }
 
 export class StreamReader {
@@ -114,7 +115,7 @@ export class StreamReader {
   }
 
   async #records(segments: readonly Segment[], offsets: readonly number[], limitOffset: number): Promise<LogRecord[]> {
-    const { tail } = this.#options
+    const { tail, decompression } = this.#options
     const records: LogRecord[] = []
     for (let at = 0; at < offsets.length; ) {
       const cached = tail.batchAt(offsets[at] ?? 0)
@@ -123,7 +124,7 @@ export class StreamReader {
         while (end < offsets.length && (offsets[end] ?? 0) < nextOffset(cached)) end++
         // What is in the cache may be looked at in this turn only: decompression takes longer.
         const batch = codec(cached) === 'none' ? cached : Buffer.from(cached)
-        records.push(...(await cutRecords(batch, offsets.slice(at, end), decompressedBytesMax)))
+        records.push(...(await cutRecords(batch, offsets.slice(at, end), decompression)))
       } else {
         const place = segmentPlace(segments, offsets[at] ?? 0)
         const segmentEnd = Math.min(segments[place + 1]?.baseOffset ?? Infinity, tail.firstOffset)
@@ -139,11 +140,12 @@ export class StreamReader {
   async #fromFile(segments: readonly Segment[], offsets: readonly number[], limitOffset: number): Promise<LogRecord[]> {
     const records: LogRecord[] = []
     let at = 0
-    await this.#options.reader.eachBatchOf(segments, offsets, limitOffset, async (batch) => {
+    const { reader, decompression } = this.#options
+    await reader.eachBatchOf(segments, offsets, limitOffset, async (batch) => {
       const from = at
       while ((offsets[at] ?? Infinity) < nextOffset(batch)) at++
       if ((offsets[from] ?? Infinity) < baseOffset(batch)) throw new Error(`offset ${offsets[from]} was not found`)
-      records.push(...(await cutRecords(batch, offsets.slice(from, at), decompressedBytesMax)))
+      records.push(...(await cutRecords(batch, offsets.slice(from, at), decompression)))
     })
     return records
   }

@@ -1,36 +1,43 @@
 /**
- * TailCache: the newest durable batches of one log, as they arrived, so that tail readers cost no file read. TailCacheBudget bounds all
+ * TailCache: the newest durable batches of one log, as they were written, so that tail readers cost no file read. TailCacheBudget bounds all
  * logs of a broker together: the log that has had no append for the longest gives its bytes back first.
- * Invariants: the batches are contiguous and end at the log's durable end; what is counted is all the memory that they keep alive, as a batch is
- * part of what was received in one piece; nothing of that memory leaves: who reads copies. Neighbours: Log fills it when a group is durable and reads it.
+ * Invariants: the runs of batches are contiguous and end at the log's durable end; what is counted is all the memory that they keep alive, as a run is
+ * part of what was received or written in one piece; nothing of that memory leaves: who reads copies. Neighbours: Log fills it when a group is durable and reads it.
  */
 import assert from 'node:assert/strict'
 import type { FramePiece } from '../protocol/frame-memory.ts'
-import type { BatchFacts } from './segment.ts'
+import { nextOffset } from '../protocol/record-batch.ts'
+import { FRAME_BYTES, frameBatchBytes } from './segment-format.ts'
 
-export interface CachedBatch extends BatchFacts {
-  readonly batch: Buffer
-  /** What the batch lies in, held by the cache until it drops the batch; undefined = memory of the collector. */
+/**
+ * Batches that were written one after the other. Many small ones are one run: what is kept for each of them would cost the collector
+ * more than all else about a single event.
+ */
+export interface CachedRun {
+  /** Of the first record. */
+  readonly baseOffset: number
+  /** After the last record. */
+  readonly nextOffset: number
+  /** Each batch behind its frame, as in the segment; or one batch alone. */
+  readonly bytes: Buffer
+  readonly framed: boolean
+  /** What the bytes lie in, held by the cache until it drops the run; undefined = memory of the collector. */
   readonly piece?: FramePiece | undefined
 }
 
+/** Where batches lie: each in its source, from byte to byte. */
 export interface TailRead {
-  readonly batches: readonly Buffer[]
+  readonly sources: readonly Buffer[]
+  readonly froms: readonly number[]
+  readonly tos: readonly number[]
   /** Of all of them. */
   readonly bytes: number
   /** Where to read on. */
   readonly nextOffset: number
 }
 
-/** Stands where a removed batch was. */
-const gone: CachedBatch = {
-  baseOffset: 0,
-  nextOffset: 0,
-  recordCount: 0,
-  leaderEpoch: 0,
-  maxTimestamp: 0,
-  batch: Buffer.alloc(0),
-}
+/** Stands where a removed run was. */
+const gone: CachedRun = { baseOffset: 0, nextOffset: 0, bytes: Buffer.alloc(0), framed: false }
 
 /** Removed entries are dropped from the array when this many have gathered. */
 const removedMax = 1024
@@ -39,6 +46,7 @@ export class TailCacheBudget {
   readonly #bytesMax: number
   /** In order of their last append. */
   readonly #caches = new Set<TailCache>()
+  #newest: TailCache | undefined
   usedBytes = 0
 
   constructor(bytesMax: number) {
@@ -47,12 +55,16 @@ export class TailCacheBudget {
 
   take(cache: TailCache, bytes: number): void {
     this.usedBytes += bytes
-    this.#caches.delete(cache)
-    this.#caches.add(cache)
+    if (cache !== this.#newest) {
+      this.#caches.delete(cache)
+      this.#caches.add(cache)
+      this.#newest = cache
+    }
+    if (this.usedBytes <= this.#bytesMax) return
     for (const oldest of this.#caches) {
       while (this.usedBytes > this.#bytesMax && oldest.removeOldest());
       if (this.usedBytes <= this.#bytesMax) break
-      this.#caches.delete(oldest)
+      this.forget(oldest)
     }
   }
 
@@ -62,16 +74,17 @@ export class TailCacheBudget {
 
   forget(cache: TailCache): void {
     this.#caches.delete(cache)
+    if (cache === this.#newest) this.#newest = undefined
   }
 }
 
 export class TailCache {
   readonly #budget: TailCacheBudget
   readonly #bytesMax: number
-  #batches: CachedBatch[] = []
+  #runs: CachedRun[] = []
   #first = 0
   #bytes = 0
-  /** How many of the batches lie in each piece of memory. */
+  /** How many of the runs lie in each piece of memory. */
   readonly #pins = new Map<ArrayBufferLike, number>()
 
   constructor(budget: TailCacheBudget, bytesMax: number) {
@@ -81,14 +94,14 @@ export class TailCache {
 
   /** Of the first record held; Infinity when nothing is. */
   get firstOffset(): number {
-    return this.#batches[this.#first]?.baseOffset ?? Infinity
+    return this.#runs[this.#first]?.baseOffset ?? Infinity
   }
 
-  add(cached: CachedBatch): void {
-    const last = this.#batches.at(-1)
-    assert(last === undefined || this.#first === this.#batches.length || last.nextOffset === cached.baseOffset)
-    this.#batches.push(cached)
-    const bytes = this.#pin(cached.batch.buffer)
+  add(run: CachedRun): void {
+    const last = this.#runs.at(-1)
+    assert(last === undefined || this.#first === this.#runs.length || last.nextOffset === run.baseOffset)
+    this.#runs.push(run)
+    const bytes = this.#pin(run.bytes.buffer)
     this.#bytes += bytes
     this.#budget.take(this, bytes)
     while (this.#bytes > this.#bytesMax && this.removeOldest());
@@ -96,15 +109,15 @@ export class TailCache {
 
   /** False when there is nothing left to remove. */
   removeOldest(): boolean {
-    const oldest = this.#batches[this.#first]
+    const oldest = this.#runs[this.#first]
     if (oldest === undefined) return false
-    this.#batches[this.#first++] = gone // the array is cut later: it must not keep what is not counted any more
-    const bytes = this.#unpin(oldest.batch.buffer)
+    this.#runs[this.#first++] = gone // the array is cut later: it must not keep what is not counted any more
+    const bytes = this.#unpin(oldest.bytes.buffer)
     oldest.piece?.letGo()
     this.#bytes -= bytes
     this.#budget.give(bytes)
-    if (this.#first >= removedMax || this.#first === this.#batches.length) {
-      this.#batches.splice(0, this.#first)
+    if (this.#first >= removedMax || this.#first === this.#runs.length) {
+      this.#runs.splice(0, this.#first)
       this.#first = 0
     }
     return true
@@ -112,28 +125,29 @@ export class TailCache {
 
   /** To be copied in this very turn: whole batches from the one that holds `offset` on, below `limitOffset`, up to `maxBytes` but at least one; undefined when `offset` is not held. */
   read(offset: number, limitOffset: number, maxBytes: number): TailRead | undefined {
-    let at = this.#placeOf(offset)
-    if (at < 0) return undefined
-    const batches: Buffer[] = []
-    let nextOffset = offset
+    const cursor = this.#cursorAt(offset)
+    if (cursor === undefined) return undefined
+    const sources: Buffer[] = []
+    const froms: number[] = []
+    const tos: number[] = []
+    let next = offset
     let bytes = 0
-    for (
-      let batch = this.#batches[at];
-      batch !== undefined && batch.nextOffset <= limitOffset;
-      batch = this.#batches[++at]
-    ) {
-      if (batches.length > 0 && bytes + batch.batch.length > maxBytes) break
-      batches.push(batch.batch)
-      nextOffset = batch.nextOffset
-      bytes += batch.batch.length
+    for (; cursor.isOnBatch && cursor.nextOffset <= limitOffset; cursor.goOn()) {
+      const batchBytes = cursor.to - cursor.from
+      if (sources.length > 0 && bytes + batchBytes > maxBytes) break
+      sources.push(cursor.source)
+      froms.push(cursor.from)
+      tos.push(cursor.to)
+      bytes += batchBytes
+      next = cursor.nextOffset
     }
-    return { batches, bytes, nextOffset }
+    return { sources, froms, tos, bytes, nextOffset: next }
   }
 
   /** The batch that holds `offset`, to be looked at in this very turn; undefined when it is not held. */
   batchAt(offset: number): Buffer | undefined {
-    const at = this.#placeOf(offset)
-    return at < 0 ? undefined : this.#batches[at]?.batch
+    const cursor = this.#cursorAt(offset)
+    return cursor?.source.subarray(cursor.from, cursor.to)
   }
 
   clear(): void {
@@ -159,15 +173,71 @@ export class TailCache {
     return memory.byteLength
   }
 
+  /** On the batch that holds `offset`. */
+  #cursorAt(offset: number): RunCursor | undefined {
+    const place = this.#placeOf(offset)
+    if (place < 0) return undefined
+    const cursor = new RunCursor(this.#runs, place)
+    while (cursor.nextOffset <= offset) cursor.goOn()
+    return cursor
+  }
+
   #placeOf(offset: number): number {
     if (offset < this.firstOffset) return -1
     let low = this.#first
-    let high = this.#batches.length
+    let high = this.#runs.length
     while (low < high) {
       const middle = (low + high) >>> 1
-      if ((this.#batches[middle]?.nextOffset ?? 0) <= offset) low = middle + 1
+      if ((this.#runs[middle]?.nextOffset ?? 0) <= offset) low = middle + 1
       else high = middle
     }
-    return low < this.#batches.length ? low : -1
+    return low < this.#runs.length ? low : -1
+  }
+}
+
+/** Goes from batch to batch over runs. */
+class RunCursor {
+  source: Buffer = gone.bytes
+  /** Of the batch in `source`. */
+  from = 0
+  to = 0
+  /** Of the batch. */
+  nextOffset = 0
+  readonly #runs: readonly CachedRun[]
+  #place: number
+
+  /** On the first batch of the run at `place`. */
+  constructor(runs: readonly CachedRun[], place: number) {
+    this.#runs = runs
+    this.#place = place
+    this.#enter()
+  }
+
+  /** False behind the last one. */
+  get isOnBatch(): boolean {
+    return this.#place < this.#runs.length
+  }
+
+  goOn(): void {
+    if (this.to < this.source.length) return this.#standAt(this.to)
+    this.#place++
+    this.#enter()
+  }
+
+  #enter(): void {
+    const run = this.#runs[this.#place]
+    if (run === undefined) return
+    this.source = run.bytes
+    if (run.framed) return this.#standAt(0)
+    this.from = 0
+    this.to = run.bytes.length
+    this.nextOffset = run.nextOffset
+  }
+
+  /** On the batch behind the frame at `frameAt`. */
+  #standAt(frameAt: number): void {
+    this.from = frameAt + FRAME_BYTES
+    this.to = this.from + frameBatchBytes(this.source, frameAt)
+    this.nextOffset = nextOffset(this.source, this.from)
   }
 }

@@ -3,7 +3,10 @@
  * largest one so far is what is halved, and the answer is the first record at or after the time.
  * Neighbours: TimeIndex says where in a segment to begin, SegmentReader reads the batches from there.
  */
-import { RecordBatch, maxTimestamp } from '../protocol/record-batch.ts'
+import { decompressedBytesMax } from '../protocol/limits.ts'
+import { maxTimestamp } from '../protocol/record-batch.ts'
+import { RecordCursor, RecordFields } from '../protocol/record-cursor.ts'
+import type { DecompressionMemory } from './decompression-memory.ts'
 import type { Segment } from './segment.ts'
 import type { FoundBatch, SegmentReader } from './segment-reader.ts'
 
@@ -11,6 +14,7 @@ export interface TimeSearch {
   readonly timestampMs: number
   readonly clock: 'event' | 'append'
   readonly limitOffset: number
+  readonly decompression: DecompressionMemory
 }
 
 /** The first offset at or after the time, below `limitOffset`; `limitOffset` when there is none. What is damaged is passed over. */
@@ -37,9 +41,22 @@ async function findInSegment(reader: SegmentReader, segment: Segment, search: Ti
   for (let from = segment.baseOffset; ; ) {
     const batch = await reader.find(segment, { from, timestampMs, clock, limitOffset }, wanted)
     if (batch === undefined || clock === 'append') return batch?.baseOffset
-    const view = new RecordBatch(batch.batch)
-    await view.decompress()
-    for (const record of view) if (record.timestamp >= timestampMs) return record.offset
+    const offset = await offsetInBatch(batch.batch, search)
+    if (offset !== undefined) return offset
     from = batch.nextOffset // its header promised a later event than it has
+  }
+}
+
+async function offsetInBatch(batch: Buffer, { timestampMs, decompression }: TimeSearch): Promise<number | undefined> {
+  const { records, letGo } = await decompression.decompress(batch, decompressedBytesMax)
+  try {
+    const cursor = new RecordCursor(batch, records)
+    const fields = new RecordFields(batch, records)
+    while (cursor.next()) {
+      if (fields.timestamp(cursor.timestampDelta) >= timestampMs) return fields.baseOffset + cursor.offsetDelta
+    }
+    return undefined
+  } finally {
+    letGo()
   }
 }

@@ -131,7 +131,7 @@ class SegmentVerification {
       }
       if (header === undefined) findings.damaged(path, 0, 'found a header that does not hold', baseOffset)
       if (!this.#belongs(header)) return this.#verdict('skipped', sidecar, undefined)
-      if (sidecar.isMissing && this.#job.spillPath !== undefined) this.#events = 'table'
+      if ((sidecar.isMissing || this.#isReopened(sidecar)) && this.#job.spillPath !== undefined) this.#events = 'table'
       const events = this.#events === 'sum' ? new EventSum() : new RecentPostings(baseOffset)
       const verdict = await this.#read({ file, sizeBytes, header, sidecar, events })
       this.#tell(sizeBytes)
@@ -191,15 +191,21 @@ class SegmentVerification {
     const { topicId, partition } = this.#job
     const expected = { topicId, partition, baseOffset, nextOffset: this.#nextOffset, sizeBytes }
     this.#sum = events instanceof EventSum ? events : sumOf(events)
-    if (!sidecar.isMissing) this.#sidecar = 'differs'
-    if (await sidecar.finish(expected, events)) {
+    if (this.#isReopened(sidecar)) {
+      findings.note(`${path}: is taken up again after it was sealed; its sidecar is made anew with the next seal`)
+    } else if (await sidecar.finish(expected, events)) {
       this.#sidecar = 'sound'
       return this.#verdict('whole', sidecar, sidecar.path)
-    }
+    } else if (!sidecar.isMissing) this.#sidecar = 'differs'
     const { spillPath } = this.#job
     const spills = spillPath !== undefined && events instanceof RecentPostings
     if (spills) await spillPostings(this.#seams, spillPath, events)
     return this.#verdict('whole', sidecar, spills ? spillPath : undefined)
+  }
+
+  /** Its sidecar was made when a next segment had been begun, which a power cut or the start after it took away again. */
+  #isReopened(sidecar: SidecarCheck): boolean {
+    return this.#job.nextBase === undefined && !sidecar.isMissing
   }
 
   #verdict(
@@ -284,8 +290,14 @@ class SegmentVerification {
       offsetEnd: nextBase ?? Infinity,
     }
     const behind = problem === undefined ? { floor: -1, batch: undefined } : await searchBehindDamage(search)
+    const { batch } = behind
     const proven = nextBase ?? Math.max(behind.floor, durableOffset)
-    if (proven <= offset) {
+    const isWhole = batch?.baseOffset === offset
+    if (proven <= offset && !isWhole) {
+      if (problem !== undefined && sidecar.footer?.nextOffset === offset) {
+        this.#findings.damaged(path, position, `found ${problem} behind the last batch, wanted what the sidecar knows`)
+        return 'lost'
+      }
       if (problem !== undefined && !(await isZero(file, position, sizeBytes))) {
         this.#findings.note(
           `${path}: at byte ${position}, after offset ${offset - 1}: a torn write that never counted; the next start cuts it`,
@@ -293,10 +305,9 @@ class SegmentVerification {
       }
       return 'clean'
     }
-    const { batch } = behind
-    const reason = `found ${problem ?? 'the end of the file'}, wanted the batch with offset ${offset}`
-    this.#findings.damaged(path, position, reason, offset)
-    return batch !== undefined && batch.baseOffset <= proven
+    const wanted = isWhole ? 'a frame that says what is durable' : `the batch with offset ${offset}`
+    this.#findings.damaged(path, position, `found ${problem ?? 'the end of the file'}, wanted ${wanted}`, offset)
+    return batch !== undefined && (isWhole || batch.baseOffset <= proven)
       ? { position: batch.position, nextOffset: batch.baseOffset }
       : 'lost'
   }
@@ -350,6 +361,6 @@ function addKeys(bytes: Buffer, at: number, events: RecentPostings | EventSum): 
   }
   // The usual batch, without gaps: first all keys, so that the table's memory is fetched for many of them at once.
   const records = bytes.subarray(at + BATCH_HEADER_BYTES, at + batchBytes(bytes, at))
-  events.addBatch(BatchKeys.of(records, count), batchFactsAt(bytes, at).baseOffset)
+  events.addBatch(BatchKeys.of(records, 0, count), batchFactsAt(bytes, at).baseOffset)
   return undefined
 }

@@ -17,7 +17,7 @@ const core = process.env['PLAYHEAD_TEST'] === 'core'
 /** Tests that reach services outside this repository. */
 const services = ['test/e2e/package.test.ts']
 /** Folders of tests with a layer of their own. */
-const ownLayer = ['e2e', 'golden', 'sim']
+const ownLayer = ['crash', 'e2e', 'golden', 'hostile', 'mutants', 'sim']
 
 function testFiles(folder: string): string[] {
   return readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
@@ -36,7 +36,13 @@ const e2e = testFiles('test/e2e').filter((file) => !services.includes(file))
 const layers: Layer[] = [
   { name: 'check', budgetMinutes: 1, command: ['npm', 'run', '--silent', 'check'] },
   { name: 'unit', budgetMinutes: 5, command: nodeTest(unit, 2) },
-  { name: 'simulation', budgetMinutes: 5, command: nodeTest(testFiles('test/sim'), 2) },
+  {
+    name: 'simulation',
+    budgetMinutes: 5,
+    command: nodeTest([...testFiles('test/sim'), ...testFiles('test/mutants')], 1),
+  },
+  { name: 'hostile clients', budgetMinutes: 2, command: nodeTest(testFiles('test/hostile'), 2) },
+  { name: 'crash', budgetMinutes: 1, command: nodeTest(testFiles('test/crash'), 1) },
   { name: 'end to end', budgetMinutes: 8, command: nodeTest(e2e, 1) },
 ]
 if (!core) layers.push({ name: 'services', budgetMinutes: 6, command: nodeTest(services, 1) })

@@ -39,7 +39,7 @@ function openIndex(): StreamIndex {
 
 function fill(index: StreamIndex, batches: readonly Buffer[]): void {
   for (const [place, records] of batches.entries()) {
-    index.addBatch(BatchKeys.of(records, recordsPerBatch), place * recordsPerBatch)
+    index.addBatch(BatchKeys.of(records, 0, recordsPerBatch), place * recordsPerBatch)
   }
 }
 

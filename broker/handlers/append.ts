@@ -6,17 +6,26 @@ import type { ReplyOf, RequestOf } from '../../protocol/api.ts'
 import { PlayheadError } from '../../protocol/errors.ts'
 import type { FramePiece } from '../../protocol/frame-memory.ts'
 import { failureOf } from '../../protocol/header-codec.ts'
+import { recordsPerBatchMax } from '../../protocol/limits.ts'
 import { isInternalTopic } from '../../protocol/names.ts'
+import { BATCH_HEADER_BYTES, recordCount } from '../../protocol/record-batch.ts'
 import type { AppendGroup, Appended } from '../../storage/log.ts'
-import type { Handler } from '../request.ts'
+import type { Handler, ReplyRoom } from '../request.ts'
+
+/** So many in a reply are small beside the request itself. */
+const fewVersions = 1_000
+/** On the wire and in memory. */
+const versionBytesMax = 16
 
 type Requested = RequestOf<'append'>
 type Verdict = ReplyOf<'append'>['groups'][number]
 
-export const append: Handler<'append'> = async (request, { services, body, piece }) => {
+export const append: Handler<'append'> = async (request, { services, body, piece, reply }) => {
   refuseInternalTopic(request.topic)
   const partition = services.partitions.get(request.topic, request.partition)
-  const outcomes = await partition.appendEach(cutGroups(body, request, piece))
+  const groups = cutGroups(body, request, piece)
+  reserveVersions(groups, reply)
+  const outcomes = await partition.appendEach(groups)
   let endOffset = 0
   const verdicts: Verdict[] = []
   for (const outcome of outcomes) {
@@ -67,6 +76,22 @@ function cutGroups(body: Buffer, { acks, groups }: Requested, piece: FramePiece 
       ? 'append: found no group, wanted at least one'
       : `append: found a body of ${body.length} bytes, wanted ${at} as the sizes of its ${groups.length} groups say`,
   )
+}
+
+/** Compressed records may be a million in a few bytes, and each of them is a version in the reply. Does not wait: appends stay in order. */
+function reserveVersions(groups: readonly AppendGroup[], reply: ReplyRoom): void {
+  let count = 0
+  for (const { batch, wantVersions } of groups) {
+    if (wantVersions && batch.length >= BATCH_HEADER_BYTES) count += Math.max(0, recordCount(batch))
+  }
+  if (count <= fewVersions) return
+  if (count > recordsPerBatchMax) {
+    const message = `append: found ${count} records whose versions are wanted, wanted at most ${recordsPerBatchMax} in one request; send fewer groups at once`
+    throw new PlayheadError('batchTooLarge', message, { limit: recordsPerBatchMax })
+  }
+  if (reply.tryReserve(count * versionBytesMax)) return
+  const message = `append: found no room for ${count} versions in the reply, wanted replies before it to be read first; send again later`
+  throw new PlayheadError('overloaded', message)
 }
 
 function written({ baseOffset, appendTimeMs, duplicate, versions }: Appended): Verdict {

@@ -1,12 +1,16 @@
 /** Playhead requests: move, read and list named playheads of a topic. Calls Playheads. */
 import type { Handler } from '../request.ts'
 
+/** Of one position in a reply, in memory and on the wire. */
+const positionBytesMax = 64
+
 export const commitPlayhead: Handler<'commitPlayhead'> = async (request, { services }) => {
   const { topic, name, positions, expectedVersion } = request
   return { header: { version: await services.playheads.commit({ topic, name, positions, expectedVersion }) } }
 }
 
-export const readPlayhead: Handler<'readPlayhead'> = async ({ topic, name }, { services }) => {
+export const readPlayhead: Handler<'readPlayhead'> = async ({ topic, name }, { services, reply }) => {
+  await reply.reserve(services.partitions.topic(topic).partitions.length * positionBytesMax)
   const playhead = await services.playheads.read(topic, name)
   return {
     header: {
@@ -18,7 +22,9 @@ export const readPlayhead: Handler<'readPlayhead'> = async ({ topic, name }, { s
   }
 }
 
-export const listPlayheads: Handler<'listPlayheads'> = async ({ topic }, { services }) => {
+export const listPlayheads: Handler<'listPlayheads'> = async ({ topic }, { services, reply }) => {
+  // Nobody knows how many there are before they are read; few are read for one connection at once.
+  await reply.reserve(services.config.fetchBytesMax)
   const playheads = await services.playheads.list(topic)
   return {
     header: {

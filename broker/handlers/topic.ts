@@ -1,4 +1,5 @@
 /** Topic requests: create, list, describe, alter, delete. Calls Partitions. */
+import { KiB } from '../../protocol/limits.ts'
 import { checkTopicName } from '../../protocol/names.ts'
 import type { Partition } from '../../replication/partition.ts'
 import type { DescribedPartition } from '../../protocol/topic.ts'
@@ -8,6 +9,11 @@ import { refuseInternalTopic } from './append.ts'
 /** What a client leaves to us, by asking for 0. */
 const partitionsDefault = 1
 const replicationFactorDefault = 1
+
+/** Of one topic in a reply to listTopics, of all settings and of one partition, without damage, in one to describeTopic. */
+const listedTopicBytesMax = 512
+const settingsBytesMax = 16 * KiB
+const describedPartitionBytesMax = 256
 
 export const createTopic: Handler<'createTopic'> = async (request, { services }) => {
   const { topic, partitions, replicationFactor, settings } = request
@@ -22,7 +28,8 @@ export const createTopic: Handler<'createTopic'> = async (request, { services })
   return { header: { topicId: created.id, partitions: created.logs.length } }
 }
 
-export const listTopics: Handler<'listTopics'> = async (request, { services }) => {
+export const listTopics: Handler<'listTopics'> = async (request, { services, reply }) => {
+  await reply.reserve(services.partitions.topics().length * listedTopicBytesMax)
   const topics = services.partitions.topics().filter(({ internal }) => request.internal || !internal)
   return {
     header: {
@@ -33,7 +40,9 @@ export const listTopics: Handler<'listTopics'> = async (request, { services }) =
   }
 }
 
-export const describeTopic: Handler<'describeTopic'> = async (request, { services }) => {
+export const describeTopic: Handler<'describeTopic'> = async (request, { services, reply }) => {
+  const described = services.partitions.topic(request.topic).partitions.length
+  await reply.reserve(settingsBytesMax + described * describedPartitionBytesMax)
   const { topic, partitions } = services.partitions.topic(request.topic)
   return {
     header: {

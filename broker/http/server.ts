@@ -3,11 +3,14 @@
  * Invariant: every failure is a problem document with a code of the error table. Made by Broker.
  */
 import Fastify from 'fastify'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { PlayheadError } from '../../protocol/errors.ts'
+import { AddressCount } from '../address-count.ts'
+import type { BrokerConfig } from '../config.ts'
 import { listenError } from '../listen-error.ts'
 import type { Metrics } from '../metrics.ts'
 import type { Services } from '../request.ts'
+import { HttpMemory } from './memory.ts'
 import { sendProblem } from './problem.ts'
 import { healthRoutes } from './routes/health.ts'
 import { metricsRoutes } from './routes/metrics.ts'
@@ -15,7 +18,8 @@ import { streamRoutes } from './routes/streams.ts'
 
 /** A stream name of 1,024 bytes, each written as %XX. */
 const pathPartCharactersMax = 4 * 1024
-const requestWaitMsMax = 60_000
+/** How often connections are looked at for requests that take too long. */
+const lookMsMax = 5_000
 
 export interface HttpServerOptions {
   readonly services: Services
@@ -38,17 +42,24 @@ export class HttpServer {
 
   /** Listens as the configuration says. Throws portInUse or invalidConfiguration. */
   static async open({ services, metrics, onBug }: HttpServerOptions): Promise<HttpServer> {
-    const { host, httpPort, httpBodyBytesMax, connectionsMax } = services.config
+    const { host, httpPort, httpBodyBytesMax, httpRequestWaitMsMax } = services.config
     const state = { stopping: false }
     const server = Fastify({
       bodyLimit: httpBodyBytesMax,
       routerOptions: { maxParamLength: pathPartCharactersMax },
-      requestTimeout: requestWaitMsMax,
+      requestTimeout: httpRequestWaitMsMax,
+      connectionTimeout: httpRequestWaitMsMax,
+      keepAliveTimeout: httpRequestWaitMsMax,
+      http: {
+        headersTimeout: httpRequestWaitMsMax,
+        connectionsCheckingInterval: Math.min(lookMsMax, httpRequestWaitMsMax),
+      },
       ajv: { customOptions: { coerceTypes: false, removeAdditional: false, allowUnionTypes: true } },
       // A path that no route gets to see: a bad escape, a part that is too long.
       frameworkErrors: (error, _request, reply) => void sendProblem(reply, error),
     })
-    server.server.maxConnections = connectionsMax
+    boundConnections(server, services.config)
+    boundMemory(server, services)
     // A body is JSON and says so.
     server.removeContentTypeParser('text/plain')
     server.setErrorHandler((error, request, reply) => {
@@ -83,4 +94,36 @@ export class HttpServer {
   destroyConnections(): void {
     this.#server.server.closeAllConnections()
   }
+}
+
+/** Who is one too many is closed: there is no request yet that could be answered. */
+function boundConnections(server: FastifyInstance, { connectionsMax, connectionsPerAddressMax }: BrokerConfig): void {
+  const addresses = new AddressCount(connectionsPerAddressMax)
+  server.server.maxConnections = connectionsMax
+  server.server.on('connection', (socket) => {
+    const { remoteAddress = 'unknown' } = socket
+    if (addresses.enter(remoteAddress)) socket.once('close', () => addresses.leave(remoteAddress))
+    else socket.destroy()
+  })
+}
+
+function boundMemory(server: FastifyInstance, { clock, config }: Services): void {
+  const { httpBytesTotalMax: bytesMax, stallMsMax, connectionsMax: waitingMax } = config
+  const memory = new HttpMemory({ clock, bytesMax, stallMsMax, waitingMax })
+  server.addHook('onRequest', (request, reply, done) =>
+    memory.enter(request.raw, reply.raw, neededBytes(request, config), done),
+  )
+  server.addHook('onSend', (request, _reply, payload, done) => {
+    if (typeof payload === 'string') memory.replied(request.raw, payload.length)
+    done(null, payload)
+  })
+}
+
+/** What a request may need at most. */
+function neededBytes({ method, url, headers }: FastifyRequest, config: BrokerConfig): number {
+  const { httpBodyBytesMax, fetchBytesMax } = config
+  const read = method !== 'POST' && url.startsWith('/api/') ? fetchBytesMax : 0
+  const isChunked = headers['transfer-encoding'] !== undefined
+  const body = isChunked ? httpBodyBytesMax : Math.min(Number(headers['content-length'] ?? 0), httpBodyBytesMax)
+  return read + (Number.isFinite(body) ? body : httpBodyBytesMax)
 }

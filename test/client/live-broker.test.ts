@@ -156,7 +156,7 @@ test('live: 16 racers on their own connections, staggered starts: one winner a r
 test('live: connections that break at any byte: appends and produced records are there once and in order', async () => {
   const seed = freshSeed()
   console.log(`# SEED=${seed}`)
-  const transport = new CuttingTransport(seededRandom(seed), 15_000)
+  const transport = new CuttingTransport(seededRandom(seed), 10_000)
   await using set = await live(3)
   await using playhead = await connect(`localhost:${set.broker.port}`, { transport })
   const topic = playhead.topic('carts')

@@ -48,6 +48,10 @@ export class ServedBroker {
     return `127.0.0.1:${this.port}`
   }
 
+  get pid(): number {
+    return this.#process.pid ?? 0
+  }
+
   /** What it has logged so far. */
   get errors(): string {
     return this.#errors()

@@ -205,6 +205,25 @@ test('history: whole and lawful: retries, conflicts, unknown outcomes, gaps from
   assert.deepEqual(kindsOf([...operations, damaged]), [])
 })
 
+test('history: behind damage versions are judged all the same, where it is known what was lost; else by what was told of them alone', () => {
+  const [first, second] = [append(['a'], written(0, [0])), append(['a'], written(1, [1]))]
+  const third = append(['a'], written(2, [1]))
+  const whole = dump(first, second, third)
+  const damaged = { ...whole, entries: whole.entries.toSpliced(1, 1), damaged: [{ from: 1, until: 2 }] }
+  assert.deepEqual(kindsOf([first, second, third, damaged]), ['versionGap'])
+  assert.deepEqual(kindsOf([first, second, third, { ...damaged, isDerivedLost: true }]), [])
+  const unsaid = append(['a'], unknown)
+  assert.deepEqual(kindsOf([first, unsaid, third, damaged].toSpliced(1, 1)), [])
+})
+
+test('history: a stream read that damage ends is not stale', () => {
+  const first = append(['a', 'a'], written(0, [0, 1]))
+  const entries = [{ offset: 0, version: 0, value: first.events[0]!.value }]
+  const damaged = { ...dump(first), entries: dump(first).entries.slice(0, 1), damaged: [{ from: 1, until: 2 }] }
+  assert.deepEqual(kindsOf([first, { ...readStream(entries), isEndedByDamage: true }, damaged]), [])
+  assert.deepEqual(kindsOf([first, readStream(entries), damaged]), ['staleRead'])
+})
+
 test('history: operations that come out of the order of their completion are a bug of the harness', () => {
   const [first, second] = [append(['a']), append(['a'])]
   assert.throws(() => kindsOf([second, first]), /in order of their completion/)

@@ -6,7 +6,7 @@
  */
 import assert from 'node:assert/strict'
 import { Findings } from './findings.ts'
-import type { Anomaly, AppendOperation, Operation, StreamReadOperation } from './history.ts'
+import type { Anomaly, AppendOperation, LogEntry, Operation, StreamReadOperation } from './history.ts'
 import { PartitionHistory } from './partition-history.ts'
 import { StreamHistory } from './stream-history.ts'
 
@@ -29,7 +29,8 @@ interface Name {
 export class HistoryChecker {
   readonly #findings = new Findings()
   readonly #partitions = new Map<number, PartitionHistory>()
-  readonly #streams = new Map<string, StreamHistory>()
+  /** By partition, then name. */
+  readonly #streams = new Map<number, Map<string, StreamHistory>>()
   readonly #appends: AppendOperation[] = []
   /** The attempt that speaks for a value: written before unknown before refused. */
   readonly #writers = new Map<string, AppendOperation>()
@@ -95,8 +96,9 @@ export class HistoryChecker {
     for (const [index, { stream }] of append.events.entries()) {
       const version = versions?.[index]
       if (stream === null || version === undefined) continue
-      this.#stream(append.partition, stream).claimed(baseOffset + index, version)
-      this.#stream(append.partition, stream).acknowledged(append.completedAt, version)
+      const history = this.#stream(append.partition, stream)
+      history.claimed(baseOffset + index, version)
+      history.acknowledged(append.completedAt, version)
     }
   }
 
@@ -109,17 +111,36 @@ export class HistoryChecker {
   }
 
   #finishStreams(): void {
-    for (const { partition, dump } of this.#partitions.values()) {
-      // What is damaged cannot be counted, so nothing after it can: those versions are judged by what was told of them alone.
-      if (dump === undefined || dump.damaged.length > 0) continue
-      for (const { stream, offset, value } of dump.entries) {
-        if (stream !== null) this.#stream(partition, stream).stands(offset, this.#writers.get(value))
+    const judged = new Set<number>()
+    for (const history of this.#partitions.values()) {
+      const entries = this.#wholeLog(history)
+      if (entries === undefined) continue
+      judged.add(history.partition)
+      for (const { stream, offset, value } of entries) {
+        if (stream !== null) this.#stream(history.partition, stream).stands(offset, this.#writers.get(value))
       }
     }
-    for (const [key, stream] of this.#streams) {
-      const dump = this.#partitions.get(Number(key.slice(0, key.indexOf('/'))))?.dump
-      if (dump !== undefined && dump.damaged.length === 0) stream.finish()
+    for (const partition of judged) for (const stream of this.#streamsOf(partition).values()) stream.finish()
+  }
+
+  /**
+   * The final log, with what is known of the events that damage took. Undefined where it took some that nobody knows of, or what is derived too: then
+   * nothing after them can be counted, and versions are judged by what was told of them alone.
+   */
+  #wholeLog(history: PartitionHistory): LogEntry[] | undefined {
+    const { dump } = history
+    if (dump === undefined || dump.isDerivedLost === true) return undefined
+    if (dump.damaged.length === 0) return [...dump.entries]
+    const entries: LogEntry[] = [...dump.entries]
+    for (const { from, until } of dump.damaged) {
+      for (let offset = from; offset < until; offset++) {
+        const value = history.valueAt(offset)
+        const event = this.#writers.get(value ?? '')?.events.find((each) => each.value === value)
+        if (event === undefined) return undefined
+        entries.push({ ...event, offset })
+      }
     }
+    return entries.toSorted((a, b) => a.offset - b.offset)
   }
 
   /** True if it was acknowledged and is there. */
@@ -193,10 +214,16 @@ export class HistoryChecker {
   }
 
   #stream(partition: number, stream: string): StreamHistory {
-    const key = `${partition}/${stream}`
-    let history = this.#streams.get(key)
-    if (history === undefined) this.#streams.set(key, (history = new StreamHistory(stream, this.#findings)))
+    const streams = this.#streamsOf(partition)
+    let history = streams.get(stream)
+    if (history === undefined) streams.set(stream, (history = new StreamHistory(stream, this.#findings)))
     return history
+  }
+
+  #streamsOf(partition: number): Map<string, StreamHistory> {
+    let streams = this.#streams.get(partition)
+    if (streams === undefined) this.#streams.set(partition, (streams = new Map<string, StreamHistory>()))
+    return streams
   }
 }
 

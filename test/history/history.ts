@@ -73,6 +73,8 @@ export interface StreamReadOperation extends Span {
   readonly stream: string
   readonly fromVersion: number
   readonly entries: readonly { readonly offset: number; readonly version: number; readonly value: string }[]
+  /** Damage came before the end. */
+  readonly isEndedByDamage?: boolean
 }
 
 /** The ends of a partition. */
@@ -91,6 +93,8 @@ export interface Dump {
   readonly entries: readonly (LogEntry & { readonly epoch?: number })[]
   /** Ranges of offsets that the broker reports as damaged, which the harness knows to be: `until` is exclusive. */
   readonly damaged: readonly { readonly from: number; readonly until: number }[]
+  /** Versions and producers were lost with the records: what depends on them is not judged. */
+  readonly isDerivedLost?: boolean
 }
 
 export type Operation = AppendOperation | ReadOperation | StreamReadOperation | TailOperation | Dump

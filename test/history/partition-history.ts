@@ -37,6 +37,11 @@ export class PartitionHistory {
     return this.#offsets.get(value)
   }
 
+  /** What was ever seen or told to stand at an offset. */
+  valueAt(offset: number): string | undefined {
+    return this.#values[offset]
+  }
+
   values(): IterableIterator<[string, number]> {
     return this.#offsets.entries()
   }

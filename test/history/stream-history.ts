@@ -53,7 +53,7 @@ export class StreamHistory {
       this.claimed(entry.offset, entry.version)
     }
     const before = this.#acknowledged.before(read.invokedAt) ?? -1
-    if (before >= version && before >= read.fromVersion) {
+    if (before >= version && before >= read.fromVersion && read.isEndedByDamage !== true) {
       this.#found('staleRead', `a read ended at version ${version - 1} after ${before} was acknowledged`)
     }
     this.#acknowledged.raise(read.completedAt, version - 1)

@@ -186,3 +186,19 @@ test('file system: where direct writes are refused, at first or later, appends a
     assert.ok(found.subarray(expected.length).every((byte) => byte === 0))
   }
 })
+
+test('file system: once a sync has failed, none resolves, and none is asked for in its stead', async (context) => {
+  await using directory = await TemporaryDirectory.make()
+  const file = await nodeFileSystem.open(join(directory.path, 'file'), 'create')
+  await file.write([Buffer.from('lost')], 0)
+  const real = fs.fdatasync
+  const fdatasync = context.mock.method(fs, 'fdatasync', (fd: number, answer: (error: Error | null) => void) => {
+    if (fdatasync.mock.callCount() > 0) return real(fd, answer)
+    process.nextTick(answer, Object.assign(new Error('EIO: i/o error, fdatasync'), { code: 'EIO' }))
+  })
+  await assert.rejects(file.sync(), { code: 'EIO' })
+  assert.equal(fdatasync.mock.callCount(), 1)
+  await assert.rejects(file.sync(), { code: 'EIO' })
+  await assert.rejects(file.allocate(4, 8192), { name: 'SyncFailure' })
+  await file.close()
+})

@@ -12,13 +12,16 @@ import { TemporaryDirectory } from '../temporary-directory.ts'
 
 const longMs = 600_000
 
-async function openPartitions(waitersMax = 10): Promise<{ partitions: Partitions } & AsyncDisposable> {
+async function openPartitions(
+  waitersMax = 10,
+  fileSystem = nodeFileSystem,
+): Promise<{ partitions: Partitions } & AsyncDisposable> {
   await using setUp = new AsyncDisposableStack()
   const { path: directory } = setUp.use(await TemporaryDirectory.make())
   const store = setUp.use(
     await LogStore.open({
       directory,
-      fileSystem: nodeFileSystem,
+      fileSystem,
       clock: systemClock,
       random: systemRandom,
       checkpointStore: new MemoryCheckpointStore(),
@@ -129,4 +132,26 @@ test('a topic is found again when its store is opened again, under a higher lead
   const partition = new Partitions({ store, clock: systemClock, waitersMax: 10 }).get('t', 0)
   assert.equal(partition.highWatermark, 5)
   assert.ok(partition.leaderEpoch > epoch)
+})
+
+test('a topic whose deletion the disk has refused is unknown only once it is gone for good', async () => {
+  const renaming = Promise.withResolvers<void>()
+  const mayFail = Promise.withResolvers<void>()
+  let refusals = 1
+  const rename: typeof nodeFileSystem.rename = async (from, to) => {
+    if (!to.endsWith('.deleted') || refusals-- === 0) return nodeFileSystem.rename(from, to)
+    renaming.resolve()
+    await mayFail.promise
+    throw Object.assign(new Error('EIO: i/o error, rename'), { code: 'EIO' })
+  }
+  await using opened = await openPartitions(10, { ...nodeFileSystem, rename })
+  const { partitions } = opened
+  const first = partitions.delete('t')
+  await renaming.promise
+  const meanwhile = assert.rejects(partitions.delete('t'), { code: 'overloaded' })
+  mayFail.resolve()
+  await assert.rejects(first, /EIO/)
+  await meanwhile
+  await partitions.delete('t')
+  await assert.rejects(partitions.delete('t'), { code: 'unknownTopic' })
 })

@@ -2,7 +2,8 @@
  * Disk: the names of one simulated machine's files, and what a power cut makes of them. Fault model, beside that of inode.ts:
  * - names made, moved and removed in a directory, and not followed by a sync of it: a prefix of them is kept, for each directory by itself;
  * - any call can be made to fail: `fail` arms one; `isFull` refuses all that takes room;
- * - a bit changes only where `Inode.flip` is called, so that whoever calls it knows.
+ * - a bit changes only where `Inode.flip` is called, and a page cannot be read only where `Inode.badPages` says so: rot.ts does both, and knows
+ *   what that may cost.
  * Neighbours: disk-file-system.ts is the FileSystem on it, machine.ts cuts its power.
  */
 import type { SeededRandom } from '../storage/seeded-random.ts'

@@ -6,6 +6,7 @@
 import type { SeededRandom } from '../storage/seeded-random.ts'
 
 export const sectorBytes = 512
+const pageBytes = 4096
 /** One dirty sector in so many is torn inside by a crash. */
 const tornOneIn = 16
 
@@ -24,13 +25,30 @@ export class Inode {
   #sizeChanges = 0
   #durableSizeChanges = 0
   readonly #dirty = new Map<number, DirtySector>()
+  /** Pages that cannot be read: EIO. */
+  readonly badPages = new Set<number>()
 
   get sizeBytes(): number {
     return this.#size
   }
 
+  /** What everybody sees; not to be kept. */
+  get currentBytes(): Buffer {
+    return this.#current.subarray(0, this.#size)
+  }
+
+  /** What a power cut surely leaves; not to be kept. */
+  get durableBytes(): Buffer {
+    return this.#durable.subarray(0, this.#durableSize)
+  }
+
+  get durableSizeBytes(): number {
+    return this.#durableSize
+  }
+
   read(target: Buffer, position: number): number {
     if (position >= this.#size) return 0
+    if (this.badPages.size > 0) this.#checkPages(position, Math.min(this.#size, position + target.length))
     return this.#current.copy(target, 0, position, Math.min(this.#size, position + target.length))
   }
 
@@ -117,6 +135,12 @@ export class Inode {
   flip(position: number, bit: number): void {
     this.#current[position]! ^= 1 << bit
     if (position < this.#durableSize) this.#durable[position]! ^= 1 << bit
+  }
+
+  #checkPages(from: number, end: number): void {
+    for (let page = Math.floor(from / pageBytes); page * pageBytes < end; page++) {
+      if (this.badPages.has(page)) throw Object.assign(new Error(`EIO: page ${page}`), { code: 'EIO' })
+    }
   }
 
   #resize(sizeBytes: number): void {

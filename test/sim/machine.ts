@@ -42,7 +42,7 @@ interface Run {
 
 export class Machine {
   readonly disk: Disk
-  readonly cache = new SimulatedCache()
+  readonly cache: SimulatedCache
   /** Why runs ended or could not start, and what they reported. */
   readonly reports: string[] = []
   /** Not expected of any run: a bug in a handler, or a start that failed without a fault that explains it. */
@@ -58,6 +58,7 @@ export class Machine {
     this.#options = options
     this.#scheduler = options.scheduler
     this.disk = new Disk(options.scheduler.random)
+    this.cache = new SimulatedCache(this.disk)
   }
 
   get isRunning(): boolean {
@@ -94,6 +95,9 @@ export class Machine {
       run.stop = await this.#open(run.process)
     } catch (error) {
       this.reports.push(`start failed: ${String(error)}`)
+      // Not even a cache that must be wiped may keep a broker from starting, if the disk has room for the wiping.
+      if (/stream index|cache/.test(String(error)) && !String(error).includes('ENOSPC'))
+        this.bugs.push(`start failed: ${String(error)}`)
       if (this.#run === run) this.#end('kill')
     }
   }

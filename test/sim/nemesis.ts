@@ -4,6 +4,7 @@
  */
 import type { Machine } from './machine.ts'
 import type { Network } from './network.ts'
+import type { Rot } from './rot.ts'
 import type { Scheduler } from './scheduler.ts'
 
 const faults = {
@@ -12,12 +13,17 @@ const faults = {
   stop: true,
   reset: true,
   cut: true,
+  cutOneWay: true,
   full: true,
   syncError: true,
   writeError: true,
   slow: true,
   skew: true,
   clientDeath: true,
+  flip: true,
+  flipSidecar: true,
+  unreadable: true,
+  cacheRot: true,
 } as const
 export type Fault = keyof typeof faults
 export const faultKinds = Object.keys(faults) as Fault[]
@@ -26,11 +32,12 @@ export interface NemesisOptions {
   readonly scheduler: Scheduler
   readonly machine: Machine
   readonly network: Network
+  readonly rot: Rot
   /** Only these kinds; drawn when absent. */
   readonly kinds?: readonly Fault[]
   readonly onClientDeath: () => void
-  /** Resolves when a client hears of its next append: the worst moment for a power cut, if something was promised too early. */
-  readonly nextAcknowledgement: () => Promise<void>
+  /** Resolves when a client hears of its next append, or of its next conflict: the worst moments for a power cut, if that was told too early. */
+  readonly nextTold: (what: 'written' | 'conflict') => Promise<void>
 }
 
 export class Nemesis {
@@ -41,12 +48,14 @@ export class Nemesis {
   #ended = false
   /** The broker is meant to be down. */
   #down = false
+  /** The broker may take for damage what can be read again, until it is started again. */
+  #remembersPages = false
 
   constructor(options: NemesisOptions) {
     const { scheduler, kinds = faultKinds.filter(() => scheduler.oneIn(2)) } = options
     this.#options = options
     this.#kinds = kinds.length > 0 ? kinds : ['power']
-    this.#pauseMs = scheduler.random.pick([100, 400, 1500])
+    this.#pauseMs = scheduler.random.pick([50, 200, 800])
   }
 
   /** Harms until `heal`. */
@@ -56,7 +65,6 @@ export class Nemesis {
       await scheduler.sleep(scheduler.between(0, 2 * this.#pauseMs), 'nemesis')
       if (this.#ended) return
       const kind = scheduler.random.pick(this.#kinds)
-      this.counts[kind] = (this.counts[kind] ?? 0) + 1
       scheduler.note(`fault ${kind}`)
       await this.#strike(kind)
     }
@@ -72,12 +80,16 @@ export class Nemesis {
   }
 
   async heal(): Promise<void> {
-    const { scheduler, machine, network } = this.#options
+    const { scheduler, machine, network, rot } = this.#options
     this.#ended = true
     scheduler.note('heal')
-    network.isCut = false
+    network.cut = 'none'
     machine.disk.disarm()
     machine.wallSkewMs = 0
+    rot.healPages()
+    if (this.#remembersPages || rot.isCacheSpoilt) machine.kill()
+    this.#remembersPages = false
+    rot.wipeSpoiltCache()
     // Two starts: one that was under way may have met the last fault.
     for (let tries = 0; tries < 3 && !machine.serves; tries++) {
       await machine.start()
@@ -87,43 +99,77 @@ export class Nemesis {
   }
 
   async #strike(kind: Fault): Promise<void> {
-    const { scheduler, machine, network } = this.#options
+    const { scheduler, machine, network, rot } = this.#options
     const { disk } = machine
-    if (kind === 'kill' || kind === 'power' || kind === 'stop') return this.#endBroker(kind)
+    if (kind === 'flip') return this.#count(kind, rot.flipRecord())
+    if (kind === 'flipSidecar') return this.#count(kind, rot.flipSidecar())
+    if (kind === 'unreadable') return this.#count(kind, await this.#spoilPages())
+    this.#count(kind)
+    if (kind === 'kill' || kind === 'power' || kind === 'stop' || kind === 'cacheRot') return this.#endBroker(kind)
     if (kind === 'reset') return network.reset(1 + scheduler.random.below(3))
     if (kind === 'clientDeath') return this.#options.onClientDeath()
     if (kind === 'syncError')
       return disk.fail({ call: 'sync', suffix: scheduler.random.pick(['.log', '']), code: 'EIO' })
     if (kind === 'writeError') {
       const call = scheduler.random.pick(['write', 'allocate', 'rename', 'syncDirectory'] as const)
-      return disk.fail({
-        call,
-        suffix: scheduler.random.pick(['.log', '']),
-        code: scheduler.random.pick(['EIO', 'ENOSPC']),
-      })
+      const code = scheduler.random.pick(['EIO', 'ENOSPC'] as const)
+      return disk.fail({ call, suffix: scheduler.random.pick(['.log', '']), code })
     }
-    if (kind === 'skew') {
-      machine.skewWallClock(scheduler.between(-3_600_000, 3_600_000))
-      return
-    }
-    if (kind === 'cut') network.isCut = true
+    if (kind === 'skew') return machine.skewWallClock(scheduler.between(-3_600_000, 3_600_000))
+    if (kind === 'cut') network.cut = 'all'
+    else if (kind === 'cutOneWay') network.cut = scheduler.random.pick(['requests', 'replies'])
     else if (kind === 'full') disk.isFull = true
     else disk.slowness = 20
-    await scheduler.sleep(scheduler.between(10, 3000), 'harm')
-    if (kind === 'cut') network.isCut = false
-    else if (kind === 'full') disk.isFull = false
-    else disk.slowness = 1
+    const ended = this.#endLater(kind)
+    // Half the times other harm comes on top.
+    if (scheduler.oneIn(2)) await ended
   }
 
-  async #endBroker(kind: 'kill' | 'power' | 'stop'): Promise<void> {
+  async #endLater(kind: Fault): Promise<void> {
+    const { scheduler, machine, network } = this.#options
+    await scheduler.sleep(scheduler.between(10, 3000), 'harm')
+    if (kind === 'cut' || kind === 'cutOneWay') network.cut = 'none'
+    else if (kind === 'full') machine.disk.isFull = false
+    else machine.disk.slowness = 1
+  }
+
+  /** What found nothing to strike at does not count. */
+  #count(kind: Fault, struck = true): void {
+    if (struck) this.counts[kind] = (this.counts[kind] ?? 0) + 1
+    if (this.#options.rot.last !== '') this.#options.scheduler.note(this.#options.rot.last)
+    this.#options.rot.last = ''
+  }
+
+  /** For a while; then the broker starts again, because it remembers what it could not read. */
+  async #spoilPages(): Promise<boolean> {
+    const { scheduler, machine, rot } = this.#options
+    let struck = false
+    for (let pages = 1 + scheduler.random.below(3); pages > 0; pages--) struck = rot.spoilPage() || struck
+    if (!struck) return false
+    this.#remembersPages = true
+    const { starts } = machine
+    if (scheduler.oneIn(2)) machine.kill()
+    await scheduler.sleep(scheduler.between(10, 1000), 'harm')
+    if (machine.starts !== starts) rot.isStartedUnreadable = true
+    if (this.#ended) return true
+    rot.healPages()
+    machine.kill()
+    this.#remembersPages = false
+    return true
+  }
+
+  async #endBroker(kind: 'kill' | 'power' | 'stop' | 'cacheRot'): Promise<void> {
     const { scheduler, machine } = this.#options
-    if (scheduler.oneIn(2)) await Promise.race([this.#options.nextAcknowledgement(), scheduler.sleep(500, 'no append')])
+    if (scheduler.oneIn(2)) {
+      const told = this.#options.nextTold(scheduler.random.pick(['written', 'conflict']))
+      await Promise.race([told, scheduler.sleep(500, 'no append')])
+    }
     this.#down = true
     if (kind === 'stop') await machine.stop()
-    else if (kind === 'kill') machine.kill()
-    else machine.cutPower()
+    else if (kind === 'power') machine.cutPower()
+    else machine.kill()
     await scheduler.sleep(scheduler.between(0, 300), 'down')
-    this.#spoilCache()
+    this.#spoilCache(kind === 'cacheRot')
     this.#down = false
     if (this.#ended || !scheduler.oneIn(4)) return
     // Cut off in its recovery.
@@ -134,12 +180,13 @@ export class Nemesis {
     await starting
   }
 
-  /** Between two runs: wiped, or an older copy of it put back. */
-  #spoilCache(): void {
-    const { scheduler, machine } = this.#options
-    if (machine.isRunning) return
+  /** Between two runs: wiped, or an older copy of it put back, or some of its values cannot be read. Where records were lost too, see Rot. */
+  #spoilCache(spoilsValues: boolean): void {
+    const { scheduler, machine, rot } = this.#options
+    if (machine.isRunning || (rot.keepsDerived && this.#kinds.includes('flip'))) return
     const { cache } = machine
-    if (scheduler.oneIn(4)) cache.cut(0)
+    if (spoilsValues) for (let values = 1 + scheduler.random.below(3); values > 0; values--) rot.spoilCache()
+    else if (scheduler.oneIn(4)) cache.cut(0)
     else if (scheduler.oneIn(6)) cache.cut(scheduler.random.below(cache.length + 1))
   }
 }

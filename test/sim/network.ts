@@ -1,6 +1,6 @@
 /**
  * Network: TCP between simulated processes. Bytes of one direction keep their order and arrive late, cut into pieces anywhere;
- * connections overtake each other, are reset with bytes on their way, and hang while the network is cut. Nothing is duplicated: TCP does not.
+ * connections overtake each other, are reset with bytes on their way, and hang while the network is cut, in both directions or in one. Nothing is duplicated: TCP does not.
  * The bytes are taken when "the kernel" takes them, so that whoever changes a buffer before that is found out.
  */
 import type { Connection, Listener, Transport } from '../../platform/transport.ts'
@@ -20,8 +20,8 @@ interface Listening {
 
 export class Network {
   readonly scheduler: Scheduler
-  /** Nothing passes; everything that is sent waits. */
-  isCut = false
+  /** Nothing passes, or nothing in one direction; what is sent there waits. */
+  cut: 'none' | 'all' | 'requests' | 'replies' = 'none'
   resets = 0
   readonly #listening = new Map<number, Listening>()
   readonly #open = new Set<Socket>()
@@ -59,6 +59,12 @@ export class Network {
     }
   }
 
+  /** Whether what this process sends is held up. */
+  holds({ name }: SimulatedProcess): boolean {
+    if (this.cut === 'none' || this.cut === 'all') return this.cut === 'all'
+    return name.startsWith('broker') === (this.cut === 'replies')
+  }
+
   opened(socket: Socket): void {
     this.#open.add(socket)
   }
@@ -89,7 +95,7 @@ export class Network {
       signal?.addEventListener('abort', onAbort, { once: true })
       const arrive = () => {
         if (settled) return
-        if (this.isCut) return void process.after(cutPollMs, 'connect', arrive)
+        if (this.cut !== 'none') return void process.after(cutPollMs, 'connect', arrive)
         signal?.removeEventListener('abort', onAbort)
         const listening = this.#listening.get(port)
         if (listening === undefined) return reject(new Error(`connect ECONNREFUSED ${to}`))
@@ -227,7 +233,7 @@ class Socket implements Connection {
 
   /** Also after this side is gone: what was on the wire arrives. */
   #arrive(): void {
-    if (this.#network.isCut) return void this.#scheduler.after(cutPollMs, 'held', () => this.#arrive())
+    if (this.#network.holds(this.process)) return void this.#scheduler.after(cutPollMs, 'held', () => this.#arrive())
     const piece = this.#flying.shift()
     if (piece === undefined) return
     this.#flyingBytes -= piece?.length ?? 0

@@ -22,7 +22,7 @@ export class Recorder {
   readonly #scheduler: Scheduler
   readonly #open = new Set<AppendOperation>()
   #time = 0
-  #onAcknowledged: (() => void)[] = []
+  readonly #onTold: Record<'written' | 'conflict', (() => void)[]> = { written: [], conflict: [] }
   appends = 0
   acknowledged = 0
   refused = 0
@@ -52,21 +52,22 @@ export class Recorder {
     return (outcome) => {
       if (!this.#open.delete(open)) return
       const isKnown = outcome.kind !== 'unknown'
-      if (outcome.kind === 'written') this.#sawAcknowledgement()
+      if (outcome.kind === 'written') this.acknowledged++
       if (outcome.kind === 'refused') this.refused++
+      if (outcome.kind === 'written') this.#told('written')
+      else if (outcome.kind === 'refused' && outcome.conflicts.length > 0) this.#told('conflict')
       this.#scheduler.note(`${open.producer}#${open.sequence} ${outcome.kind}`)
       this.#checker.add({ ...open, completedAt: isKnown ? this.now() : Infinity, outcome })
     }
   }
 
-  /** Resolves in the turn in which a client hears of the next append that was written. */
-  nextAcknowledgement(): Promise<void> {
-    return new Promise((resolve) => this.#onAcknowledged.push(resolve))
+  /** Resolves in the turn in which a client hears of the next append that was written, or of the next conflict. */
+  nextTold(what: 'written' | 'conflict'): Promise<void> {
+    return new Promise((resolve) => this.#onTold[what].push(resolve))
   }
 
-  #sawAcknowledgement(): void {
-    this.acknowledged++
-    for (const resolve of this.#onAcknowledged.splice(0)) resolve()
+  #told(what: 'written' | 'conflict'): void {
+    for (const resolve of this.#onTold[what].splice(0)) resolve()
   }
 
   read(session: string, invokedAt: number, read: Seen<ReadOperation>): void {

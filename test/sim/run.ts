@@ -1,11 +1,20 @@
 /**
- * `npm run test:sim`: many seeds, or one again.
- *   --seed N      this one, with its trace's hash; --trace prints every event
- *   --seeds N     so many (default 200), --from N the first of them (default: drawn, and printed)
- *   --minutes M   as many as there is time for
+ * `npm run test:sim`: many seeds over all cores, or one again.
+ *   --seed N       this one, with its trace's hash; --trace prints every event
+ *   --seeds N      so many (default 200), --from N the first of them (default: drawn, and printed)
+ *   --minutes M    as many as there is time for
+ *   --threads N    at once (default: one for each core)
+ *   --kinds A,B    only these faults (nemesis.ts has their names)
+ *   --until-wrong  ends with the first seed that found something
+ *   --report FILE  writes the totals as JSON
  * Ends with 1 if any seed found anything; what it found, and how to see it again, is printed.
  */
+import { writeFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
+import { faultKinds } from './nemesis.ts'
+import type { Fault } from './nemesis.ts'
+import { runSeeds } from './seed-pool.ts'
 import { simulate } from './simulation.ts'
 import type { SimulationResult } from './simulation.ts'
 import { Totals } from './totals.ts'
@@ -16,33 +25,58 @@ const { values } = parseArgs({
     seeds: { type: 'string' },
     from: { type: 'string' },
     minutes: { type: 'string' },
+    threads: { type: 'string' },
+    kinds: { type: 'string' },
+    'until-wrong': { type: 'boolean' },
+    report: { type: 'string' },
     trace: { type: 'boolean' },
   },
 })
+
+/** What many seeds find is shown in short: one of them again shows all. */
+const shownMax = 4
 
 function print(result: SimulationResult): void {
   for (const line of result.trace) console.log(line)
   const { seed, hash, anomalies, findings, faults, events, simulatedMs, appends, acknowledged, reads } = result
   const facts = { events, simulatedSeconds: Math.round(simulatedMs / 1000), appends, acknowledged, reads, faults }
   console.log(`seed ${seed}: hash ${hash.toString(16)} ${JSON.stringify(facts)}`)
-  for (const { kind, message } of anomalies) console.log(`  ${kind}: ${message}`)
-  for (const finding of findings) console.log(`  ${finding}`)
+  const found = [...anomalies.map(({ kind, message }) => `${kind}: ${message}`), ...findings]
+  const shown = isOne ? found : found.slice(0, shownMax).map((text) => text.split('\n')[0])
+  for (const text of shown) console.log(`  ${text}`)
+  if (shown.length < found.length) console.log(`  … ${found.length} in all`)
   if (values.seed !== undefined) for (const report of result.reports) console.log(`  broker: ${report}`)
 }
 
-const isOne = values.seed !== undefined
-const first = Number(values.seed ?? values.from ?? Date.now() % 2 ** 31)
-const untilMs = values.minutes === undefined ? Infinity : Date.now() + Number(values.minutes) * 60_000
-const count = isOne ? 1 : Number(values.seeds ?? (values.minutes === undefined ? 200 : Infinity))
-if (!isOne) console.log(`seeds from ${first}`)
+function wantedKinds(): Fault[] | undefined {
+  const kinds = values.kinds?.split(',') as Fault[] | undefined
+  const unknown = kinds?.find((kind) => !faultKinds.includes(kind))
+  if (unknown !== undefined) throw new Error(`--kinds: found ${unknown}, wanted some of ${faultKinds.join(',')}`)
+  return kinds
+}
 
+const isOne = values.seed !== undefined
+const kinds = wantedKinds()
 const totals = new Totals()
-for (let seed = first; seed < first + count && Date.now() < untilMs; seed++) {
-  const result = await simulate({ seed, keepTrace: values.trace === true })
+const again = (seed: number) => `npm run test:sim -- --seed ${seed}${kinds ? ` --kinds ${kinds.join(',')}` : ''}`
+
+function take(result: SimulationResult): boolean {
   totals.add(result)
   const isWrong = result.anomalies.length + result.findings.length > 0
   if (isOne || isWrong) print(result)
-  if (isWrong) console.log(`  again: npm run test:sim -- --seed ${seed}`)
+  if (isWrong) console.log(`  again: ${again(result.seed)}`)
+  return !(isWrong && values['until-wrong'] === true)
+}
+
+if (isOne) {
+  take(await simulate({ seed: Number(values.seed), keepTrace: values.trace === true, ...(kinds && { kinds }) }))
+} else {
+  const first = Number(values.from ?? Date.now() % 2 ** 31)
+  console.log(`seeds from ${first}`)
+  const untilMs = values.minutes === undefined ? Infinity : Date.now() + Number(values.minutes) * 60_000
+  const count = Number(values.seeds ?? (values.minutes === undefined ? 200 : Infinity))
+  await runSeeds({ first, count, untilMs, threads: Number(values.threads ?? availableParallelism()), kinds }, take)
 }
 console.log(totals.text())
+if (values.report !== undefined) writeFileSync(values.report, `${JSON.stringify(totals.report(), null, 2)}\n`)
 process.exit(totals.wrong > 0 ? 1 : 0)

@@ -21,15 +21,19 @@ const turnsAtOnce = 32
 
 export class Scheduler {
   readonly random: SeededRandom
-  nowMs = 0
   events = 0
   /** When set, every event is kept as a line, for a look at one seed. */
   lines: string[] | undefined
   readonly #heap: Planned[] = []
+  #nowMs = 0
   #hash = 0x811c9dc5
 
   constructor(random: SeededRandom) {
     this.random = random
+  }
+
+  get nowMs(): number {
+    return this.#nowMs
   }
 
   /** Of all that has happened, in order. */
@@ -103,7 +107,7 @@ export class Scheduler {
       const planned = this.#pop()
       if (planned === undefined) return false
       if (planned.run === undefined) continue
-      this.nowMs = planned.atMs
+      this.#nowMs = planned.atMs
       this.events++
       this.note(planned.label)
       planned.run()

@@ -3,24 +3,33 @@
  * that a client must expect is part of the history, any other is a finding. May die and be born again as another session.
  */
 import { connect, isPlayheadError } from '../../client/index.ts'
-import type { Playhead, StreamAppend, Topic } from '../../client/index.ts'
+import type { Playhead, PlayheadError, ReplayBatch, StreamAppend, Topic } from '../../client/index.ts'
 import { isIndefinite } from '../../client/retry.ts'
 import type { AppendOutcome, Dump } from '../history/history.ts'
 import { brokerPort } from './machine.ts'
 import type { Network } from './network.ts'
 import type { Recorder } from './recorder.ts'
+import type { DamageExcuse } from './rot.ts'
 import type { Scheduler } from './scheduler.ts'
 import { SimulatedProcess } from './simulated-process.ts'
+import { playheadsTopic } from '../../broker/playheads.ts'
 import { topicName, valueOf } from './workload.ts'
 import type { Task, Workload } from './workload.ts'
 
 export interface SessionOptions {
   readonly scheduler: Scheduler
-  readonly network: Network
+  readonly network: Pick<Network, 'transport' | 'ended'>
   readonly recorder: Recorder
   readonly workload: Workload
+  readonly rot: DamageExcuse
   /** What no client may ever see. */
   readonly onFinding: (finding: string) => void
+}
+
+/** Offsets that cannot be read; `until` is exclusive. */
+interface LostOffsets {
+  readonly from: number
+  readonly until: number
 }
 
 /** What a client may be told while disks fill up, brokers die and connections break. */
@@ -136,26 +145,61 @@ export class Session {
   /** Everything there is, partition by partition; every stream is read as well, into the history. */
   async contents(): Promise<Omit<Dump, 'kind'>[]> {
     const dumps: Omit<Dump, 'kind'>[] = []
-    const { workload } = this.#options
+    const { workload, rot } = this.#options
     for (let partition = 0; partition < workload.partitions; partition++) {
       const entries: Dump['entries'][number][] = []
-      for await (const batch of this.#topic.replay({ partition })) {
-        const epoch = batch.batch.leaderEpoch
-        for (const { offset, stream, value } of batch) {
-          entries.push({ offset, stream, value: valueOf(JSON.parse(String(value))), epoch })
-        }
+      const damaged: Dump['damaged'][number][] = []
+      for (let from: number | undefined = 0; from !== undefined; ) {
+        const lost = await this.#readPartition(partition, from, (batch) => {
+          const epoch = batch.batch.leaderEpoch
+          for (const { offset, stream, value } of batch)
+            entries.push({ offset, stream, value: valueOf(JSON.parse(String(value))), epoch })
+        })
+        if (lost !== undefined) damaged.push(lost)
+        from = lost?.until
       }
-      dumps.push({ partition, entries, damaged: [] })
+      dumps.push({ partition, entries, damaged, isDerivedLost: damaged.length > 0 && !rot.keepsDerived })
     }
     for (const stream of workload.streams) await this.#readStreamFrom(stream, 0, false)
     await this.#tail()
     return dumps
   }
 
+  /** To the end or to damage, which it answers. */
+  async #readPartition(
+    partition: number,
+    from: number,
+    visit: (batch: ReplayBatch) => void,
+  ): Promise<LostOffsets | undefined> {
+    try {
+      for await (const batch of this.#topic.replay({ partition, from })) visit(batch)
+      return undefined
+    } catch (error) {
+      return this.#lostOffsets(error, partition)
+    }
+  }
+
+  /** What a reader is told to be damaged; a finding if it is not. Throws what is something else. */
+  #lostOffsets(error: unknown, partition: number): LostOffsets {
+    if (!isPlayheadError(error, 'corruptBatch')) throw error
+    const { offset: from, nextOffset: until } = error.details as { offset: number; nextOffset: number }
+    if (!(until > from)) throw error
+    if (!this.#options.rot.explains(topicName, partition, from, until))
+      this.#options.onFinding(`${this.name}: damage that nobody did: ${error.message}`)
+    return { from, until }
+  }
+
   #expect(task: string, error: unknown): void {
     if (isPlayheadError(error) && expectedCodes.has(error.code)) return
+    if (isPlayheadError(error, 'damagedData') && this.#options.rot.mayRefuse) return
+    if (task === 'playhead' && isPlayheadError(error, 'corruptBatch') && this.#isExplained(error)) return
     const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
     this.#options.onFinding(`${this.name} ${task}: ${text}`)
+  }
+
+  /** Of the topic that keeps the playheads: pages of it cannot be read for a while, like others. */
+  #isExplained({ details }: PlayheadError): boolean {
+    return this.#options.rot.explains(playheadsTopic, 0, Number(details['offset']), Number(details['nextOffset']))
   }
 
   /** Up to three streams of one partition. */
@@ -208,6 +252,7 @@ export class Session {
       inFlight: 1 + scheduler.random.below(5),
       batchBytes: 1024 << scheduler.random.below(6),
       lingerMs: scheduler.random.below(5),
+      compression: scheduler.random.pick(['none', 'none', 'gzip', 'zstd']),
       onError: (error, batch) => {
         this.#expect('produce', error)
         for (const { value } of batch.records()) open.get(valueOf(JSON.parse(String(value))))?.(outcomeOf(error))
@@ -278,44 +323,60 @@ export class Session {
     const replay = this.#topic.replay({ partition, from: fromOffset })
     const entries: { offset: number; stream: string | null; value: string }[] = []
     let batches = 0
-    for await (const batch of replay) {
-      for (const record of batch) {
-        entries.push({ offset: record.offset, stream: record.stream, value: valueOf(JSON.parse(String(record.value))) })
+    let lost: LostOffsets | undefined
+    try {
+      for await (const batch of replay) {
+        for (const { offset, stream, value } of batch)
+          entries.push({ offset, stream, value: valueOf(JSON.parse(String(value))) })
+        if (++batches >= batchesMax) break
       }
-      if (++batches >= batchesMax) break
+    } catch (error) {
+      lost = this.#lostOffsets(error, partition)
     }
     const highWatermark = (await replay.ranges())[0]!.untilOffset
     this.#seenEnds.set(partition, Math.max(end, highWatermark))
     recorder.read(this.name, invokedAt, { partition, fromOffset, entries, highWatermark, isLinearizable: true })
-    const readAll = batches < batchesMax && fromOffset + entries.length !== highWatermark
-    if (readAll)
-      this.#options.onFinding(`${this.name}: a replay of ${fromOffset}…${highWatermark} gave ${entries.length}`)
+    const readTo = fromOffset + entries.length
+    const wantedTo = lost === undefined ? highWatermark : Math.max(fromOffset, lost.from)
+    if (batches < batchesMax && readTo !== wantedTo)
+      this.#options.onFinding(`${this.name}: a replay of ${fromOffset}…${wantedTo} gave ${entries.length}`)
   }
 
   async #readStream(): Promise<void> {
     const { workload, scheduler } = this.#options
     const stream = workload.stream()
     const backwards = scheduler.oneIn(3)
-    const isWhole = backwards || scheduler.oneIn(2)
+    const isWhole = backwards || scheduler.oneIn(4)
     const fromVersion = isWhole ? 0 : scheduler.random.below((this.#versions.get(stream) ?? 0) + 1)
     await this.#readStreamFrom(stream, fromVersion, backwards)
   }
 
+  /** Around what is damaged; backwards only as far as it. */
   async #readStreamFrom(stream: string, fromVersion: number, backwards: boolean): Promise<void> {
     const { workload, recorder } = this.#options
-    const invokedAt = recorder.now()
-    const entries: { offset: number; version: number; value: string }[] = []
-    for await (const event of this.#topic.stream(stream).read(backwards ? { backwards } : { from: fromVersion })) {
-      entries.push({
-        offset: event.offset,
-        version: event.version ?? -1,
-        value: valueOf(event.data ?? fromBytes(event.dataBase64)),
-      })
+    const partition = workload.partitionOf(stream)
+    for (let from: number | undefined = fromVersion; from !== undefined; ) {
+      const invokedAt = recorder.now()
+      const entries: { offset: number; version: number; value: string }[] = []
+      let nextVersion: number | undefined
+      let isEndedByDamage = false
+      try {
+        for await (const event of this.#topic.stream(stream).read(backwards ? { backwards } : { from })) {
+          const value = valueOf(event.data ?? fromBytes(event.dataBase64))
+          entries.push({ offset: event.offset, version: event.version ?? -1, value })
+        }
+      } catch (error) {
+        this.#lostOffsets(error, partition)
+        isEndedByDamage = true
+        if (!backwards) nextVersion = Number((error as PlayheadError).details['nextVersion'])
+      }
+      if (backwards) entries.reverse()
+      const first: number = backwards && isEndedByDamage ? (entries[0]?.version ?? 0) : from
+      recorder.readStream(this.name, invokedAt, { partition, stream, fromVersion: first, entries, isEndedByDamage })
+      const last = entries.at(-1)
+      if (last !== undefined) this.#versions.set(stream, last.version)
+      from = nextVersion
     }
-    if (backwards) entries.reverse()
-    recorder.readStream(this.name, invokedAt, { partition: workload.partitionOf(stream), stream, fromVersion, entries })
-    const last = entries.at(-1)
-    if (last !== undefined) this.#versions.set(stream, last.version)
   }
 
   async #tail(): Promise<void> {
@@ -324,8 +385,15 @@ export class Session {
     const { partitions } = await this.#topic.describe()
     for (const { partition, logStartOffset, highWatermark, damage } of partitions) {
       recorder.tail(this.name, invokedAt, { partition, logStartOffset, highWatermark, isLinearizable: true })
-      for (const text of damage) this.#options.onFinding(`${this.name}: damage that nobody did: ${text}`)
+      for (const text of damage) this.#checkDamage(partition, text)
     }
+  }
+
+  #checkDamage(partition: number, text: string): void {
+    const [, first, last] = /offsets (\d+) to (\d+):/.exec(text) ?? []
+    if (first === undefined && this.#options.rot.explainsText(text)) return
+    if (first !== undefined && this.#options.rot.explains(topicName, partition, Number(first), Number(last) + 1)) return
+    this.#options.onFinding(`${this.name}: damage that nobody did: ${text}`)
   }
 
   /** A playhead of its own: what is committed is what is read. */
@@ -344,7 +412,7 @@ export class Session {
   }
 }
 
-function outcomeOf(error: unknown): AppendOutcome {
+export function outcomeOf(error: unknown): AppendOutcome {
   if (isPlayheadError(error, 'wrongExpectedVersion')) return { kind: 'refused', conflicts: error.conflicts }
   const surelyNot = isPlayheadError(error) && !isIndefinite(error)
   return surelyNot ? { kind: 'refused', conflicts: [] } : { kind: 'unknown' }

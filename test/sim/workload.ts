@@ -24,6 +24,8 @@ export class Workload {
   readonly streams: readonly string[]
   /** Usual pause between two tasks of a session, ms. */
   readonly pauseMs: number
+  /** Of the part with faults. Busy sessions get less of it: reads cost by what there is, and a seed should be cheap. */
+  readonly durationMs: number
   /** A payload may have this many bytes. */
   readonly payloadBytesMax: number
   readonly rowsPerImport: number
@@ -43,7 +45,8 @@ export class Workload {
     const count = random.pick([1, 3, 10])
     this.streams = Array.from({ length: count }, (_, index) => `s${index}`)
     this.pauseMs = random.pick([10, 50, 150])
-    this.payloadBytesMax = random.pick([20, 20, 2_000, 40_000])
+    this.durationMs = random.pick(this.pauseMs === 10 ? [500, 1_000] : [500, 1_500, 4_000])
+    this.payloadBytesMax = random.pick([20, 20, 200, 2_000, 2_000, 40_000])
     this.rowsPerImport = 5 + random.below(60)
     this.#weighted = tasks.flatMap((task) => Array<Task>(1 + random.below(5)).fill(task))
   }
@@ -68,7 +71,7 @@ export class Workload {
   /** The payload that carries a value, now and then a large one. */
   payload(value: string): { readonly v: string; readonly x: string } {
     const { random } = this.#scheduler
-    return { v: value, x: 'x'.repeat(random.below(4) === 0 ? random.below(this.payloadBytesMax) : 3) }
+    return { v: value, x: 'x'.repeat(random.below(8) === 0 ? random.below(this.payloadBytesMax) : 3) }
   }
 }
 

@@ -3,10 +3,36 @@ import { test } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
+import { baseOffset, encodeRecordBatch, nextOffset, stampBatch } from '../../protocol/record-batch.ts'
+import { FRAME_BYTES, writeFrame } from '../../storage/segment-format.ts'
 import { TailCache, TailCacheBudget } from '../../storage/tail-cache.ts'
 
-function cached(baseOffset: number, batch: Buffer) {
-  return { baseOffset, nextOffset: baseOffset + 1, recordCount: 1, leaderEpoch: 1, maxTimestamp: 0, batch }
+function cached(offset: number, bytes: Buffer) {
+  return { baseOffset: offset, nextOffset: offset + 1, bytes, framed: false }
+}
+
+/** A batch of `count` records from `baseOffset` on. */
+function batchAt(first: number, count: number): Buffer {
+  const records = Array.from({ length: count }, (_, delta) => ({
+    key: null,
+    value: `${first + delta}`,
+    timestamp: 0,
+    headers: [],
+  }))
+  const batch = encodeRecordBatch(records)
+  stampBatch(batch, 0, first, 1)
+  return batch
+}
+
+/** Batches behind their frames, as the appender writes them. */
+function framedRun(batches: readonly Buffer[]) {
+  const framed = batches.map((batch) => {
+    const bytes = Buffer.concat([Buffer.alloc(FRAME_BYTES), batch])
+    writeFrame(bytes, 0, Buffer.alloc(8), batch.length, 0, 0)
+    return bytes
+  })
+  const [first, last] = [batches[0]!, batches.at(-1)!]
+  return { baseOffset: baseOffset(first), nextOffset: nextOffset(last), bytes: Buffer.concat(framed), framed: true }
 }
 
 test('tail cache: batches in one piece of memory count as that piece, once, and free it together', () => {
@@ -54,4 +80,38 @@ test('tail cache: what was removed is not kept alive (900 batches of 16 KiB thro
   collect()
   assert.ok(refs.filter((ref) => ref.deref() !== undefined).length <= 5)
   assert.equal(cache.firstOffset, 896)
+})
+
+test('tail cache: reads begin and end at any batch, in runs of 1 to 3 and in single batches', () => {
+  const cache = new TailCache(new TailCacheBudget(1024 * 1024), 1024 * 1024)
+  const batches = [3, 1, 2, 5, 1, 1, 4].map((count, place, counts) => {
+    return batchAt(100 + counts.slice(0, place).reduce((sum, each) => sum + each, 0), count)
+  })
+  cache.add(framedRun(batches.slice(0, 2)))
+  cache.add({ ...cached(baseOffset(batches[2]!), batches[2]!), nextOffset: nextOffset(batches[2]!) })
+  cache.add(framedRun(batches.slice(3, 6)))
+  cache.add(framedRun(batches.slice(6)))
+  const end = nextOffset(batches[6]!)
+  assert.equal(cache.read(99, end, 1000), undefined)
+  assert.equal(cache.read(end, end, 1000), undefined)
+  for (let offset = 100; offset < end; offset++) {
+    const first = batches.findIndex((batch) => nextOffset(batch) > offset)
+    assert.deepEqual(cache.batchAt(offset), batches[first])
+    for (const limit of [offset, offset + 1, offset + 6, end]) {
+      for (const maxBytes of [1, 200, 10_000]) {
+        const expected: Buffer[] = []
+        let bytes = 0
+        for (const batch of batches.slice(first)) {
+          if (nextOffset(batch) > limit || (expected.length > 0 && bytes + batch.length > maxBytes)) break
+          expected.push(batch)
+          bytes += batch.length
+        }
+        const read = cache.read(offset, limit, maxBytes)!
+        const found = read.sources.map((source, place) => source.subarray(read.froms[place], read.tos[place]))
+        assert.deepEqual(found, expected)
+        assert.equal(read.bytes, bytes)
+        assert.equal(read.nextOffset, expected.length === 0 ? offset : nextOffset(expected.at(-1)!))
+      }
+    }
+  }
 })

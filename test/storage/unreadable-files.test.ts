@@ -95,6 +95,27 @@ test('unreadable files: EIO in the last segment, which nothing proves durable: r
   assert.equal((await recordsOf(opened.store.log('carts', 0))).length, 5)
 })
 
+for (const [code, expected] of [
+  ['EIO', 'storageFailed'],
+  ['EMFILE', 'overloaded'],
+] as const) {
+  test(`unreadable files: ${code} when a sealed segment is opened: a typed error, no damage, and served once it opens`, async () => {
+    await using directory = await TemporaryDirectory.make()
+    await writeThreeSegments(directory.path)
+    const fileSystem = new FaultyFileSystem()
+    await using opened = await StoreUnderTest.open(directory.path, { fileSystem })
+    const log = opened.store.log('carts', 0)
+    const open = fileSystem.open.bind(fileSystem)
+    fileSystem.open = () => Promise.reject(Object.assign(new Error(`${code}: open`), { code }))
+    await assert.rejects(
+      log.read({ offset: 0, maxBytes: 1, limitOffset: Infinity }),
+      (error) => isPlayheadError(error, expected) && error.message.includes('00000000000000000000.log'),
+    )
+    fileSystem.open = open
+    assert.deepEqual([(await recordsOf(log)).length, log.damage], [5, []])
+  })
+}
+
 test('recovery: the limit on decompressed bytes was lowered below a batch of the log: it starts and serves it', async () => {
   await using directory = await TemporaryDirectory.make()
   {

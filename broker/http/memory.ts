@@ -1,0 +1,113 @@
+/**
+ * HttpMemory: what the requests under way on the HTTP port take, all together: bodies that arrive, replies that are read for them and have not
+ * been taken yet. Invariants: above the limit no further request is begun, its body stays with its sender; the queue is bounded; while
+ * anybody waits, a connection whose request is not over `stallMsMax` after it began is closed. Called by HttpServer, counts in a RequestMemory.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Clock } from '../../platform/clock.ts'
+import { PlayheadError } from '../../protocol/errors.ts'
+import { KiB } from '../../protocol/limits.ts'
+import { RequestMemory } from '../request-memory.ts'
+import type { RequestHolder } from '../request-memory.ts'
+
+/** Of any request, however small: what Node and fastify make for it. */
+const requestBytesMin = 16 * KiB
+
+export interface HttpMemoryOptions {
+  readonly clock: Clock
+  readonly bytesMax: number
+  readonly stallMsMax: number
+  /** Requests that may wait for memory. */
+  readonly waitingMax: number
+}
+
+class Held implements RequestHolder {
+  bytes: number
+  readonly arrivingSinceMs: number
+  readonly #request: IncomingMessage
+
+  constructor(bytes: number, sinceMs: number, request: IncomingMessage) {
+    this.bytes = bytes
+    this.arrivingSinceMs = sinceMs
+    this.#request = request
+  }
+
+  stalled(): void {
+    this.#request.socket.destroy()
+  }
+}
+
+export class HttpMemory {
+  readonly #options: HttpMemoryOptions
+  readonly #requests: RequestMemory
+  readonly #held = new WeakMap<IncomingMessage, Held>()
+  /** By connection, what to do when it ends: not every reply that waits behind another hears of it. */
+  readonly #endings = new WeakMap<object, Set<() => void>>()
+
+  constructor(options: HttpMemoryOptions) {
+    this.#options = options
+    this.#requests = new RequestMemory(options)
+  }
+
+  get takenBytes(): number {
+    return this.#requests.takenBytes
+  }
+
+  /** Calls back when the request may be begun, which may be at once; never when it is gone before. `bytes`: of its body, and of what may be read for it. */
+  enter(request: IncomingMessage, response: ServerResponse, bytes: number, done: (error?: Error) => void): void {
+    if (!this.#requests.full) {
+      this.#hold(request, response, bytes)
+      return done()
+    }
+    const { waitingMax } = this.#options
+    if (this.#requests.waitingCount >= waitingMax) {
+      const message = `HTTP requests: found ${waitingMax} waiting for memory, wanted fewer; try again later or raise httpBytesTotalMax`
+      return done(new PlayheadError('overloaded', message, { limit: waitingMax }))
+    }
+    const goOn = () => {
+      endings.delete(gone)
+      this.#hold(request, response, bytes)
+      done()
+    }
+    const gone = () => this.#requests.forget(goOn)
+    const endings = this.#endingsOf(request.socket)
+    endings.add(gone)
+    this.#requests.wait(goOn)
+  }
+
+  /** The reply is made, and is so long: what was taken for more goes back. */
+  replied(request: IncomingMessage, replyBytes: number): void {
+    const held = this.#held.get(request)
+    const spareBytes = held === undefined ? 0 : held.bytes - requestBytesMin - replyBytes
+    if (held === undefined || spareBytes <= 0) return
+    held.bytes -= spareBytes
+    this.#requests.give(spareBytes)
+  }
+
+  #hold(request: IncomingMessage, response: ServerResponse, bytes: number): void {
+    const held = new Held(requestBytesMin + bytes, this.#options.clock.monotonicMs(), request)
+    this.#requests.take(held.bytes)
+    this.#requests.arriving(held)
+    this.#held.set(request, held)
+    const endings = this.#endingsOf(request.socket)
+    const over = () => {
+      if (!endings.delete(over)) return
+      this.#held.delete(request)
+      this.#requests.arrived(held)
+      this.#requests.give(held.bytes)
+    }
+    endings.add(over)
+    response.once('close', over)
+  }
+
+  #endingsOf(socket: IncomingMessage['socket']): Set<() => void> {
+    const known = this.#endings.get(socket)
+    if (known !== undefined) return known
+    const endings = new Set<() => void>()
+    this.#endings.set(socket, endings)
+    socket.once('close', () => {
+      for (const ending of endings) ending()
+    })
+    return endings
+  }
+}

@@ -1,0 +1,8 @@
+/** Names of the faults, as they stand in the table of docs/guarantees.md. */
+export const faults = {
+  killAtCall: 'kill -9 at a file-changing system call',
+  killUnderLoad: 'kill -9 under load',
+  inputOutputError: 'EIO from a write or sync',
+  powerCut: 'power cut (ext4 shut down)',
+  diskFull: 'disk full (ext4)',
+} as const

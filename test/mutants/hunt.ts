@@ -1,0 +1,66 @@
+/** The hunt for one mutant: the harness runs in the mutated copy until something is found. Neighbours: run.ts hunts all, mutants.test.ts a few. */
+import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Mutant } from './mutants.ts'
+import { MutatedCopy } from './mutated-copy.ts'
+
+export interface Hunted {
+  readonly name: string
+  readonly killed: boolean
+  /** Of the simulator. */
+  readonly seed?: number
+  readonly seeds?: number
+  readonly seconds: number
+  /** What was found, in short. */
+  readonly found: string
+}
+
+export interface HuntOptions {
+  readonly fromSeed: number
+  readonly seedsMax: number
+}
+
+const minutesMax = 6
+
+/** Throws when the harness could not run at all. */
+export function hunt({ name, edits, by }: Mutant, options: HuntOptions): Hunted {
+  using copy = new MutatedCopy(edits)
+  const startedMs = Date.now()
+  const found = 'kinds' in by ? bySeeds(copy, by.kinds, options) : byTest(copy, by.test, by.pattern)
+  return { name, ...found, seconds: Math.round((Date.now() - startedMs) / 100) / 10 }
+}
+
+function bySeeds({ directory }: MutatedCopy, kinds: readonly string[], { fromSeed, seedsMax }: HuntOptions) {
+  const report = join(directory, 'report.json')
+  const seeds = ['--from', String(fromSeed), '--seeds', String(seedsMax), '--until-wrong']
+  const { output } = node(directory, ['test/sim/run.ts', ...seeds, '--kinds', kinds.join(','), '--report', report])
+  const totals = JSON.parse(readFileSync(report, 'utf8')) as { readonly seeds: number; readonly wrong: number }
+  const [, seed, found = ''] = /^seed (\d+): .*\n {2}(.*)$/m.exec(output) ?? []
+  const killed = totals.wrong > 0 && seed !== undefined
+  return { killed, ...(killed && { seed: Number(seed) }), seeds: totals.seeds, found: found.slice(0, 150) }
+}
+
+function byTest({ directory }: MutatedCopy, test: string, pattern: string) {
+  const flags = [
+    '--conditions=playhead-source',
+    '--test',
+    '--test-reporter=tap',
+    '--test-isolation=none',
+    `--test-name-pattern=${pattern}`,
+  ]
+  const { output } = node(directory, [...flags, test])
+  const [, count] = /^# fail (\d+)/m.exec(output) ?? []
+  const [ran] = /^# Subtest: .*$/m.exec(output) ?? []
+  if (count === undefined || ran === undefined) throw new Error(`${test}: found no test named ${pattern}:\n${output}`)
+  return { killed: Number(count) > 0, found: `${test}: ${pattern}` }
+}
+
+function node(directory: string, args: readonly string[]): { output: string } {
+  // A test that runs other tests must not tell them that they are parts of it.
+  const { NODE_TEST_CONTEXT: _, ...env } = process.env
+  const options = { cwd: directory, env, encoding: 'utf8', timeout: minutesMax * 60_000 } as const
+  const { status, signal, stdout, stderr } = spawnSync(process.execPath, args, options)
+  if (status === null || status > 1) throw new Error(`${args.join(' ')}: ${signal ?? status}\n${stdout}\n${stderr}`)
+  return { output: stdout }
+}

@@ -1,0 +1,36 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { hunt } from './hunt.ts'
+import { edited, sourceOf } from './mutated-copy.ts'
+import { mutants } from './mutants.ts'
+
+/** The rest takes minutes: npm run test:mutants. */
+const few = [
+  'ack before fdatasync',
+  'retry of fsync',
+  'cut at the first bad CRC',
+  'recovery forgets the producers of the tail',
+]
+
+test('mutants: every edit still fits the sources', () => {
+  for (const { edits } of mutants) for (const edit of edits) assert.notEqual(edited(edit, sourceOf(edit.file)), '')
+  assert.equal(new Set(mutants.map(({ name }) => name)).size, mutants.length)
+})
+
+test('mutants: the product as it is survives what kills them', () => {
+  const { killed, found } = hunt(
+    { name: 'none', edits: [], by: { kinds: ['power', 'flip'] } },
+    { fromSeed: 1, seedsMax: 20 },
+  )
+  assert.equal(killed, false, found)
+})
+
+for (const name of few) {
+  test(`mutants: killed: ${name}`, (t) => {
+    const mutant = mutants.find((each) => each.name === name)
+    assert.ok(mutant !== undefined)
+    const { killed, seed, seeds, seconds, found } = hunt(mutant, { fromSeed: 1, seedsMax: 400 })
+    assert.ok(killed)
+    t.diagnostic(`in ${seconds} s${seed === undefined ? '' : `, by seed ${seed}, after ${seeds}`}: ${found}`)
+  })
+}
