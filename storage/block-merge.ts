@@ -6,7 +6,7 @@
  */
 import type { Clock } from '../platform/clock.ts'
 import type { CheckpointPut } from './checkpoint-store.ts'
-import { BlockBuilder, HeadEntries } from './head-block.ts'
+import { BlockBuilder, decodeHeadBlock, encodeHeadBlock, HeadEntries } from './head-block.ts'
 import { BlockWalk } from './head-blocks.ts'
 import type { HeadCache } from './head-cache.ts'
 import { extendHead } from './head-extension.ts'
@@ -36,6 +36,8 @@ export interface MergeTarget {
   readonly stored: StoredPostings
   readonly heads: HeadCache
   readonly clock: Clock
+  /** Whether the store has head blocks for certain: then none is damage. */
+  readonly hasStreams: boolean
 }
 
 /** The block that is being merged: its old entries from where the merge is, and the key of what comes out next. */
@@ -85,7 +87,8 @@ export class BlockMerge {
   #openBlock({ table, slot }: StreamPart): OpenBlock {
     const { prefix } = this.#target
     const { block, nextKey } = this.#walk.seek(headBlockKey(prefix, table.keys.key(slot)))
-    const old = new HeadEntries(block?.value ?? nothing)
+    if (block === undefined && this.#target.hasStreams) throw this.#target.stored.blocks.missing()
+    const old = block === undefined ? new HeadEntries(nothing) : decodeHeadBlock(block.value).entries
     old.next()
     return { old, nextKey, outKey: block?.key ?? headBlockKey(prefix, nothing) }
   }
@@ -131,18 +134,24 @@ export class BlockMerge {
   #closeBlock(open: OpenBlock, slice: Slice): void {
     while (!open.old.done) this.#copyOld(open, slice)
     while (this.#out.isTooLarge) this.#putPiece(open, slice)
-    slice.puts.push({ key: open.outKey, value: this.#out.take() })
+    slice.puts.push({ key: open.outKey, value: encodeHeadBlock(this.#nameOf(open.nextKey), this.#out.take()) })
     this.#open = undefined
   }
 
   #putPiece(open: OpenBlock, slice: Slice): void {
-    slice.puts.push({ key: open.outKey, value: this.#out.takePiece() })
-    open.outKey = headBlockKey(this.#target.prefix, this.#out.firstName)
+    const piece = this.#out.takePiece()
+    const nextName = this.#out.firstName
+    slice.puts.push({ key: open.outKey, value: encodeHeadBlock(nextName, piece) })
+    open.outKey = headBlockKey(this.#target.prefix, nextName)
   }
 
   /** The slice ends inside a block: what is not cut off yet and what is not looked at yet are one block until the next slice writes them again. */
-  #putUnfinished({ old, outKey }: OpenBlock, slice: Slice): void {
-    slice.puts.push({ key: outKey, value: this.#out.with(old.rest) })
+  #putUnfinished({ old, outKey, nextKey }: OpenBlock, slice: Slice): void {
+    slice.puts.push({ key: outKey, value: encodeHeadBlock(this.#nameOf(nextKey), this.#out.with(old.rest)) })
+  }
+
+  #nameOf(key: Buffer | undefined): Buffer | undefined {
+    return key?.subarray(headBlockKey(this.#target.prefix, nothing).length)
   }
 
   #noteHead({ table, slot }: StreamPart, head: StoredHead, slice: Slice): void {

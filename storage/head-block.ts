@@ -2,11 +2,11 @@
  * A head block: the heads of some dozens of streams that are neighbours by name, in one value of the checkpoint store. A capture rewrites a block once
  * for all of its streams: a store that takes 200,000 values a second takes heads of millions.
  *
- * Block        | entry … entry |    in the order of the names' bytes
+ * Block        | varint next name bytes + 1 | next name | entry … entry |    entries in the order of the names' bytes; 0 = there is no next block
  * Entry        | varint name bytes | name | varint head bytes | head as index-keys.ts draws it |
  *
  * Its key holds a name too: every stream from that one on, up to the name in the next block's key, is in this block or nowhere. The first
- * block's name is empty.
+ * block's name is empty. The next name is in the block as well, so that a block that cannot be found is never taken for streams that do not exist.
  * Neighbours: StoredPostings looks streams up in blocks, IndexCapture merges what is new into them.
  */
 import { decodeHead, encodeHead, type StoredHead } from './index-keys.ts'
@@ -32,8 +32,10 @@ export class HeadEntries {
   done = false
   readonly #reader: VarintReader
 
-  constructor(bytes: Buffer) {
+  /** `from`: where the first entry begins. */
+  constructor(bytes: Buffer, from = 0) {
     this.bytes = bytes
+    this.end = from
     this.#reader = new VarintReader(bytes)
   }
 
@@ -84,6 +86,31 @@ export class HeadEntries {
     return false
   }
 }
+
+export interface HeadBlock {
+  /** In the key of the next block; undefined when there is none. */
+  readonly nextName: Buffer | undefined
+  /** Before the first of them. */
+  readonly entries: HeadEntries
+}
+
+/** Throws damagedData. */
+export function decodeHeadBlock(value: Buffer): HeadBlock {
+  const reader = new VarintReader(value)
+  const nameEnd = reader.next() - 1 + reader.at
+  if (nameEnd > value.length) throw damagedIndex('some streams', 'found a name that is cut off')
+  if (nameEnd < reader.at) return { nextName: undefined, entries: new HeadEntries(value, reader.at) }
+  return { nextName: value.subarray(reader.at, nameEnd), entries: new HeadEntries(value, nameEnd) }
+}
+
+/** A block of these entries. */
+export function encodeHeadBlock(nextName: Buffer | undefined, entries: Buffer): Buffer {
+  const start = Buffer.allocUnsafe(varintBytesMax)
+  const end = writeVarint(start, 0, nextName === undefined ? 0 : nextName.length + 1)
+  return Buffer.concat([start.subarray(0, end), nextName ?? noName, entries])
+}
+
+const noName = Buffer.alloc(0)
 
 /** Entries written one behind the other, and cut into blocks. */
 export class BlockBuilder {

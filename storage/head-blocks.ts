@@ -1,9 +1,12 @@
 /**
- * HeadBlocks: which head block of a log a stream is in. Invariant: a block that cannot be read is damage, never a stream that is not there.
+ * HeadBlocks: which head block of a log a stream is in. Invariant: a block that cannot be read or found is damage, never a stream that is not there:
+ * each block says where the next one begins.
  * Neighbours: StoredPostings reads one stream, IndexCapture walks along with BlockWalk; head-block.ts draws a block.
  */
+import type { PlayheadError } from '../protocol/errors.ts'
 import { afterPrefix, type CheckpointEntry, type CheckpointStore, type RangeOptions } from './checkpoint-store.ts'
 import { damagedIndex } from './damaged-index.ts'
+import { decodeHeadBlock } from './head-block.ts'
 import { headBlockKey } from './index-keys.ts'
 
 /** Blocks read ahead while one after the other is wanted. */
@@ -20,15 +23,39 @@ export class HeadBlocks {
     this.#end = afterPrefix(this.#first)
   }
 
-  /** The block that a stream with this headBlockKey is in; undefined when there is no block at all. */
+  /** The block that a stream with this headBlockKey is in; undefined when there is no block at all. Throws damagedData. */
   blockOf(key: Buffer): CheckpointEntry | undefined {
     const past = Buffer.concat([key, oneZero])
-    return this.#range(this.#first, past, { limit: 1, direction: 'backwards' })[0]
+    const block = this.#range(this.#first, past, { limit: 1, direction: 'backwards' })[0]
+    if (block === undefined) return undefined
+    const nextKey = this.nextKey(block)
+    if (nextKey !== undefined && Buffer.compare(nextKey, key) <= 0) throw this.missing(nextKey)
+    return block
   }
 
-  /** Blocks from the one with this key on. */
+  /** Blocks from the one with this key on, which must be there unless it is the first. Throws damagedData. */
   from(key: Buffer, limit: number): CheckpointEntry[] {
-    return this.#range(key, this.#end, { limit })
+    const blocks = this.#range(key, this.#end, { limit })
+    let wanted: Buffer | undefined = blocks.length === 0 && key.equals(this.#first) ? undefined : key
+    for (const block of blocks) {
+      if (wanted === undefined || !block.key.equals(wanted)) throw this.missing(wanted ?? block.key)
+      wanted = this.nextKey(block)
+    }
+    if (blocks.length < limit && wanted !== undefined) throw this.missing(wanted)
+    return blocks
+  }
+
+  /** The key of the block after this one, as it says itself; undefined when it is the last. Throws damagedData. */
+  nextKey({ value }: CheckpointEntry): Buffer | undefined {
+    const { nextName } = decodeHeadBlock(value)
+    return nextName && Buffer.concat([this.#first, nextName])
+  }
+
+  /** The failure for a block that is not where it should be. */
+  missing(key = this.#first): PlayheadError {
+    this.#store.condemn()
+    const name = key.toString('utf8', this.#first.length)
+    return damagedIndex('some streams', `found no heads in the place of those from '${name}' on`)
   }
 
   #range(from: Buffer, to: Buffer, options: RangeOptions): CheckpointEntry[] {

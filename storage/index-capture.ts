@@ -73,7 +73,7 @@ export class IndexCapture {
     const first = await merge.slice()
     let next = await merge.slice()
     if (first === undefined || next === undefined) return first
-    await this.#target.store.write([this.#state(this.#indexedTo)])
+    first.puts.unshift(this.#state(this.#indexedTo))
     await this.#writeSlice(first)
     for (; next !== undefined; next = await merge.slice()) await this.#writeSlice(next)
     await this.#writing
@@ -94,6 +94,10 @@ export class IndexCapture {
   }
 
   #state(indexedTo: number): CheckpointPut {
-    return { key: stateKey(this.#target.prefix), value: encodeState({ indexedTo, reachesTo: this.nextOffset }) }
+    const hasStreams = this.#target.hasStreams || this.#tables.length > 0
+    return {
+      key: stateKey(this.#target.prefix),
+      value: encodeState({ indexedTo, reachesTo: this.nextOffset, hasStreams }),
+    }
   }
 }

@@ -4,7 +4,7 @@
  *   prefix = topic id (16 bytes) | u32 BE partition
  *   prefix 'h' name                             head block: heads of streams from that name on, as head-block.ts draws it
  *                                               head: varints lastVersion, firstVersion, lastOffset, tailCount | tail: packed offsets
- *   prefix 'i'                                  varints indexedTo, reachesTo
+ *   prefix 'i'                                  varints indexedTo, reachesTo, hasStreams (0 or 1)
  *   prefix 'p' u16 BE bytes, stream, u64 BE v   chunk: varint count, packed offsets of versions v, v + 1 …
  *
  * Everything else that a log keeps there has a kind byte below 'h' (Log owns those).
@@ -40,6 +40,8 @@ export interface IndexState {
   readonly indexedTo: number
   /** Events below this offset may be in the store: a write that ended halfway reached so far. */
   readonly reachesTo: number
+  /** There are head blocks in the store. */
+  readonly hasStreams: boolean
 }
 
 /** Before every key of one log. `topicId`: 16 bytes. */
@@ -85,13 +87,14 @@ export function versionOfChunkKey(key: Buffer): number {
 }
 
 export function encodeState(state: IndexState): Buffer {
-  const bytes = Buffer.alloc(2 * varintBytesMax)
-  return bytes.subarray(0, writeVarint(bytes, writeVarint(bytes, 0, state.indexedTo), state.reachesTo))
+  const bytes = Buffer.alloc(3 * varintBytesMax)
+  const end = writeVarint(bytes, writeVarint(bytes, 0, state.indexedTo), state.reachesTo)
+  return bytes.subarray(0, writeVarint(bytes, end, state.hasStreams ? 1 : 0))
 }
 
 export function decodeState(bytes: Buffer): IndexState {
   const reader = new VarintReader(bytes)
-  return { indexedTo: reader.next(), reachesTo: reader.next() }
+  return { indexedTo: reader.next(), reachesTo: reader.next(), hasStreams: reader.next() === 1 }
 }
 
 export function encodeHead(head: StoredHead): Buffer {

@@ -24,7 +24,7 @@ import {
 import { readSmallFile, writeSmallFile } from './small-file.ts'
 
 /** Of what is in the directory as a whole: keys, values, LMDB itself. Another one is wiped, whether older or newer: it can be rebuilt. */
-export const cacheFormatVersion = 2
+export const cacheFormatVersion = 3
 /**
  * Runs in a row that may end without a single write before we take the files for what ended them. Many, because who kills a broker again and
  * again within its first seconds should not pay with a cache that is made anew.

@@ -7,7 +7,7 @@
 import { isPlayheadError } from '../protocol/errors.ts'
 import type { CheckpointEntry, CheckpointStore } from './checkpoint-store.ts'
 import { damagedIndex } from './damaged-index.ts'
-import { HeadEntries } from './head-block.ts'
+import { decodeHeadBlock } from './head-block.ts'
 import { HeadBlocks } from './head-blocks.ts'
 import { chunkKey, headBlockKey, type StoredHead, tailOffsets, versionOfChunkKey } from './index-keys.ts'
 import { countBelow, eachPacked, unpackOffsets, VarintReader } from './postings.ts'
@@ -16,7 +16,6 @@ import { countBelow, eachPacked, unpackOffsets, VarintReader } from './postings.
 const chunksPerRange = 16
 const chunksPerWalk = 64
 const blocksPerRange = 8
-const oneZero = Buffer.alloc(1)
 
 interface Chunk {
   readonly firstVersion: number
@@ -34,6 +33,7 @@ export class StoredPostings {
     this.#prefix = prefix
   }
 
+  /** Only to be asked when there are streams in the store. */
   head(stream: string): StoredHead | undefined {
     return this.#sound(() => this.#head(stream))
   }
@@ -41,12 +41,12 @@ export class StoredPostings {
   #head(stream: string): StoredHead | undefined {
     const name = Buffer.from(stream)
     const block = this.blocks.blockOf(headBlockKey(this.#prefix, name))
-    if (block === undefined) return undefined
-    const entries = new HeadEntries(block.value)
+    if (block === undefined) throw this.blocks.missing()
+    const { entries } = decodeHeadBlock(block.value)
     return entries.find(name) ? entries.head : undefined
   }
 
-  /** Names in order that begin with `prefix` and come after `after`, `limit` of them at most. */
+  /** Only to be asked when there are streams in the store: names in order that begin with `prefix` and come after `after`, `limit` of them at most. */
   names(prefix: string, after: string | undefined, limit: number): string[] {
     return this.#sound(() => this.#names(prefix, after, limit))
   }
@@ -55,18 +55,20 @@ export class StoredPostings {
     const [first, past] = [Buffer.from(prefix), after === undefined ? undefined : Buffer.from(after)]
     const start = past !== undefined && Buffer.compare(past, first) > 0 ? past : first
     const names: string[] = []
-    let from = this.blocks.blockOf(headBlockKey(this.#prefix, start))?.key
+    const block = this.blocks.blockOf(headBlockKey(this.#prefix, start))
+    if (block === undefined) throw this.blocks.missing()
+    let from: Buffer | undefined = block.key
     while (from !== undefined && names.length < limit) {
       const blocks = this.blocks.from(from, blocksPerRange)
       for (const { value } of blocks) {
-        for (const entries = new HeadEntries(value); names.length < limit && entries.next(); ) {
+        for (const { entries } = decodeHeadBlock(value); names.length < limit && entries.next(); ) {
           const { name } = entries
           if (Buffer.compare(name, start) < 0 || (past !== undefined && Buffer.compare(name, past) <= 0)) continue
           if (Buffer.compare(name.subarray(0, first.length), first) > 0) return names
           names.push(entries.stream)
         }
       }
-      from = blocks.length < blocksPerRange ? undefined : Buffer.concat([blocks.at(-1)!.key, oneZero])
+      from = this.blocks.nextKey(blocks.at(-1)!)
     }
     return names
   }

@@ -118,7 +118,7 @@ export class StreamIndex {
     if (value !== undefined) return new StreamIndex(options, decodeState(value))
     // A state that cannot be read: there may be anything behind it, so the owner finds reachesTo past every log end, and wipes.
     const reachesTo = options.store.stats.badValues === badValues ? 0 : Number.MAX_SAFE_INTEGER
-    return new StreamIndex(options, { indexedTo: 0, reachesTo })
+    return new StreamIndex(options, { indexedTo: 0, reachesTo, hasStreams: false })
   }
 
   /** Events below this offset are in the store. After a restart the owner adds those from here on (adding earlier ones again does no harm). */
@@ -221,12 +221,12 @@ export class StreamIndex {
 
   /** Whether lastVersion() would have to read the store, and so might wait for a disk. */
   isCold(stream: string): boolean {
-    return this.#state.reachesTo > 0 && !this.#heads.has(stream)
+    return this.#state.hasStreams && !this.#heads.has(stream)
   }
 
   /** Whether any stream of the batch is cold. */
   anyCold(keys: BatchKeys): boolean {
-    if (this.#state.reachesTo === 0) return false
+    if (!this.#state.hasStreams) return false
     for (let record = 0; record < keys.count; record++) {
       const stream = keys.stream(record)
       if (stream !== null && this.isCold(stream)) return true
@@ -283,8 +283,7 @@ export class StreamIndex {
       const recent: string[] = []
       for (const table of [...this.#frozen, this.#active])
         recent.push(...firstNames(table.names(), prefix, after, limit))
-      const stored =
-        this.#state.reachesTo === 0 ? [] : this.#stored.names(prefix, after, Math.min(headsPerRange, limit))
+      const stored = !this.#state.hasStreams ? [] : this.#stored.names(prefix, after, Math.min(headsPerRange, limit))
       const names = [...new Set([...recent, ...stored])].toSorted(compareNames)
       // Past the end of a full answer of either source there may be names that we have not seen.
       const page = names.slice(0, Math.min(headsPerRange, limit))
@@ -328,16 +327,22 @@ export class StreamIndex {
     const { store, prefix, clock } = this.#options
     this.#capturing = true
     const before = this.#state.indexedTo
-    if (tables.length > 0) this.#state = { indexedTo: before, reachesTo: Math.max(nextOffset, this.#state.reachesTo) }
+    const { hasStreams } = this.#state
+    if (tables.length > 0)
+      this.#state = { indexedTo: before, reachesTo: Math.max(nextOffset, this.#state.reachesTo), hasStreams }
     const onEnd = (outcome: 'committed' | 'failed') => {
       this.#capturing = false
       this.#captureFailed = outcome === 'failed'
       if (outcome === 'failed') return this.#heads.clear() // it is not known which of them the store took
       this.#frozen.splice(0, tables.length)
-      this.#state = { indexedTo: nextOffset, reachesTo: Math.max(nextOffset, this.#state.reachesTo) }
+      this.#state = {
+        indexedTo: nextOffset,
+        reachesTo: Math.max(nextOffset, this.#state.reachesTo),
+        hasStreams: hasStreams || tables.length > 0,
+      }
     }
     return new IndexCapture(
-      { store, prefix, clock, stored: this.#stored, heads: this.#heads, onEnd },
+      { store, prefix, clock, stored: this.#stored, heads: this.#heads, hasStreams, onEnd },
       tables,
       before,
       nextOffset,
@@ -359,7 +364,7 @@ export class StreamIndex {
     this.#heads.clear()
     this.#frozen.length = 0
     this.#active = new RecentPostings()
-    this.#state = { indexedTo: 0, reachesTo: 0 }
+    this.#state = { indexedTo: 0, reachesTo: 0, hasStreams: false }
   }
 
   #freeze(): void {
@@ -372,7 +377,7 @@ export class StreamIndex {
   }
 
   #head(stream: string): StreamHead {
-    if (this.#state.reachesTo === 0) return noHead
+    if (!this.#state.hasStreams) return noHead
     const known = this.#heads.get(stream)
     if (known !== undefined) return known
     const stored = this.#stored.head(stream)
@@ -384,7 +389,7 @@ export class StreamIndex {
 
   /** The stored head is read first: what it covers is in the store whatever else happens. */
   #parts(stream: string): StreamParts {
-    const head = this.#state.reachesTo === 0 ? undefined : this.#stored.head(stream)
+    const head = this.#state.hasStreams ? this.#stored.head(stream) : undefined
     const tables: TablePart[] = []
     let firstVersion = head?.firstVersion ?? -1
     let lastVersion = head?.lastVersion ?? -1

@@ -13,7 +13,7 @@ import { DigestWriter, withOffset } from './cache-digest.ts'
 import type { CheckpointStore } from './checkpoint-store.ts'
 import { damagedIndex } from './damaged-index.ts'
 import { EventSum, otherKeyHash, type SummedEvents } from './event-sum.ts'
-import { HeadEntries } from './head-block.ts'
+import { decodeHeadBlock, type HeadEntries } from './head-block.ts'
 import { HeadBlocks } from './head-blocks.ts'
 import { decodeState, headBlockKey, logPrefix, type StoredHead, stateKey } from './index-keys.ts'
 import { LmdbCheckpointStore } from './lmdb-checkpoint-store.ts'
@@ -163,14 +163,14 @@ class StreamDigest {
       for (let from: Buffer | undefined = headBlockKey(this.#prefix, noName); from !== undefined; ) {
         const blocks = this.#blocks.from(from, blocksPerRange)
         for (const { value } of blocks) {
-          for (const entries = new HeadEntries(value); entries.next(); ) {
+          for (const { entries } = decodeHeadBlock(value); entries.next(); ) {
             const { head } = entries
             this.#add(entries, head)
             if (writer !== undefined) await writer.add(entries.name, head, this.#digestSum(entries.stream, head))
           }
           this.#seams.onAlive()
         }
-        from = blocks.length < blocksPerRange ? undefined : Buffer.concat([blocks.at(-1)!.key, oneZero])
+        from = blocks.length === 0 ? undefined : this.#blocks.nextKey(blocks.at(-1)!)
       }
     } finally {
       await writer?.close()
@@ -208,7 +208,6 @@ class StreamDigest {
 }
 
 const noName = Buffer.alloc(0)
-const oneZero = Buffer.alloc(1)
 
 async function copyFile(fileSystem: FileSystem, from: string, to: string): Promise<void> {
   const source = await fileSystem.open(from, 'read')

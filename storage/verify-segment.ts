@@ -131,7 +131,7 @@ class SegmentVerification {
       }
       if (header === undefined) findings.damaged(path, 0, 'found a header that does not hold', baseOffset)
       if (!this.#belongs(header)) return this.#verdict('skipped', sidecar, undefined)
-      if (sidecar.isMissing && this.#job.spillPath !== undefined) this.#events = 'table'
+      if ((sidecar.isMissing || this.#isReopened(sidecar)) && this.#job.spillPath !== undefined) this.#events = 'table'
       const events = this.#events === 'sum' ? new EventSum() : new RecentPostings(baseOffset)
       const verdict = await this.#read({ file, sizeBytes, header, sidecar, events })
       this.#tell(sizeBytes)
@@ -191,19 +191,21 @@ class SegmentVerification {
     const { topicId, partition } = this.#job
     const expected = { topicId, partition, baseOffset, nextOffset: this.#nextOffset, sizeBytes }
     this.#sum = events instanceof EventSum ? events : sumOf(events)
-    if (!sidecar.isMissing) this.#sidecar = 'differs'
-    // It was made when a next segment had been begun, which a power cut or the start after it took away again.
-    const isReopened = nextBase === undefined && sidecar.footer !== undefined
-    if (isReopened)
+    if (this.#isReopened(sidecar)) {
       findings.note(`${path}: is taken up again after it was sealed; its sidecar is made anew with the next seal`)
-    else if (await sidecar.finish(expected, events)) {
+    } else if (await sidecar.finish(expected, events)) {
       this.#sidecar = 'sound'
       return this.#verdict('whole', sidecar, sidecar.path)
-    }
+    } else if (!sidecar.isMissing) this.#sidecar = 'differs'
     const { spillPath } = this.#job
     const spills = spillPath !== undefined && events instanceof RecentPostings
     if (spills) await spillPostings(this.#seams, spillPath, events)
     return this.#verdict('whole', sidecar, spills ? spillPath : undefined)
+  }
+
+  /** Its sidecar was made when a next segment had been begun, which a power cut or the start after it took away again. */
+  #isReopened(sidecar: SidecarCheck): boolean {
+    return this.#job.nextBase === undefined && !sidecar.isMissing
   }
 
   #verdict(

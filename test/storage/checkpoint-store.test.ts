@@ -180,11 +180,11 @@ test('lmdb: a tree that leads to a page that is none: reads as absent, counted; 
 })
 
 const markers: Record<string, Record<string, string | number>> = {
-  'an opening that never ended': { format: 2, state: 'opening', fruitlessRuns: 0 },
-  'ten runs that ended before their first write': { format: 2, state: 'running', fruitlessRuns: 10 },
+  'an opening that never ended': { format: 3, state: 'opening', fruitlessRuns: 0 },
+  'ten runs that ended before their first write': { format: 3, state: 'running', fruitlessRuns: 10 },
   'an older format': { format: 0, state: 'closed', fruitlessRuns: 0 },
-  'a newer format': { format: 3, state: 'closed', fruitlessRuns: 0 },
-  'a state that nobody writes': { format: 2, state: 'asleep', fruitlessRuns: 0 },
+  'a newer format': { format: 4, state: 'closed', fruitlessRuns: 0 },
+  'a state that nobody writes': { format: 3, state: 'asleep', fruitlessRuns: 0 },
 }
 for (const [what, marker] of Object.entries(markers)) {
   test(`lmdb: wiped and reported after ${what}`, async () => {

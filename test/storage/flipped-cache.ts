@@ -84,13 +84,16 @@ for (let number = Number(from); number < Number(to); number++) {
   }
   const state = JSON.parse(await readFile(stateFile, 'utf8')) as State
   const reports: string[] = []
-  for (let round = 0; round < 2; round++) {
+  let isFound = false
+  for (let round = 0; round < 2 || isFound; round++) {
     const stream = random.pick(Object.keys(state.counts))
     try {
       reports.push(...(await live(data, state, stream, () => writeFile(stateFile, JSON.stringify(state)))))
+      isFound = false
     } catch (error) {
       // Named, and nothing served; the next start must have wiped it.
-      if (round > 0 || !isPlayheadError(error, 'damagedData')) throw error
+      if (isFound || !isPlayheadError(error, 'damagedData')) throw error
+      isFound = true
       reports.push(error.message)
     }
   }

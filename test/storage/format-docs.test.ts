@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { test } from 'node:test'
 import { packOffsets } from '../../storage/postings.ts'
 import { murmur2 } from '../../protocol/murmur2.ts'
-import { BlockBuilder } from '../../storage/head-block.ts'
+import { BlockBuilder, encodeHeadBlock } from '../../storage/head-block.ts'
 import { headBlockKey, logPrefix } from '../../storage/index-keys.ts'
 import { KeyTable } from '../../storage/key-table.ts'
 
@@ -28,6 +28,7 @@ test('docs/formats/cache.md: the example is a head block', async () => {
   const head = { lastVersion: 2, firstVersion: 0, lastOffset: 1003, tailCount: 3, tail: tail.subarray(0, tailBytes) }
   const [keys, block, name] = [new KeyTable(), new BlockBuilder(), Buffer.from('customer-17850')]
   block.add(keys, keys.add(name, 0, name.length, murmur2(name)), head)
-  const wanted = [headBlockKey(prefix, Buffer.alloc(0)), block.take()].map((bytes) => bytes.toString('hex'))
+  const value = encodeHeadBlock(undefined, block.take())
+  const wanted = [headBlockKey(prefix, Buffer.alloc(0)), value].map((bytes) => bytes.toString('hex'))
   assert.deepEqual(await hexOf('docs/formats/cache.md'), wanted)
 })

@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import { systemClock } from '../../platform/clock.ts'
 import { nodeFileSystem } from '../../platform/node-file-system.ts'
 import { isPlayheadError } from '../../protocol/errors.ts'
-import type { CheckpointStore } from '../../storage/checkpoint-store.ts'
+import { afterPrefix, type CheckpointStore } from '../../storage/checkpoint-store.ts'
 import { headBlockKey, logPrefix } from '../../storage/index-keys.ts'
 import { LmdbCheckpointStore } from '../../storage/lmdb-checkpoint-store.ts'
 import { MemoryCheckpointStore } from '../../storage/memory-checkpoint-store.ts'
@@ -438,4 +438,33 @@ test('stream index: names with surrogates and of 1,024 bytes', async () => {
     listed,
     names.toSorted((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b))),
   )
+})
+
+test('stream index: a head block that is gone, any of them, is damage: no stream in it is taken for one that does not exist', async () => {
+  const inner = new MemoryCheckpointStore()
+  const index = openIndex(inner)
+  const streams = Array.from({ length: 2000 }, (_, place) => `stream-${String(place).padStart(5, '0')}`)
+  for (const [offset, stream] of streams.entries()) index.add(stream, offset)
+  await index.capture(streams.length).write([])
+  const first = headBlockKey(prefix, Buffer.alloc(0))
+  const blocks = inner.range(first, afterPrefix(first), { limit: 1000 })
+  assert.ok(blocks.length >= 3, `${blocks.length} blocks`)
+  const isDamage = (error: unknown) => isPlayheadError(error, 'damagedData')
+  for (const [place, { key, value }] of blocks.entries()) {
+    await inner.write([{ key, value: null }])
+    const opened = openIndex(inner)
+    const gone = streams.filter(
+      (stream) =>
+        Buffer.compare(headBlockKey(prefix, Buffer.from(stream)), key) >= 0 &&
+        (place + 1 === blocks.length ||
+          Buffer.compare(headBlockKey(prefix, Buffer.from(stream)), blocks[place + 1]!.key) < 0),
+    )
+    assert.ok(gone.length > 10)
+    for (const stream of gone) assert.throws(() => opened.lastBelow(stream, everything), isDamage, stream)
+    assert.throws(() => opened.list({ prefix: '', limit: streams.length, limitOffset: everything }), isDamage)
+    opened.add(gone[0]!, streams.length)
+    await assert.rejects(opened.capture(streams.length + 1).write([]), isDamage)
+    await inner.write([{ key, value }])
+  }
+  assert.equal(openIndex(inner).list({ prefix: '', limit: 9999, limitOffset: everything }).length, streams.length)
 })

@@ -12,7 +12,7 @@ import { nodeFileSystem } from '../../platform/node-file-system.ts'
 import { isPlayheadError } from '../../protocol/errors.ts'
 import { parseUuid } from '../../protocol/uuid.ts'
 import { murmur2 } from '../../protocol/murmur2.ts'
-import { BlockBuilder, HeadEntries } from '../../storage/head-block.ts'
+import { BlockBuilder, decodeHeadBlock, encodeHeadBlock } from '../../storage/head-block.ts'
 import { headBlockKey, logPrefix, type StoredHead } from '../../storage/index-keys.ts'
 import { KeyTable } from '../../storage/key-table.ts'
 import { LmdbCheckpointStore } from '../../storage/lmdb-checkpoint-store.ts'
@@ -328,14 +328,14 @@ const lies: Record<string, (heads: Heads) => void> = {
 async function changeHeads(cache: LmdbCheckpointStore, prefix: Buffer, change: (heads: Heads) => void): Promise<void> {
   const key = headBlockKey(prefix, Buffer.alloc(0))
   const heads: Heads = new Map()
-  for (const entries = new HeadEntries(cache.get(key)!); entries.next(); ) heads.set(entries.stream, entries.head)
+  for (const { entries } = decodeHeadBlock(cache.get(key)!); entries.next(); ) heads.set(entries.stream, entries.head)
   change(heads)
   const [keys, block] = [new KeyTable(), new BlockBuilder()]
   for (const [stream, head] of [...heads].toSorted(([a], [b]) => (a < b ? -1 : 1))) {
     const name = Buffer.from(stream)
     block.add(keys, keys.add(name, 0, name.length, murmur2(name)), head)
   }
-  await cache.write([{ key, value: block.take() }])
+  await cache.write([{ key, value: encodeHeadBlock(undefined, block.take()) }])
 }
 
 for (const [what, lie] of Object.entries(lies)) {
