@@ -18,8 +18,6 @@ const INT_8 = 0xd0
 const INT_16 = 0xd1
 const INT_32 = 0xd2
 const TEXT_8 = 0xd9
-const TEXT_16 = 0xda
-const TEXT_32 = 0xdb
 const ARRAY_16 = 0xdc
 const ARRAY_32 = 0xdd
 
@@ -66,7 +64,7 @@ export class PlainWriter {
     else if (value < -0x8000_0000 || value > 0xffff_ffff) {
       bytes[at] = FLOAT_64
       at = bytes.writeDoubleBE(value, at + 1)
-    } else if (value >= 0) at = writeUint(bytes, at, value)
+    } else if (value >= 0) at = writeSized(bytes, at, UINT_8, value)
     else at = writeNegative(bytes, at, value)
     this.#at = at
   }
@@ -122,17 +120,18 @@ export class PlainWriter {
 /** Up to here a loop beats a call into the runtime. */
 const SHORT_TEXT = 24
 
-function writeUint(bytes: Buffer, at: number, value: number): number {
+/** A number or a length below 2^32 behind the code for so many bytes: `code8` is that for one, and those for two and four follow it. */
+function writeSized(bytes: Buffer, at: number, code8: number, value: number): number {
   if (value < 0x100) {
-    bytes[at] = UINT_8
+    bytes[at] = code8
     bytes[at + 1] = value
     return at + 2
   }
   if (value < 0x1_0000) {
-    bytes[at] = UINT_16
+    bytes[at] = code8 + 1
     return bytes.writeUInt16BE(value, at + 1)
   }
-  bytes[at] = UINT_32
+  bytes[at] = code8 + 2
   return bytes.writeUInt32BE(value, at + 1)
 }
 
@@ -150,21 +149,9 @@ function writeNegative(bytes: Buffer, at: number, value: number): number {
 }
 
 function writeTextHead(bytes: Buffer, at: number, length: number): number {
-  if (length < 0x20) {
-    bytes[at] = FIX_TEXT | length
-    return at + 1
-  }
-  if (length < 0x100) {
-    bytes[at] = TEXT_8
-    bytes[at + 1] = length
-    return at + 2
-  }
-  if (length < 0x1_0000) {
-    bytes[at] = TEXT_16
-    return bytes.writeUInt16BE(length, at + 1)
-  }
-  bytes[at] = TEXT_32
-  return bytes.writeUInt32BE(length, at + 1)
+  if (length >= 0x20) return writeSized(bytes, at, TEXT_8, length)
+  bytes[at] = FIX_TEXT | length
+  return at + 1
 }
 
 /**
@@ -251,28 +238,11 @@ export class PlainReader {
     const code = bytes[at] ?? NIL
     if (code < 0x80) return this.#moved(1, code)
     if (code >= 0xe0) return this.#moved(1, code - 0x100)
-    if (at + HEAD_BYTES_MAX > bytes.length) return this.#numberNearEnd(code, at)
-    switch (code) {
-      case UINT_8:
-        return this.#moved(2, bytes[at + 1]!)
-      case UINT_16:
-        return this.#moved(3, (bytes[at + 1]! << 8) | bytes[at + 2]!)
-      case UINT_32:
-        return this.#moved(5, bytes.readUInt32BE(at + 1))
-      case FLOAT_64:
-        return this.#moved(9, bytes.readDoubleBE(at + 1))
-      default:
-        return Number.NaN
-    }
-  }
-
-  /** The same where the longest number would reach past the end. */
-  #numberNearEnd(code: number, at: number): number {
-    const bytes = this.#bytes
     const left = bytes.length - at
     if (code === UINT_8 && left >= 2) return this.#moved(2, bytes[at + 1]!)
-    if (code === UINT_16 && left >= 3) return this.#moved(3, bytes.readUInt16BE(at + 1))
+    if (code === UINT_16 && left >= 3) return this.#moved(3, (bytes[at + 1]! << 8) | bytes[at + 2]!)
     if (code === UINT_32 && left >= 5) return this.#moved(5, bytes.readUInt32BE(at + 1))
+    if (code === FLOAT_64 && left >= 9) return this.#moved(9, bytes.readDoubleBE(at + 1))
     return Number.NaN
   }
 

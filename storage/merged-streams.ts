@@ -4,6 +4,7 @@
  * Neighbours: IndexCapture and sidecar-writer.ts write streams in this order; key-sort.ts sorts.
  */
 import type { Clock } from '../platform/clock.ts'
+import { MergeHeap } from './merge-heap.ts'
 import { type RecentPostings, warmedMax } from './recent-postings.ts'
 
 interface Line {
@@ -22,12 +23,11 @@ export interface StreamPart {
 }
 
 export class MergedStreams {
-  /** A heap, the line with the next stream first: when segments are small or saves fail there are hundreds of tables. */
-  readonly #lines: Line[]
+  /** When segments are small or saves fail there are hundreds of tables. */
+  readonly #lines: MergeHeap<Line>
 
   private constructor(lines: Line[]) {
-    this.#lines = lines
-    for (let place = lines.length >> 1; place >= 0; place--) this.#siftDown(place)
+    this.#lines = new MergeHeap(lines, comesBefore)
   }
 
   /** `tables` must not grow any more. Yields to the event loop while it sorts. */
@@ -44,11 +44,11 @@ export class MergedStreams {
 
   /** The next stream: what it has in each table, at least in one; undefined after the last one. */
   next(): StreamPart[] | undefined {
-    let line = this.#lines[0]
+    let line = this.#lines.first
     if (line === undefined) return undefined
     const first = this.#take(line)
     const parts = [first]
-    for (line = this.#lines[0]; line !== undefined; line = this.#lines[0]) {
+    for (line = this.#lines.first; line !== undefined; line = this.#lines.first) {
       if (line.table.keys.compare(line.slots[line.at]!, first.table.keys, first.slot, 0) !== 0) break
       parts.push(this.#take(line))
     }
@@ -60,26 +60,12 @@ export class MergedStreams {
     const part = { table: line.table, slot: line.slots[line.at]! }
     line.at++
     if (line.at === line.slots.length) {
-      const last = this.#lines.pop()!
-      if (last !== line) this.#lines[0] = last
-    } else if (line.at % warmedMax === 0) warm(line)
-    this.#siftDown(0)
-    return part
-  }
-
-  #siftDown(from: number): void {
-    const lines = this.#lines
-    for (let place = from; ; ) {
-      let least = place
-      for (let child = 2 * place + 1; child <= 2 * place + 2 && child < lines.length; child++) {
-        if (comesBefore(lines[child]!, lines[least]!)) least = child
-      }
-      if (least === place) return
-      const line = lines[place]!
-      lines[place] = lines[least]!
-      lines[least] = line
-      place = least
+      this.#lines.drop()
+      return part
     }
+    if (line.at % warmedMax === 0) warm(line)
+    this.#lines.moved()
+    return part
   }
 }
 

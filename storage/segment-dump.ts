@@ -6,7 +6,6 @@
  */
 import type { Clock } from '../platform/clock.ts'
 import type { File, FileSystem } from '../platform/file-system.ts'
-import { MiB } from '../protocol/limits.ts'
 import { RecordBatch } from '../protocol/record-batch.ts'
 import { searchBehindDamage } from './damage-search.ts'
 import {
@@ -23,6 +22,7 @@ import {
 import { type ScannedFrame, scanSegment } from './segment-scan.ts'
 import { Sidecar } from './sidecar.ts'
 import { type Footer, SectionKind } from './sidecar-format.ts'
+import { isZero } from './zero-bytes.ts'
 
 export interface HeaderPiece extends SegmentHeader {
   readonly kind: 'header'
@@ -143,11 +143,7 @@ async function restOf(
   endPosition: number,
   reason: string,
 ): Promise<DamagePiece | UnusedPiece> {
-  const slice = Buffer.allocUnsafeSlow(MiB)
-  for (let at = position; at < endPosition; at += slice.length) {
-    const count = await file.read(slice.subarray(0, Math.min(slice.length, endPosition - at)), at)
-    if (slice.subarray(0, count).some((byte) => byte !== 0)) return { kind: 'damage', position, endPosition, reason }
-  }
+  if (!(await isZero(file, position, endPosition))) return { kind: 'damage', position, endPosition, reason }
   return { kind: 'unused', position, endPosition }
 }
 

@@ -5,8 +5,6 @@
  * Neighbours: recovery.ts starts from here.
  */
 import { PlayheadError } from '../protocol/errors.ts'
-import { MiB } from '../protocol/limits.ts'
-import type { File } from '../platform/file-system.ts'
 import {
   baseOffsetOfFile,
   decodeSegmentHeader,
@@ -22,6 +20,7 @@ import { sidecarPath } from './sealing.ts'
 import { temporarySuffix } from './small-file.ts'
 import type { LogIdentity, StorageContext } from './storage-context.ts'
 import { isUnreadable } from './unreadable.ts'
+import { isZero } from './zero-bytes.ts'
 
 export interface SegmentFile {
   readonly baseOffset: number
@@ -155,15 +154,6 @@ async function footerOf(
   if (footer === undefined || !footer.topicId.equals(identity.topicId) || footer.partition !== identity.partition)
     return undefined
   return footer.baseOffset === baseOffset && footer.segmentBytes === sizeBytes ? footer : undefined
-}
-
-async function isZero(file: File, from: number, to: number): Promise<boolean> {
-  const slice = Buffer.allocUnsafeSlow(MiB)
-  for (let at = from; at < to; at += slice.length) {
-    const count = await file.read(slice.subarray(0, Math.min(slice.length, to - at)), at)
-    for (let place = 0; place < count; place++) if (slice[place] !== 0) return false
-  }
-  return true
 }
 
 function unreadable(path: string): PlayheadError {

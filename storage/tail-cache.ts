@@ -39,7 +39,7 @@ export interface TailRead {
 /** Stands where a removed run was. */
 const gone: CachedRun = { baseOffset: 0, nextOffset: 0, bytes: Buffer.alloc(0), framed: false }
 
-/** Removed entries are dropped from the array when this many have gathered. */
+/** Removed runs are dropped from the array when this many have gathered. */
 const removedMax = 1024
 
 export class TailCacheBudget {
@@ -157,16 +157,16 @@ export class TailCache {
 
   /** Answers the bytes that are kept alive from now on. */
   #pin(memory: ArrayBufferLike): number {
-    const batches = this.#pins.get(memory) ?? 0
-    this.#pins.set(memory, batches + 1)
-    return batches === 0 ? memory.byteLength : 0
+    const runs = this.#pins.get(memory) ?? 0
+    this.#pins.set(memory, runs + 1)
+    return runs === 0 ? memory.byteLength : 0
   }
 
-  /** Answers the bytes that no batch keeps alive any more. */
+  /** Answers the bytes that no run keeps alive any more. */
   #unpin(memory: ArrayBufferLike): number {
-    const batches = this.#pins.get(memory)! - 1
-    if (batches > 0) {
-      this.#pins.set(memory, batches)
+    const runs = this.#pins.get(memory)! - 1
+    if (runs > 0) {
+      this.#pins.set(memory, runs)
       return 0
     }
     this.#pins.delete(memory)

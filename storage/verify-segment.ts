@@ -20,6 +20,7 @@ import { decodeSegmentHeader, FRAME_BYTES, type SegmentHeader, SEGMENT_HEADER_BY
 import { type ScannedFrame, scanSegment } from './segment-scan.ts'
 import { Findings, type VerifyResult } from './verify-findings.ts'
 import { SidecarCheck, spillPostings } from './verify-sidecar.ts'
+import { isZero } from './zero-bytes.ts'
 
 export interface SegmentJob {
   readonly path: string
@@ -334,17 +335,6 @@ export async function segmentHeader(file: File, path: string): Promise<SegmentHe
 const sliceBytes = MiB
 /** Progress is told in steps of this. */
 const toldBytes = 4 * MiB
-
-const zeros = Buffer.alloc(MiB)
-
-async function isZero(file: File, from: number, to: number): Promise<boolean> {
-  const slice = Buffer.allocUnsafeSlow(zeros.length)
-  for (let at = from; at < to; at += slice.length) {
-    const count = await file.read(slice.subarray(0, Math.min(slice.length, to - at)), at)
-    if (slice.compare(zeros, 0, count, 0, count) !== 0) return false
-  }
-  return true
-}
 
 /** Puts every record with a key of the valid batch at `at` into `events`; waits only if it is compressed. */
 function addKeys(bytes: Buffer, at: number, events: RecentPostings | EventSum): Promise<void> | undefined {

@@ -10,6 +10,7 @@ import { DigestReader, withOffset } from './cache-digest.ts'
 import { compareKeys } from './key-order.ts'
 import { damagedIndex } from './damaged-index.ts'
 import type { StreamHead } from './index-keys.ts'
+import { MergeHeap } from './merge-heap.ts'
 import { type PostingsEntries, Sidecar } from './sidecar.ts'
 import type { LogDigest } from './verify-cache.ts'
 import type { PostingsFile } from './verify-segment.ts'
@@ -39,7 +40,9 @@ export async function compareStreams(comparison: StreamComparison): Promise<void
     const digestPath = comparison.digest?.digestPath
     assert((digestPath === undefined) === (comparison.digest === undefined), 'compared with a digest, not with a sum')
     if (digestPath !== undefined) digest = await DigestReader.open(comparison.fileSystem, digestPath)
-    await new Comparison(comparison, digest).run(lines)
+    const begun: Line[] = []
+    for (const line of lines) if (await line.nextBlock()) begun.push(line)
+    await new Comparison(comparison, begun, digest).run()
   } finally {
     for (const line of lines) await line.close()
     await digest?.close()
@@ -84,8 +87,8 @@ class Line {
 
 class Comparison {
   readonly #options: StreamComparison
-  /** A heap, the line with the next stream first; of one stream, the line of the first segment. */
-  #lines: Line[] = []
+  /** Of one stream, the line of the first segment comes first. */
+  readonly #lines: MergeHeap<Line>
   /** Undefined when there is none, or when all its streams came by. */
   #digest: DigestReader | undefined
   readonly #indexedTo: number
@@ -95,37 +98,39 @@ class Comparison {
   #lastOffset = -1
   #sum = 0
 
-  constructor(options: StreamComparison, digest: DigestReader | undefined) {
+  /** `lines`: each on its first stream. */
+  constructor(options: StreamComparison, lines: Line[], digest: DigestReader | undefined) {
     this.#options = options
+    this.#lines = new MergeHeap(lines, comesBefore)
     this.#digest = digest
     this.#indexedTo = options.digest?.indexedTo ?? 0
   }
 
-  async run(lines: readonly Line[]): Promise<void> {
-    for (const line of lines) if (await line.nextBlock()) this.#lines.push(line)
-    for (let place = this.#lines.length >> 1; place >= 0; place--) this.#siftDown(place)
+  async run(): Promise<void> {
     await this.#nextInDigest()
-    for (let count = 1; this.#lines.length > 0; count++) {
-      await this.#stream()
+    let count = 0
+    for (let line = this.#lines.first; line !== undefined; line = this.#lines.first) {
+      await this.#stream(line.entries)
+      count++
       if (count % streamsPerTurn === 0) await this.#options.clock.yield()
     }
     if (this.#digest !== undefined) throw unknownStream(this.#digest)
   }
 
-  async #stream(): Promise<void> {
-    const first = this.#lines[0]!.entries
+  /** Takes in the stream on which `first` stands, from all lines that have it. */
+  async #stream(first: PostingsEntries): Promise<void> {
     const { bytes, nameStart, nameEnd } = first
     const head = this.#headOf(bytes, nameStart, nameEnd)
     this.#version = 0
     this.#covered = 0
     this.#lastOffset = -1
     this.#sum = 0
-    for (let line = this.#lines[0]; line !== undefined; line = this.#lines[0]) {
+    for (let line = this.#lines.first; line !== undefined; line = this.#lines.first) {
       const { entries } = line
       if (compareKeys(bytes, nameStart, nameEnd, entries.bytes, entries.nameStart, entries.nameEnd) !== 0) break
       this.#take(line, head)
-      if (!entries.next() && !(await line.nextBlock())) this.#drop()
-      this.#siftDown(0)
+      if (entries.next() || (await line.nextBlock())) this.#lines.moved()
+      else this.#lines.drop()
     }
     if (head === undefined) return
     this.#compareHead(bytes.toString('utf8', nameStart, nameEnd), head)
@@ -173,27 +178,6 @@ class Comparison {
 
   async #nextInDigest(): Promise<void> {
     if (this.#digest !== undefined && !(await this.#digest.next())) this.#digest = undefined
-  }
-
-  /** Takes away the first line. */
-  #drop(): void {
-    const last = this.#lines.pop()!
-    if (this.#lines.length > 0) this.#lines[0] = last
-  }
-
-  #siftDown(from: number): void {
-    const lines = this.#lines
-    for (let place = from; ; ) {
-      let least = place
-      for (let child = 2 * place + 1; child <= 2 * place + 2 && child < lines.length; child++) {
-        if (comesBefore(lines[child]!, lines[least]!)) least = child
-      }
-      if (least === place) return
-      const line = lines[place]!
-      lines[place] = lines[least]!
-      lines[least] = line
-      place = least
-    }
   }
 }
 

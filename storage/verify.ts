@@ -14,7 +14,7 @@ import { deletedSuffix, readTopicFile, topicIdBytes } from './topic.ts'
 import { Findings, type Progress, type VerifyResult } from './verify-findings.ts'
 import { type FoundLog, verifyLog } from './verify-log.ts'
 import { baseOffsetOfFile } from './segment-format.ts'
-import { type CacheJob, type CacheVerdict, type LogDigest, verifyCache } from './verify-cache.ts'
+import { cacheFile, type CacheJob, type CacheVerdict, type LogDigest, verifyCache } from './verify-cache.ts'
 import { type SegmentJob, type SegmentVerdict, verifySegment } from './verify-segment.ts'
 
 export interface VerifyOptions {
@@ -97,7 +97,7 @@ class Verification {
     const { fileSystem, scratchDirectory } = this.#options
     if (scratchDirectory === undefined) {
       const findings = new Findings()
-      if (await fileSystem.exists(`${directory}/data.mdb`)) findings.note(`${directory}: not looked at`)
+      if (await fileSystem.exists(cacheFile(directory))) findings.note(`${directory}: not looked at`)
       return { result: findings.result(), logs: [] }
     }
     return await this.#runCache({ directory, scratchDirectory, logs: this.#logs, wanted: 'sum' })
