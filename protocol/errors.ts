@@ -51,6 +51,8 @@ export const errorTable = {
   stopping: { number: 84, retriable: true, http: 503 },
   timedOut: { number: 85, retriable: true, http: 504 },
   unavailable: { number: 86, retriable: true, http: 503 },
+  replicaDiverged: { number: 87, retriable: true, http: 409 },
+  fencedEpoch: { number: 88, retriable: true, http: 409 },
 
   unknownPlayhead: { number: 100, retriable: false, http: 404 },
   invalidPlayheadName: { number: 101, retriable: false, http: 400 },

@@ -12,6 +12,7 @@ import { checkStream } from '../protocol/names.ts'
 import type { Acks, Expectation } from '../protocol/append.ts'
 import { BatchKeys } from './batch-streams.ts'
 import type { Decompressed, DecompressionMemory } from './decompression-memory.ts'
+import type { StreamIndex } from './stream-index.ts'
 
 /** One batch with its conditions: written whole or not at all. */
 export interface AppendGroup {
@@ -98,6 +99,15 @@ export class IncomingAppend {
       } finally {
         usual.letGo()
       }
+  }
+
+  /** Puts its streams into the index, once its keys are known; where its one condition holds, with the version. */
+  addTo(index: StreamIndex, baseOffset: number): void {
+    const keys = this.#keys
+    if (keys === undefined) return
+    const held = this.#onlyStream === undefined ? undefined : this.group.expected[0]
+    if (held !== undefined) index.addVersion(keys, baseOffset, held.version + 1)
+    else index.addBatch(keys, baseOffset)
   }
 
   /** It has taken effect, or never will: nobody looks at its keys any more. */

@@ -7,9 +7,13 @@
 import { PlayheadError } from '../protocol/errors.ts'
 import type { VersionConflict } from '../protocol/errors.ts'
 import { baseSequence, maxTimestamp, producerEpoch, producerId, stampBatch } from '../protocol/record-batch.ts'
+import type { FramePiece } from '../protocol/frame-memory.ts'
 import type { Appender } from './appender.ts'
+import { producerBatchAt } from './batch-facts.ts'
+import type { FollowerAppend } from './follower-append.ts'
 import type { Appended, IncomingAppend } from './incoming-append.ts'
 import type { DuplicateBatch, ProducerBatch, ProducerState } from './producer-state.ts'
+import type { BatchFacts } from './segment.ts'
 import type { SegmentChain } from './segment-chain.ts'
 import type { LogIdentity, StorageContext } from './storage-context.ts'
 import type { StreamIndex } from './stream-index.ts'
@@ -20,6 +24,15 @@ export interface Decision {
   readonly outcome: Appended | PlayheadError
   /** Everything below this offset must be durable first; 0 = it may be told at once. */
   readonly restsOn: number
+  /** It rests on this broker's disk alone: acks=leader. */
+  readonly onLeader: boolean
+}
+
+/** What takes effect: an append of ours, or one that the leader decided. */
+interface DecidedAppend {
+  readonly group: { readonly batch: Buffer; readonly piece?: FramePiece | undefined }
+  /** Puts its streams into the index. */
+  addTo(index: StreamIndex, baseOffset: number): void
 }
 
 export interface LogEndOptions {
@@ -31,6 +44,10 @@ export interface LogEndOptions {
   readonly appender: Appender
   readonly offset: number
   readonly appendTimeMs: number
+  /** Of the last batch; -1 = there is none. */
+  readonly lastEpoch: number
+  /** As of now: what appends are stamped with. */
+  readonly leaderEpoch: () => number
   /** An append of so many bytes took effect. */
   readonly onAppended: (batchBytes: number) => void
 }
@@ -40,16 +57,24 @@ export class LogEnd {
   readonly #options: LogEndOptions
   #offset: number
   #appendTimeMs: number
+  /** Of the last batch; -1 = there is none. */
+  #leaderEpoch: number
 
   constructor(options: LogEndOptions) {
     this.#options = options
     this.#offset = options.offset
     this.#appendTimeMs = options.appendTimeMs
+    this.#leaderEpoch = options.lastEpoch
   }
 
   /** Of the next record. */
   get offset(): number {
     return this.#offset
+  }
+
+  /** The leader epoch of the last batch; -1 = there is none. */
+  get lastEpoch(): number {
+    return this.#leaderEpoch
   }
 
   /** Throws invalidProducerEpoch and outOfOrderSequence, and what ends the log. */
@@ -71,10 +96,10 @@ export class LogEnd {
   }
 
   #write(append: IncomingAppend, producer: ProducerBatch): Decision {
-    const { batch, acks, piece } = append.group
+    const { batch, acks } = append.group
     const { recordCount } = append
-    const { context, index, producers, chain, appender } = this.#options
-    const { leaderEpoch } = context
+    const { index } = this.#options
+    const leaderEpoch = this.#options.leaderEpoch()
     // May read the cache, so it comes before the first thing that takes effect.
     const versions = this.#versionsOf(
       append,
@@ -83,28 +108,54 @@ export class LogEnd {
     const baseOffset = this.#offset
     const endOffset = baseOffset + recordCount
     const appendTimeMs = this.#nextAppendTime()
-    this.#appendTimeMs = appendTimeMs
     stampBatch(batch, 0, baseOffset, leaderEpoch)
     const facts = { baseOffset, nextOffset: endOffset, recordCount, leaderEpoch, maxTimestamp: maxTimestamp(batch) }
+    this.#take(append, facts, producer, appendTimeMs)
+    const outcome: Appended = { baseOffset, endOffset, appendTimeMs, duplicate: false, versions }
+    return { outcome, restsOn: acks === 'none' ? 0 : endOffset, onLeader: acks === 'leader' }
+  }
+
+  /** Puts a batch of the leader behind what is here, as it is. Throws replicaDiverged when it does not fit there. */
+  follow(append: FollowerAppend): void {
+    const { facts, appendTimeMs } = append
+    if (facts.baseOffset !== this.#offset)
+      throw this.#diverged(`a batch from offset ${facts.baseOffset}`, `one from ${this.#offset}`)
+    if (facts.leaderEpoch < this.#leaderEpoch)
+      throw this.#diverged(`leader epoch ${facts.leaderEpoch}`, `${this.#leaderEpoch} or later`)
+    if (appendTimeMs < this.#appendTimeMs)
+      throw this.#diverged(`append time ${appendTimeMs}`, `${this.#appendTimeMs} or later`)
+    this.#take(append, facts, producerBatchAt(append.group.batch, 0), appendTimeMs)
+  }
+
+  /** Everything that takes effect with a batch, in one step. */
+  #take(append: DecidedAppend, facts: BatchFacts, producer: ProducerBatch, appendTimeMs: number): void {
+    const { index, producers, chain, appender } = this.#options
+    const { batch, piece } = append.group
+    const { baseOffset, nextOffset, leaderEpoch } = facts
+    this.#appendTimeMs = appendTimeMs
+    this.#leaderEpoch = leaderEpoch
     try {
       const position = chain.take(facts, batch.length, appendTimeMs)
-      const { keys, onlyStream } = append
-      const held = onlyStream === undefined ? undefined : heldVersion(append, onlyStream)
-      if (keys !== undefined && held !== undefined) index.addVersion(keys, baseOffset, held + 1)
-      else if (keys !== undefined) index.addBatch(keys, baseOffset)
+      append.addTo(index, baseOffset)
       producers.record(producer, baseOffset, appendTimeMs)
-      this.#offset = endOffset
+      this.#offset = nextOffset
       piece?.hold() // by the appender, then by the tail cache
-      appender.add({ baseOffset, nextOffset: endOffset, position, batch, piece, appendTimeMs })
+      appender.add({ baseOffset, nextOffset, position, batch, piece, appendTimeMs })
     } catch (error) {
       throw appender.fail(error) // half of it has taken effect: what came next would stand behind a hole
     }
     this.counts.appendedBatches++
-    this.counts.appendedRecords += recordCount
+    this.counts.appendedRecords += facts.recordCount
     this.counts.appendedBytes += batch.length
     this.#options.onAppended(batch.length)
-    const outcome: Appended = { baseOffset, endOffset, appendTimeMs, duplicate: false, versions }
-    return { outcome, restsOn: acks === 'none' ? 0 : endOffset }
+  }
+
+  #diverged(found: string, wanted: string): PlayheadError {
+    const { topic, partition } = this.#options.identity
+    return new PlayheadError(
+      'replicaDiverged',
+      `${topic}/${partition}: found ${found} from its leader, wanted ${wanted}; the follower compares epochs with it again`,
+    )
   }
 
   /** The version of each record, if they were asked for; `firstOf`: of a stream's first record in the batch, -1 when the index lacks it. */
@@ -132,7 +183,8 @@ export class LogEnd {
     const endOffset = lastOffset + 1
     const versions = this.#versionsOf(append, (stream, delta) => index.versionAt(stream, baseOffset + delta))
     const outcome: Appended = { baseOffset, endOffset, appendTimeMs, duplicate: true, versions }
-    return { outcome, restsOn: append.group.acks === 'none' ? 0 : endOffset }
+    const { acks } = append.group
+    return { outcome, restsOn: acks === 'none' ? 0 : endOffset, onLeader: acks === 'leader' }
   }
 
   #conflicts({ group: { expected }, keys, onlyStream }: IncomingAppend): readonly VersionConflict[] {
@@ -160,7 +212,7 @@ export class LogEnd {
       (each) => `${identity.topic}/${each.stream}: expected ${name(each.expected)}, found ${name(each.found)}`,
     )
     const outcome = new PlayheadError('wrongExpectedVersion', texts.join('; '), {}, conflicts)
-    return { outcome, restsOn: lastOffset + 1 }
+    return { outcome, restsOn: lastOffset + 1, onLeader: false }
   }
 
   /** Never goes back, whatever the clock does. */

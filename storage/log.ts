@@ -7,19 +7,24 @@
  * Checkpointer.
  */
 import { PlayheadError } from '../protocol/errors.ts'
-import { codec } from '../protocol/record-batch.ts'
 import { Admission } from './admission.ts'
 import { Appender } from './appender.ts'
 import { Checkpointer } from './checkpointer.ts'
 import { describeRange } from './damage.ts'
+import type { LeaderBatch } from './follower-append.ts'
+import { FollowerLane } from './follower-lane.ts'
 import { IncomingAppend } from './incoming-append.ts'
 import type { AppendGroup, Appended, BatchRules } from './incoming-append.ts'
+import { LeaderEpochs } from './leader-epochs.ts'
+import { Leadership, refusalOf } from './leadership.ts'
+import type { CommitPoint } from './leadership.ts'
 import { LogEnd } from './log-end.ts'
 import type { Decision } from './log-end.ts'
 import type { ProducerProgress } from './producer-state.ts'
 import { LogReader } from './log-reader.ts'
 import type { TimeClock } from './log-reader.ts'
 import type { ReadRange, ReadResult } from './read-range.ts'
+import { preparationOf } from './preparation.ts'
 import { recoverLog } from './recovery.ts'
 import type { RecoveredLog } from './recovery.ts'
 import { Sealing } from './sealing.ts'
@@ -66,14 +71,18 @@ export class Log {
   readonly #chain: SegmentChain
   readonly #end: LogEnd
   readonly #admission: Admission
+  readonly #followerLane: FollowerLane
+  readonly #epochs: LeaderEpochs
   readonly #reader: LogReader
   readonly #sealing: Sealing
   readonly #checkpointer: Checkpointer
+  readonly #leadership: Leadership
   /** Why nothing is answered any more. */
   #closed: PlayheadError | undefined
 
-  private constructor(options: LogOptions, recovered: RecoveredLog) {
+  private constructor(options: LogOptions, recovered: RecoveredLog, epochs: LeaderEpochs) {
     const { context, identity, settings } = options
+    this.#epochs = epochs
     this.#context = context
     this.#identity = identity
     this.#settings = settings
@@ -90,6 +99,13 @@ export class Log {
       onDurable: (runs) => this.#groupDurable(runs),
       onFailure: (error) => context.onFatal(error),
     })
+    const appender = this.#appender
+    this.#leadership = new Leadership(context.leaderEpoch, {
+      get offset() {
+        return appender.durableOffset
+      },
+      reached: (offset) => appender.durable(offset),
+    })
     const { index, salt } = recovered
     this.#sealing = new Sealing({ context, identity, salt, index })
     this.#chain = new SegmentChain(
@@ -99,6 +115,7 @@ export class Log {
         salt,
         settings,
         appender: this.#appender,
+        leaderEpoch: () => this.#leadership.epoch,
         onRoll: (full) => this.#rolled(full),
       },
       recovered.segments,
@@ -118,6 +135,8 @@ export class Log {
       appender: this.#appender,
       offset: recovered.nextOffset,
       appendTimeMs: recovered.lastAppendTimeMs,
+      lastEpoch: recovered.leaderEpoch,
+      leaderEpoch: () => this.#leadership.epoch,
       onAppended: (batchBytes) => {
         this.#checkpointer.appended(batchBytes)
         this.onEndMoved()
@@ -126,8 +145,14 @@ export class Log {
     this.#admission = new Admission({
       waitingMax: context.settings.waitingAppendsMax,
       waitingBytesMax: context.settings.waitingAppendBytesMax,
-      blocker: (append) => this.#blocker(append),
-      decide: (append) => this.#end.decide(append),
+      blocker: (append) => this.#blocker(append.group.batch.length),
+      decide: (append) => this.#decide(append),
+    })
+    this.#followerLane = new FollowerLane({
+      decompression: context.decompression,
+      beginEpoch: (epoch, startOffset) => epochs.begin(epoch, startOffset),
+      blocker: (batchBytes) => this.#blocker(batchBytes),
+      take: (append) => this.#end.follow(append),
     })
     this.#checkpointer = new Checkpointer({
       context,
@@ -173,7 +198,11 @@ export class Log {
 
   /** Recovers the log from its directory; an empty one becomes a log at its first append. */
   static async open(options: LogOptions): Promise<Log> {
-    return new Log(options, await recoverLog(options.context, options.identity))
+    const { context, identity } = options
+    const recovered = await recoverLog(context, identity)
+    const { nextOffset: endOffset, leaderEpoch: lastEpoch } = recovered
+    const epochs = await LeaderEpochs.open(context.fileSystem, identity.directory, { endOffset, lastEpoch })
+    return new Log(options, recovered, epochs)
   }
 
   /** topic/partition */
@@ -200,6 +229,16 @@ export class Log {
   /** Of the newest batch found at recovery; -1 = there was none. */
   get recoveredEpoch(): number {
     return this.#recovered.leaderEpoch
+  }
+
+  /** Which leader epochs this replica has seen. */
+  get epochs(): LeaderEpochs {
+    return this.#epochs
+  }
+
+  /** Of the newest batch; -1 = there is none. */
+  get lastEpoch(): number {
+    return this.#end.lastEpoch
   }
 
   get sizeBytes(): number {
@@ -257,16 +296,32 @@ export class Log {
     const decisions: (Decision | Promise<Decision>)[] = []
     const rules = this.#rules()
     for (const group of groups) decisions.push(this.#enter(group, rules))
-    const decided: Decision[] = []
-    let restsOn = 0
-    for (const pending of decisions) {
-      const decision = pending instanceof Promise ? await pending : pending
-      decided.push(decision)
-      restsOn = Math.max(restsOn, decision.restsOn)
-    }
-    let failure: PlayheadError | undefined
-    if (restsOn > this.durableOffset) failure = await this.#appender.durable(restsOn).then(() => undefined, refusalOf)
-    return decided.map((each) => (failure !== undefined && each.restsOn > this.durableOffset ? failure : each.outcome))
+    return await this.#leadership.outcomes(decisions)
+  }
+
+  /**
+   * Leads from now on in `epoch`, in which nobody else leads; resolves when that is on disk. What appends rest on is told when `committed` has it.
+   */
+  async lead(epoch: number, committed: CommitPoint): Promise<void> {
+    await this.#followerLane.drained()
+    await this.#appender.drained()
+    await this.#epochs.begin(epoch, this.logEndOffset)
+    this.#leadership.lead(epoch, committed)
+  }
+
+  /** Takes no appends but those of a leader from now on; resolves when what was under way has been refused, or is durable. */
+  async follow(refusal: PlayheadError): Promise<void> {
+    this.#leadership.follow(refusal)
+    await this.#admission.drained()
+    await this.#appender.drained()
+  }
+
+  /**
+   * Puts batches of the leader behind what is here, as they are. Resolves when they have taken effect; `durableOffset` tells when they are durable.
+   * Rejects with replicaDiverged when they do not continue this log, and with what ends it.
+   */
+  async appendAsFollower(batches: readonly LeaderBatch[]): Promise<void> {
+    await this.#followerLane.append(batches)
   }
 
   #rules(): BatchRules {
@@ -280,13 +335,19 @@ export class Log {
   /** Takes the group in at once, or queues it. Never rejects with a refusal: that is an outcome too. */
   #enter(group: AppendGroup, rules: BatchRules): Decision | Promise<Decision> {
     try {
-      if (this.#closed !== undefined) throw this.#closed
+      const refusal = this.#closed ?? this.#leadership.refusal
+      if (refusal !== undefined) throw refusal
       const append = new IncomingAppend(group, rules)
-      const decision = this.#admission.enter(append, this.#preparation(append))
+      const decision = this.#admission.enter(append, preparationOf(append, this.#recovered.index))
       return decision instanceof Promise ? decision.catch(refused).finally(() => append.done()) : decision
     } catch (error) {
       return refused(error)
     }
+  }
+
+  #decide(append: IncomingAppend): Decision {
+    if (this.#leadership.refusal !== undefined) throw this.#leadership.refusal // since it came in
+    return this.#end.decide(append)
   }
 
   /** Whole batches; none when nothing lies between `offset` and the limit. Throws offsetOutOfRange, corruptBatch. */
@@ -363,6 +424,7 @@ export class Log {
     this.#closed = reason
     await this.#reader.close(reason)
     await this.#admission.drained()
+    await this.#followerLane.drained()
     await this.#chain.settled()
     await this.#appender.stop()
     await this.#sealing.stop()
@@ -374,36 +436,13 @@ export class Log {
     for (const segment of this.#chain.segments) await this.#context.pool.close(segment)
   }
 
-  /** Decompression, and a look at streams whose versions are asked for and not in memory; undefined when there is nothing to wait for. */
-  #preparation(append: IncomingAppend): (() => Promise<void>) | undefined {
-    const { batch, expected, wantVersions } = append.group
-    const { keys, onlyStream } = append
-    const { index } = this.#recovered
-    // Of a single event whose stream has a condition enough is known with that.
-    if (keys !== undefined && onlyStream !== undefined && index.hotVersion(keys) !== undefined) return undefined
-    const compressed = codec(batch) !== 'none'
-    const cold = expected.some(({ stream }) => index.isCold(stream))
-    const coldVersions = wantVersions && onlyStream === undefined && keys !== undefined && index.anyCold(keys)
-    if (!compressed && !cold && !coldVersions) return undefined
-    return () => this.#prepare(append)
-  }
-
-  async #prepare(append: IncomingAppend): Promise<void> {
-    await append.prepare()
-    if (append.keys === undefined) return
-    const { expected, wantVersions } = append.group
-    const streams = new Set(expected.map(({ stream }) => stream))
-    if (wantVersions) for (const stream of append.keys.streams()) streams.add(stream)
-    await this.#recovered.index.prefetch([...streams])
-  }
-
-  #blocker(append: IncomingAppend): Promise<void> | undefined {
+  #blocker(batchBytes: number): Promise<void> | undefined {
     if (this.#closed !== undefined) throw this.#closed
     if (this.#appender.failure !== undefined) throw this.#appender.failure
     return (
       this.#appenderPressure() ??
       this.#checkpointer.pressure() ??
-      this.#chain.blocker(append.group.batch.length, this.#end.offset, this.#context.clock.now())
+      this.#chain.blocker(batchBytes, this.#end.offset, this.#context.clock.now())
     )
   }
 
@@ -430,10 +469,5 @@ export class Log {
 
 /** Told at once: it rests on nothing. What is no refusal is a bug. */
 function refused(error: unknown): Decision {
-  return { outcome: refusalOf(error), restsOn: 0 }
-}
-
-function refusalOf(error: unknown): PlayheadError {
-  if (error instanceof PlayheadError) return error
-  throw error
+  return { outcome: refusalOf(error), restsOn: 0, onLeader: false }
 }

@@ -29,6 +29,8 @@ export interface SegmentChainOptions {
   readonly salt: Buffer
   readonly settings: () => TopicSettings
   readonly appender: Appender
+  /** As of now. */
+  readonly leaderEpoch: () => number
   /** A new segment is active, in this very step. `full`: the one before it, all of which is durable. */
   readonly onRoll: (full: Segment | undefined) => void
 }
@@ -143,7 +145,8 @@ export class SegmentChain {
       if (await fileSystem.exists(path)) await fileSystem.remove(path)
       file = await fileSystem.open(path, 'create')
       const { topicId, partition } = identity
-      const header = encodeSegmentHeader({ topicId, partition, baseOffset, salt, leaderEpoch: context.leaderEpoch })
+      const leaderEpoch = this.#options.leaderEpoch()
+      const header = encodeSegmentHeader({ topicId, partition, baseOffset, salt, leaderEpoch })
       await file.write([header], 0)
       const segment = new Segment(path, baseOffset)
       segment.checksum = new SegmentChecksum()
