@@ -315,7 +315,7 @@ function encodeGroup(
       endPart()
       parts.push(batch)
       checksum?.addBatch(batch)
-      runs.push({ baseOffset, nextOffset, bytes: batch, framed: false, piece })
+      runs.push({ baseOffset, nextOffset, bytes: batch, framed: false, appendTimeMs, piece })
       runStart = at
       runOffset = nextOffset
     }

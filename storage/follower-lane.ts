@@ -10,11 +10,11 @@ import type { DecompressionMemory } from './decompression-memory.ts'
 export interface FollowerLaneOptions {
   readonly decompression: DecompressionMemory
   /** What a batch of so many bytes must wait for; undefined = nothing. Throws when it never can. */
-  blocker(batchBytes: number): Promise<void> | undefined
+  readonly blocker: (batchBytes: number) => Promise<void> | undefined
   /** Resolves when the epoch of a batch may be written; undefined = it may. */
-  beginEpoch(epoch: number, startOffset: number): Promise<void> | undefined
+  readonly beginEpoch: (epoch: number, startOffset: number) => Promise<void> | undefined
   /** Makes it take effect, synchronously. */
-  take(append: FollowerAppend): void
+  readonly take: (append: FollowerAppend) => void
 }
 
 export class FollowerLane {

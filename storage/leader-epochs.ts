@@ -107,14 +107,16 @@ export class LeaderEpochs {
 
   /** One write after the other, each of what is known when it begins. */
   #write(): Promise<void> {
-    const writing = this.#writing.then(async () => {
-      const starts = this.#starts.map(({ epoch, startOffset }) => [epoch, startOffset])
-      await this.#fileSystem.makeDirectory(directoryOf(this.#path))
-      await this.#fileSystem.syncDirectory(directoryOf(directoryOf(this.#path)))
-      await writeSmallFile(this.#fileSystem, this.#path, { latest: this.#latest, starts })
-    })
+    const writing = this.#writing.then(() => this.#writeNow())
     this.#writing = writing.catch(() => undefined)
     return writing
+  }
+
+  async #writeNow(): Promise<void> {
+    const starts = this.#starts.map(({ epoch, startOffset }) => [epoch, startOffset])
+    await this.#fileSystem.makeDirectory(directoryOf(this.#path))
+    await this.#fileSystem.syncDirectory(directoryOf(directoryOf(this.#path)))
+    await writeSmallFile(this.#fileSystem, this.#path, { latest: this.#latest, starts })
   }
 }
 

@@ -99,20 +99,20 @@ export class LogReader {
     }
   }
 
-  async #read({ offset, maxBytes, limitOffset }: ReadRange): Promise<ReadResult> {
+  async #read({ offset, maxBytes, limitOffset, wantsTimes = false }: ReadRange): Promise<ReadResult> {
     const extent = this.#options.extent()
     checkRange(this.#options.name, offset, extent)
     const limit = Math.min(limitOffset, extent.durableOffset)
     if (offset >= limit) return { batches: [], nextOffset: offset }
-    const range = { offset, maxBytes, limitOffset: limit }
-    const read = this.#fromTail(offset, limit, maxBytes) ?? (await this.#fromFiles(range, extent))
+    const range = { offset, maxBytes, limitOffset: limit, wantsTimes }
+    const read = this.#fromTail(range) ?? (await this.#fromFiles(range, extent))
     this.stats.readBatches += read.batches.length
     for (const batch of read.batches) this.stats.readBytes += batch.length
     return read
   }
 
-  #fromTail(offset: number, limit: number, maxBytes: number): ReadResult | undefined {
-    const found = this.#options.tail.read(offset, limit, maxBytes)
+  #fromTail({ offset, limitOffset, maxBytes, wantsTimes }: ReadRange): ReadResult | undefined {
+    const found = this.#options.tail.read(offset, limitOffset, maxBytes, wantsTimes)
     if (found === undefined || found.sources.length === 0) return found && { batches: [], nextOffset: offset }
     const piece = this.#options.memory.take(found.bytes)
     let at = 0
@@ -121,7 +121,7 @@ export class LogReader {
       at += source.copy(piece.bytes, at, found.froms[place], found.tos[place])
       return piece.bytes.subarray(start, at)
     })
-    return { batches, nextOffset: found.nextOffset, piece }
+    return { batches, appendTimes: found.times, nextOffset: found.nextOffset, piece }
   }
 
   async #fromFiles(range: ReadRange, extent: LogExtent): Promise<ReadResult> {
@@ -131,9 +131,17 @@ export class LogReader {
     return read
   }
 
-  async #fromFile({ offset, maxBytes, limitOffset }: ReadRange, { segments }: LogExtent): Promise<ReadResult> {
+  async #fromFile(
+    { offset, maxBytes, limitOffset, wantsTimes }: ReadRange,
+    { segments }: LogExtent,
+  ): Promise<ReadResult> {
     const { batches, piece } = await this.#options.segments.read(segments, offset, limitOffset, maxBytes)
-    return { batches: batches.map(({ batch }) => batch), nextOffset: batches.at(-1)?.nextOffset ?? offset, piece }
+    return {
+      batches: batches.map(({ batch }) => batch),
+      appendTimes: wantsTimes === true ? batches.map(({ appendTimeMs }) => appendTimeMs) : undefined,
+      nextOffset: batches.at(-1)?.nextOffset ?? offset,
+      piece,
+    }
   }
 
   #offsetForTime(timestampMs: number, clock: TimeClock, limitOffset: number): Promise<number> {

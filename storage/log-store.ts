@@ -153,6 +153,11 @@ export class LogStore {
     return this.#topics.delete(name)
   }
 
+  /** Cuts the end off a follower's log; answers the log that takes its place. As TopicStore.truncateLog. */
+  truncateLog(topic: string, partition: number, offset: number): Promise<Log> {
+    return this.#topics.truncateLog(topic, partition, offset)
+  }
+
   /** Finishes what is under way, makes everything durable, saves derived state, marks the stop as clean and frees the directory. Idempotent. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed ??= this.#close()

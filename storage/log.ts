@@ -89,23 +89,8 @@ export class Log {
     this.#recovered = recovered
     context.indexMemory.add(recovered.index)
     this.#tail = new TailCache(context.tailBudget, context.settings.tailCacheBytesPerLog)
-    this.#appender = new Appender({
-      salt: recovered.salt,
-      clock: context.clock,
-      durableOffset: recovered.nextOffset,
-      writtenFloor: recovered.writtenFloor,
-      groupBytesMax: context.settings.groupBytesMax,
-      idleFloorMs: context.settings.idleFloorMs,
-      onDurable: (runs) => this.#groupDurable(runs),
-      onFailure: (error) => context.onFatal(error),
-    })
-    const appender = this.#appender
-    this.#leadership = new Leadership(context.leaderEpoch, {
-      get offset() {
-        return appender.durableOffset
-      },
-      reached: (offset) => appender.durable(offset),
-    })
+    this.#appender = this.#openAppender()
+    this.#leadership = new Leadership(context.leaderEpoch, diskOf(this.#appender))
     const { index, salt } = recovered
     this.#sealing = new Sealing({ context, identity, salt, index })
     this.#chain = new SegmentChain(
@@ -148,12 +133,7 @@ export class Log {
       blocker: (append) => this.#blocker(append.group.batch.length),
       decide: (append) => this.#decide(append),
     })
-    this.#followerLane = new FollowerLane({
-      decompression: context.decompression,
-      beginEpoch: (epoch, startOffset) => epochs.begin(epoch, startOffset),
-      blocker: (batchBytes) => this.#blocker(batchBytes),
-      take: (append) => this.#end.follow(append),
-    })
+    this.#followerLane = this.#openFollowerLane()
     this.#checkpointer = new Checkpointer({
       context,
       identity,
@@ -163,6 +143,31 @@ export class Log {
       chain: this.#chain,
       appender: this.#appender,
       replayedBytes: recovered.replayedBytes,
+    })
+  }
+
+  #openAppender(): Appender {
+    const { clock, settings, onFatal } = this.#context
+    const { groupBytesMax, idleFloorMs } = settings
+    const { salt, nextOffset, writtenFloor } = this.#recovered
+    return new Appender({
+      salt,
+      clock,
+      durableOffset: nextOffset,
+      writtenFloor,
+      groupBytesMax,
+      idleFloorMs,
+      onDurable: (runs) => this.#groupDurable(runs),
+      onFailure: (error) => onFatal(error),
+    })
+  }
+
+  #openFollowerLane(): FollowerLane {
+    return new FollowerLane({
+      decompression: this.#context.decompression,
+      beginEpoch: (epoch, startOffset) => this.#epochs.begin(epoch, startOffset),
+      blocker: (batchBytes) => this.#blocker(batchBytes),
+      take: (append) => this.#end.follow(append),
     })
   }
 
@@ -464,6 +469,16 @@ export class Log {
   #groupDurable(runs: readonly CachedRun[]): void {
     for (const run of runs) this.#tail.add(run)
     this.onDurableMoved()
+  }
+}
+
+/** What is on this log's own disk may be told. */
+function diskOf(appender: Appender): CommitPoint {
+  return {
+    get offset() {
+      return appender.durableOffset
+    },
+    reached: (offset) => appender.durable(offset),
   }
 }
 

@@ -57,9 +57,10 @@ export class ReadAhead {
   }
 
   /** What was read for this range, which is the caller's now; undefined when nothing was, or it failed. */
-  async take({ offset, maxBytes, limitOffset }: ReadRange): Promise<ReadResult | undefined> {
+  async take({ offset, maxBytes, limitOffset, wantsTimes }: ReadRange): Promise<ReadResult | undefined> {
     const ahead = this.#aheads.get(offset)
-    if (ahead === undefined || ahead.range.maxBytes !== maxBytes) return undefined
+    if (ahead === undefined || ahead.range.maxBytes !== maxBytes || ahead.range.wantsTimes !== wantsTimes)
+      return undefined
     this.#remove(ahead)
     const result = await ahead.result
     if (result === undefined || result.nextOffset <= limitOffset) return result

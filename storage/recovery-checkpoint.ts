@@ -62,6 +62,12 @@ export function readCheckpoint(store: CheckpointStore, prefix: Buffer): Recovery
   return { facts: JSON.parse(facts.toString('utf8')) as CheckpointFacts, indexes: { offsets, times }, producers }
 }
 
+/** There is none any more; resolves when that is on disk. */
+export async function dropCheckpoint(store: CheckpointStore, prefix: Buffer): Promise<void> {
+  const kinds = [FACTS, OFFSETS, TIMES, PRODUCERS]
+  await store.write(kinds.map((kind) => ({ key: keyOf(prefix, kind), value: null })))
+}
+
 const nothing = Buffer.alloc(0)
 
 function keyOf(prefix: Buffer, kind: string): Buffer {

@@ -7,7 +7,7 @@
 import assert from 'node:assert/strict'
 import type { FramePiece } from '../protocol/frame-memory.ts'
 import { nextOffset } from '../protocol/record-batch.ts'
-import { FRAME_BYTES, frameBatchBytes } from './segment-format.ts'
+import { FRAME_BYTES, frameAppendTime, frameBatchBytes } from './segment-format.ts'
 
 /**
  * Batches that were written one after the other. Many small ones are one run: what is kept for each of them would cost the collector
@@ -21,6 +21,8 @@ export interface CachedRun {
   /** Each batch behind its frame, as in the segment; or one batch alone. */
   readonly bytes: Buffer
   readonly framed: boolean
+  /** Of a batch alone; a frame says it itself. */
+  readonly appendTimeMs?: number
   /** What the bytes lie in, held by the cache until it drops the run; undefined = memory of the collector. */
   readonly piece?: FramePiece | undefined
 }
@@ -30,6 +32,8 @@ export interface TailRead {
   readonly sources: readonly Buffer[]
   readonly froms: readonly number[]
   readonly tos: readonly number[]
+  /** The append time of each. */
+  readonly times: readonly number[]
   /** Of all of them. */
   readonly bytes: number
   /** Where to read on. */
@@ -123,13 +127,17 @@ export class TailCache {
     return true
   }
 
-  /** To be copied in this very turn: whole batches from the one that holds `offset` on, below `limitOffset`, up to `maxBytes` but at least one; undefined when `offset` is not held. */
-  read(offset: number, limitOffset: number, maxBytes: number): TailRead | undefined {
+  /**
+   * To be copied in this very turn: whole batches from the one that holds `offset` on, below `limitOffset`, up to `maxBytes` but at least one;
+   * undefined when `offset` is not held. `times` only when they are wanted.
+   */
+  read(offset: number, limitOffset: number, maxBytes: number, wantsTimes = false): TailRead | undefined {
     const cursor = this.#cursorAt(offset)
     if (cursor === undefined) return undefined
     const sources: Buffer[] = []
     const froms: number[] = []
     const tos: number[] = []
+    const times: number[] = []
     let next = offset
     let bytes = 0
     for (; cursor.isOnBatch && cursor.nextOffset <= limitOffset; cursor.goOn()) {
@@ -138,10 +146,11 @@ export class TailCache {
       sources.push(cursor.source)
       froms.push(cursor.from)
       tos.push(cursor.to)
+      if (wantsTimes) times.push(cursor.appendTimeMs)
       bytes += batchBytes
       next = cursor.nextOffset
     }
-    return { sources, froms, tos, bytes, nextOffset: next }
+    return { sources, froms, tos, times, bytes, nextOffset: next }
   }
 
   /** The batch that holds `offset`, to be looked at in this very turn; undefined when it is not held. */
@@ -216,6 +225,11 @@ class RunCursor {
   /** False behind the last one. */
   get isOnBatch(): boolean {
     return this.#place < this.#runs.length
+  }
+
+  get appendTimeMs(): number {
+    const run = this.#runs[this.#place]!
+    return run.framed ? frameAppendTime(run.bytes, this.from - FRAME_BYTES) : (run.appendTimeMs ?? 0)
   }
 
   goOn(): void {

@@ -12,11 +12,12 @@ import { refusalOf } from './disk-space.ts'
 import { logPrefix } from './index-keys.ts'
 import { inParallel } from './in-parallel.ts'
 import { Log } from './log.ts'
-import type { StorageContext } from './storage-context.ts'
+import type { LogIdentity, StorageContext } from './storage-context.ts'
 import { deletedSuffix, newTopicId, readTopicFile, Topic, topicIdBytes, writeTopicFile } from './topic.ts'
 import type { TopicFacts } from './topic.ts'
 import { checkSettingChange, checkTopicSettings } from './topic-settings.ts'
 import type { TopicSettingTexts } from './topic-settings.ts'
+import { truncateLog } from './truncation.ts'
 
 export interface NewTopic {
   readonly name: string
@@ -133,6 +134,16 @@ export class TopicStore {
     })
   }
 
+  /**
+   * Cuts the end off a log whose leader has something else there (truncation.ts), and opens it again: answers the log that takes its place. The old one
+   * answers `stopping` from now on. Throws unknownTopic, unknownPartition, stopping, and what opening a log throws: then the partition has none.
+   */
+  truncateLog(name: string, partition: number, offset: number): Promise<Log> {
+    const truncating = this.#truncateLog(this.topic(name), partition, offset)
+    this.#changes.add(truncating)
+    return truncating.finally(() => this.#changes.delete(truncating))
+  }
+
   /** Refuses changes from now on, and waits for those under way. */
   async close(): Promise<void> {
     this.#closed = true
@@ -234,6 +245,28 @@ export class TopicStore {
     return topic
   }
 
+  async #truncateLog(topic: Topic, partition: number, offset: number): Promise<Log> {
+    const log = topic.log(partition)
+    await this.#saving()
+    await log.abandon(
+      new PlayheadError(
+        'stopping',
+        `${log.name}: found it being cut back to offset ${offset}, wanted it open; try again`,
+      ),
+    )
+    const identity = this.#identityOf(topic, partition)
+    await truncateLog(this.#context, identity, offset)
+    if (this.#closed || this.#topics.get(topic.name) !== topic)
+      throw new PlayheadError('stopping', `${log.name}: found it going, wanted it open`)
+    const reopened = await Log.open({ context: this.#context, identity, settings: () => topic.settings })
+    topic.replaceLog(reopened)
+    return reopened
+  }
+
+  #identityOf({ name, id, partitions, directory }: Topic, partition: number): LogIdentity {
+    return { topic: name, topicId: topicIdBytes(id), partition, partitions, directory: `${directory}/${partition}` }
+  }
+
   /** Out of sight at once; gone for good once the directory has its new name; its bytes go after that. */
   async #delete(topic: Topic): Promise<void> {
     this.#topics.delete(topic.name)
@@ -280,18 +313,11 @@ export class TopicStore {
   }
 
   async #openTopic(directory: string, facts: TopicFacts): Promise<Topic> {
-    const topicId = topicIdBytes(facts.id)
     const numbers = Array.from({ length: facts.partitions }, (_, partition) => partition)
     const logs: Log[] = []
     const topic = new Topic(directory, facts, logs)
     const results = await inParallel(numbers, recoveriesMax, async (partition) => {
-      const identity = {
-        topic: facts.name,
-        topicId,
-        partition,
-        partitions: facts.partitions,
-        directory: `${directory}/${partition}`,
-      }
+      const identity = this.#identityOf(topic, partition)
       logs[partition] = await Log.open({ context: this.#context, identity, settings: () => topic.settings })
     })
     const failed = results.find((result) => result.status === 'rejected')

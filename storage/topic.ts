@@ -5,7 +5,7 @@
  *   topics/<topic id>/<partition>/                   the segments of one log; made at its first append
  *   topics/<topic id>.deleted/                       on its way out; removed at the next start if not before
  *
- * Neighbours: LogStore makes, opens and deletes topics.
+ * Neighbours: TopicStore makes, opens and deletes topics.
  */
 import { PlayheadError } from '../protocol/errors.ts'
 import { formatUuid, parseUuid, uuidV7 } from '../protocol/uuid.ts'
@@ -32,11 +32,11 @@ export interface TopicFacts {
 
 export class Topic {
   readonly directory: string
-  readonly #logs: readonly Log[]
+  readonly #logs: Log[]
   #facts: TopicFacts
   #settings: TopicSettings
 
-  constructor(directory: string, facts: TopicFacts, logs: readonly Log[]) {
+  constructor(directory: string, facts: TopicFacts, logs: Log[]) {
     this.directory = directory
     this.#facts = facts
     this.#settings = topicSettings(facts.settings)
@@ -94,7 +94,12 @@ export class Topic {
     )
   }
 
-  /** For LogStore, once the new settings are on disk. */
+  /** For TopicStore: a log that was closed is open again. */
+  replaceLog(log: Log): void {
+    this.#logs[log.partition] = log
+  }
+
+  /** For TopicStore, once the new settings are on disk. */
   replaceSettings(settings: TopicSettingTexts): void {
     this.#facts = { ...this.#facts, settings }
     this.#settings = topicSettings(settings)

@@ -6,6 +6,7 @@
 import type { Clock } from '../platform/clock.ts'
 import type { FileSystem } from '../platform/file-system.ts'
 import { EventSum } from './event-sum.ts'
+import { leaderEpochsFile } from './leader-epochs.ts'
 import { baseOffsetOfFile, segmentFileName } from './segment-format.ts'
 import { temporarySuffix } from './small-file.ts'
 import { cacheFile, type LogDigest, wipeCache } from './verify-cache.ts'
@@ -104,6 +105,7 @@ class LogVerification {
   #look(name: string, bases: readonly number[]): void {
     const path = `${this.#options.log.directory}/${name}`
     if (baseOffsetOfFile(name) !== undefined) return
+    if (name === leaderEpochsFile) return
     if (name.endsWith(temporarySuffix)) return this.#findings.note(`${path}: half made; the next start removes it`)
     const segment = name.endsWith('.idx') ? baseOffsetOfFile(name.replace(/\.idx$/, '.log')) : undefined
     if (segment === undefined) return this.#findings.note(`${path}: not a file of Playhead`)
