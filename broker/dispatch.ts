@@ -17,6 +17,7 @@ import { append, producerState } from './handlers/append.ts'
 import { fetch, listOffsets } from './handlers/fetch.ts'
 import { hello } from './handlers/hello.ts'
 import { commitPlayhead, listPlayheads, readPlayhead } from './handlers/playhead.ts'
+import { replicaFetch, replicaProgress } from './handlers/replicate.ts'
 import { status } from './handlers/status.ts'
 import { listStreams, readStream, streamInfo } from './handlers/stream.ts'
 import { alterTopic, createTopic, deleteTopic, describeTopic, listTopics } from './handlers/topic.ts'
@@ -56,6 +57,8 @@ const routes: Record<ApiName, Route> = {
   commitPlayhead: route(apis.commitPlayhead, commitPlayhead),
   readPlayhead: route(apis.readPlayhead, readPlayhead),
   listPlayheads: route(apis.listPlayheads, listPlayheads),
+  replicaFetch: route(apis.replicaFetch, replicaFetch),
+  replicaProgress: route(apis.replicaProgress, replicaProgress),
   status: route(apis.status, status),
 }
 

@@ -15,6 +15,7 @@ import {
   readPlayheadReply,
   readPlayheadRequest,
 } from './playhead.ts'
+import { replicaFetchReply, replicaFetchRequest, replicaProgressReply, replicaProgressRequest } from './replicate.ts'
 import { statusReply, statusRequest } from './status.ts'
 import {
   listStreamsReply,
@@ -97,6 +98,20 @@ export const apis = {
   commitPlayhead: row(30, 'append', commitPlayheadRequest, commitPlayheadReply, 'Move a named playhead.'),
   readPlayhead: row(31, 'read', readPlayheadRequest, readPlayheadReply, 'Where a named playhead stands.'),
   listPlayheads: row(32, 'read', listPlayheadsRequest, listPlayheadsReply, 'Named playheads of a topic.'),
+  replicaFetch: row(
+    50,
+    'admin',
+    replicaFetchRequest,
+    replicaFetchReply,
+    'A follower reads batches from its leader, and says how far it has got.',
+  ),
+  replicaProgress: row(
+    51,
+    'admin',
+    replicaProgressRequest,
+    replicaProgressReply,
+    'A follower says what it has on its disk.',
+  ),
   status: row(40, 'read', statusRequest, statusReply, 'What the broker process is and uses.'),
 } as const satisfies Record<string, ApiRow>
 

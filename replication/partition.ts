@@ -1,14 +1,20 @@
 /**
- * Partition: one partition that this broker leads. Says who may write (leader epoch), what is safe (high watermark) and who waits
- * for it. Invariant: nothing at or past the high watermark is answered to a reader. On a single broker the high watermark is the log's
- * durable offset. Called by broker/, calls Log.
+ * Partition: this broker's replica of one partition. Says who may write (leader epoch), what is safe (high watermark) and who waits
+ * for it. Invariant: nothing at or past the high watermark is answered to a reader. On a broker by itself it leads, and the high watermark is
+ * the log's durable offset; in a cluster it leads with a ReplicaSet, or follows (Following). Called by broker/, calls Log.
  */
 import type { Clock } from '../platform/clock.ts'
 import { PlayheadError } from '../protocol/errors.ts'
 import type { FramePiece } from '../protocol/frame-memory.ts'
+import type { RequestOf } from '../protocol/api.ts'
 import type { Token } from '../protocol/token.ts'
+import type { EpochEnd } from '../storage/leader-epochs.ts'
 import type { AppendGroup, Appended, Log, ReadStream, StreamPage } from '../storage/log.ts'
+import { divergenceOf } from './divergence.ts'
+import { Following, notLeader } from './following.ts'
+import type { SeenPartition } from './isr-transaction.ts'
 import { OffsetWaiters } from './offset-waiters.ts'
+import { ReplicaSet } from './replica-set.ts'
 
 export interface PartitionOptions {
   readonly topic: string
@@ -19,6 +25,30 @@ export interface PartitionOptions {
   readonly clock: Clock
   /** Requests that may wait for the high watermark at one time. */
   readonly waitersMax: number
+  /** It has replicas elsewhere, or may have: it follows nobody until it is told whom, or to lead. */
+  readonly isReplicated?: boolean
+}
+
+export interface LeadOptions {
+  /** This broker's id. */
+  readonly self: number
+  /** As the store has it: with this broker as leader. */
+  readonly seen: SeenPartition
+  readonly lagMsMax: number
+  readonly clock: Clock
+}
+
+export type ReplicaFetch = Omit<RequestOf<'replicaFetch'>, 'topicId' | 'partition'>
+export type ReplicaProgress = Omit<RequestOf<'replicaProgress'>, 'topicId' | 'partition'>
+
+export interface ReplicaRead {
+  /** Where the leader's log has something else; then there are no batches. */
+  readonly diverging: EpochEnd | undefined
+  readonly batches: readonly Buffer[]
+  readonly appendTimes: readonly number[]
+  /** What the batches lie in, held for the caller. */
+  readonly piece?: FramePiece | undefined
+  readonly highWatermark: number
 }
 
 export interface PartitionRead {
@@ -31,26 +61,48 @@ export interface PartitionRead {
 }
 
 export class Partition {
+  /** Set by whoever follows with it: more is on this disk. */
+  onDurable: () => void = () => undefined
   readonly topic: string
   readonly topicId: string
   readonly partition: number
-  readonly leaderEpoch: number
-  readonly #log: Log
+  #leaderEpoch: number
+  #log: Log
   readonly #waiters: OffsetWaiters
+  /** Followers that wait for more to be on this disk. */
+  readonly #followers: OffsetWaiters
+  #leading: ReplicaSet | undefined
+  #following: Following | undefined
 
   constructor(options: PartitionOptions) {
     this.topic = options.topic
     this.topicId = options.topicId
     this.partition = options.partition
-    this.leaderEpoch = options.leaderEpoch
+    this.#leaderEpoch = options.leaderEpoch
     this.#log = options.log
     this.#waiters = new OffsetWaiters(options.clock, options.waitersMax)
-    this.#log.onDurableMoved = () => this.#waiters.release(this.highWatermark)
+    this.#followers = new OffsetWaiters(options.clock, options.waitersMax)
+    this.#log.onDurableMoved = () => this.#durableMoved()
+    if (options.isReplicated === true) void this.follow(null, this.#log.epochs.latest)
+  }
+
+  get leaderEpoch(): number {
+    return this.#leaderEpoch
   }
 
   /** Offsets below it are committed. */
   get highWatermark(): number {
-    return this.#log.durableOffset
+    const { durableOffset } = this.#log
+    return this.#leading?.highWatermark ?? this.#following?.highWatermark(durableOffset) ?? durableOffset
+  }
+
+  /** What this broker knows of the other replicas, while it leads them. */
+  get leading(): ReplicaSet | undefined {
+    return this.#leading
+  }
+
+  get following(): Following | undefined {
+    return this.#following
   }
 
   get log(): Log {
@@ -63,12 +115,18 @@ export class Partition {
   }
 
   /** Hands the group to the log at once: groups take effect in the order of these calls. Resolves as its `acks` says. */
-  append(group: AppendGroup): Promise<Appended> {
-    return this.#log.append(group)
+  async append(group: AppendGroup): Promise<Appended> {
+    const [outcome] = await this.appendEach([group])
+    if (outcome instanceof PlayheadError) throw outcome
+    return outcome!
   }
 
   /** The same for groups that have nothing to do with one another, with one wait for all: what became of each, or why it was refused. */
-  appendEach(groups: readonly AppendGroup[]): Promise<(Appended | PlayheadError)[]> {
+  async appendEach(groups: readonly AppendGroup[]): Promise<(Appended | PlayheadError)[]> {
+    if (this.#leading?.hasEnough === false && groups.some(({ acks }) => acks === 'all')) {
+      const refusal = this.#notEnough(this.#leading)
+      return groups.map(() => refusal)
+    }
     return this.#log.appendEach(groups)
   }
 
@@ -118,8 +176,124 @@ export class Partition {
     )
   }
 
+  /**
+   * Leads from now on, with the replicas that the store has; resolves when appends are taken. Nothing may be fetched for it any more. Throws fencedEpoch
+   * when it follows or leads in a later epoch already.
+   */
+  async lead(options: LeadOptions): Promise<void> {
+    const { self, seen, lagMsMax, clock } = options
+    const { leaderEpoch } = seen.state
+    if (leaderEpoch < this.#log.epochs.latest) throw this.#fenced(leaderEpoch)
+    const startOffset = await this.#log.beginEpoch(leaderEpoch)
+    const set: ReplicaSet = new ReplicaSet({
+      self,
+      seen,
+      startOffset,
+      highWatermark: this.highWatermark,
+      durableOffset: () => this.#log.durableOffset,
+      nowMs: () => clock.monotonicMs(),
+      lagMsMax,
+      onHighWatermark: () => this.#waiters.release(set.highWatermark),
+    })
+    this.#leaderEpoch = leaderEpoch
+    this.#following = undefined
+    this.#leading = set
+    this.#log.lead(leaderEpoch, set)
+    set.advance()
+  }
+
+  /**
+   * Follows from now on: `leader` in `leaderEpoch`; nobody when it is null. Whoever waits here for an append is told that this broker does not lead.
+   * Resolves once it is on disk that it takes part in this epoch, and with false when it takes part in a later one.
+   */
+  async follow(leader: number | null, leaderEpoch: number): Promise<boolean> {
+    const highWatermark = this.highWatermark
+    const refusal = notLeader(this, leader, leaderEpoch)
+    this.#leading?.close(refusal)
+    this.#leading = undefined
+    this.#following = new Following(leader, leaderEpoch, highWatermark)
+    this.#leaderEpoch = leaderEpoch
+    await this.#log.follow(refusal)
+    return await this.#log.epochs.accept(leaderEpoch)
+  }
+
+  /** The follower's log was cut back, and another one has taken its place. */
+  replaceLog(log: Log): void {
+    this.#log.onDurableMoved = () => undefined
+    this.#log = log
+    log.onDurableMoved = () => this.#durableMoved()
+  }
+
+  /** As its leader has it. */
+  followHighWatermark(highWatermark: number): void {
+    this.#following?.heard(highWatermark)
+    this.#waiters.release(this.highWatermark)
+  }
+
+  /** Throws notLeader unless this broker leads. */
+  checkLeads(): void {
+    if (this.#following !== undefined) throw notLeader(this, this.#following.leader, this.#following.leaderEpoch)
+  }
+
+  /** A follower's question, and what it says of itself. Throws fencedEpoch, notLeader, offsetOutOfRange, corruptBatch, overloaded. */
+  async replicaFetch(request: ReplicaFetch, signal: AbortSignal): Promise<ReplicaRead> {
+    const { leaderEpoch, offset, lastEpoch, durableOffset, maxBytes, waitMsMax } = request
+    const log = this.#log
+    const diverging = divergenceOf(log, lastEpoch, offset)
+    // What is not a beginning of this log says nothing about it.
+    const set = this.#leadingIn(leaderEpoch)
+    if (diverging !== undefined) return { diverging, batches: [], appendTimes: [], highWatermark: set.highWatermark }
+    set.heard(request, durableOffset)
+    if (offset >= log.durableOffset) await this.#followers.wait(offset + 1, waitMsMax, signal)
+    this.#leadingIn(leaderEpoch)
+    const read = await log.read({ offset, maxBytes, limitOffset: Number.MAX_SAFE_INTEGER, wantsTimes: true })
+    const { batches, appendTimes = [], piece } = read
+    return { diverging, batches, appendTimes, piece, highWatermark: set.highWatermark }
+  }
+
+  /** What a follower has on its disk; answers the high watermark. Throws fencedEpoch, notLeader. */
+  replicaProgress({ leaderEpoch, durableOffset, ...follower }: ReplicaProgress): number {
+    const set = this.#leadingIn(leaderEpoch)
+    set.heard(follower, durableOffset)
+    return set.highWatermark
+  }
+
   /** The topic is gone: whoever waits here is told so. */
   close(error: Error): void {
+    this.#leading?.close(error)
     this.#waiters.close(error)
+    this.#followers.close(error)
+  }
+
+  #durableMoved(): void {
+    this.onDurable()
+    this.#followers.release(this.#log.durableOffset)
+    if (this.#leading === undefined) this.#waiters.release(this.highWatermark)
+    else this.#leading.advance()
+  }
+
+  #leadingIn(leaderEpoch: number): ReplicaSet {
+    const set = this.#leading
+    if (set === undefined || set.leaderEpoch < leaderEpoch)
+      throw notLeader(this, this.#following?.leader ?? null, this.#leaderEpoch)
+    if (set.leaderEpoch > leaderEpoch) throw this.#fenced(leaderEpoch)
+    return set
+  }
+
+  #fenced(leaderEpoch: number): PlayheadError {
+    const latest = Math.max(this.#leaderEpoch, this.#log.epochs.latest)
+    return new PlayheadError(
+      'fencedEpoch',
+      `${this.topic}/${this.partition}: found leader epoch ${leaderEpoch}, wanted ${latest}; read the metadata again`,
+      { leaderEpoch, wanted: latest },
+    )
+  }
+
+  #notEnough({ seen: { state } }: ReplicaSet): PlayheadError {
+    return new PlayheadError(
+      'notEnoughReplicas',
+      `${this.topic}/${this.partition}: found ${state.isr.length} of ${state.replicas.length} replicas in sync (brokers ${state.isr.join(', ')}), wanted ${state.isrMin}; start the missing brokers, or send again later`,
+      { inSync: state.isr.length, wanted: state.isrMin },
+    )
   }
 }

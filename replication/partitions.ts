@@ -20,12 +20,15 @@ export interface PartitionsOptions {
   readonly store: LogStore
   readonly clock: Clock
   readonly waitersMax: number
+  /** This broker is one of a cluster: it leads what it is told to lead, and nothing else. */
+  readonly isReplicated?: boolean
 }
 
 export class Partitions {
   readonly #store: LogStore
   readonly #options: PartitionsOptions
   readonly #topics = new Map<string, TopicPartitions>()
+  readonly #namesById = new Map<string, string>()
 
   constructor(options: PartitionsOptions) {
     this.#store = options.store
@@ -48,16 +51,28 @@ export class Partitions {
     return this.#topics.has(name)
   }
 
-  /** Throws unknownTopic or unknownPartition. */
+  /** For clients. Throws unknownTopic, unknownPartition, or notLeader when another broker leads it. */
   get(name: string, partition: number): Partition {
-    const { partitions } = this.topic(name)
+    const found = this.#at(this.topic(name), partition)
+    found.checkLeads()
+    return found
+  }
+
+  #at({ topic, partitions }: TopicPartitions, partition: number): Partition {
     const found = partitions[partition]
     if (found) return found
     throw new PlayheadError(
       'unknownPartition',
-      `${name}: found partition ${partition}, wanted 0 to ${partitions.length - 1}; playhead topic describe ${name} shows them`,
+      `${topic.name}: found partition ${partition}, wanted 0 to ${partitions.length - 1}; playhead topic describe ${topic.name} shows them`,
       { partition, partitions: partitions.length },
     )
+  }
+
+  /** This broker's replica, whether or not it leads. Throws unknownTopic or unknownPartition. */
+  replica(topicId: string, partition: number): Partition {
+    const name = this.#namesById.get(topicId)
+    if (name === undefined) throw unknownTopic(`with id ${topicId}`)
+    return this.#at(this.topic(name), partition)
   }
 
   /** The partition that the stream lives in. Throws unknownTopic or invalidStream. */
@@ -98,7 +113,8 @@ export class Partitions {
     } finally {
       // Still in the store, the deletion was refused (another change is under way): all is as before.
       if (this.#store.topics().includes(entry.topic)) this.#topics.set(name, entry)
-      else for (const partition of entry.partitions) partition.close(unknownTopic(name))
+      else this.#namesById.delete(entry.topic.id)
+      if (!this.#topics.has(name)) for (const partition of entry.partitions) partition.close(unknownTopic(name))
     }
   }
 
@@ -114,9 +130,11 @@ export class Partitions {
           log,
           clock,
           waitersMax,
+          isReplicated: this.#options.isReplicated ?? false,
         }),
     )
     this.#topics.set(topic.name, { topic, partitions })
+    this.#namesById.set(topic.id, topic.name)
   }
 }
 

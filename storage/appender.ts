@@ -12,6 +12,7 @@ import { PlayheadError } from '../protocol/errors.ts'
 import type { FramePiece } from '../protocol/frame-memory.ts'
 import { KiB } from '../protocol/limits.ts'
 import type { Clock, Timer } from '../platform/clock.ts'
+import { OffsetLine } from './offset-line.ts'
 import type { Segment } from './segment.ts'
 import type { SegmentChecksum } from './segment-checksum.ts'
 import type { CachedRun } from './tail-cache.ts'
@@ -33,13 +34,6 @@ export interface AppendEntry {
   /** What the batch lies in, held for as long as the entry has it. */
   readonly piece: FramePiece | undefined
   readonly appendTimeMs: number
-}
-
-interface Waiter {
-  /** Released when everything below this is durable. */
-  readonly offset: number
-  resolve(): void
-  reject(error: Error): void
 }
 
 export interface AppenderOptions {
@@ -66,8 +60,7 @@ export class Appender {
   #durableOffset: number
   /** The highest floor in any frame written. */
   #writtenFloor: number
-  /** In order of their offsets. */
-  readonly #waiters: Waiter[] = []
+  readonly #waiting = new OffsetLine()
   #idleTimer: Timer | undefined
   #lastGroupMs = 0
   #failure: PlayheadError | undefined
@@ -126,7 +119,7 @@ export class Appender {
     this.#pendingBytes = 0
     this.#idleTimer?.cancel()
     this.#idleTimer = undefined
-    for (const waiter of this.#waiters.splice(0)) waiter.reject(failure)
+    this.#waiting.fail(failure)
     this.#options.onFailure(cause)
     return failure
   }
@@ -135,13 +128,7 @@ export class Appender {
   durable(offset: number): Promise<void> {
     if (offset <= this.#durableOffset) return Promise.resolve()
     if (this.#failure !== undefined) return Promise.reject(this.#failure)
-    return new Promise((resolve, reject) => {
-      let at = this.#waiters.length
-      while (at > 0 && (this.#waiters[at - 1]?.offset ?? 0) > offset) at--
-      const waiter = { offset, resolve, reject }
-      if (at === this.#waiters.length) this.#waiters.push(waiter)
-      else this.#waiters.splice(at, 0, waiter)
-    })
+    return this.#waiting.wait(offset)
   }
 
   /** Resolves when nothing is being written or waits to be; rejects after a failure. */
@@ -214,13 +201,7 @@ export class Appender {
     this.stats.syncs++
     this.stats.writtenBytes += bytes
     this.#options.onDurable(runs)
-    this.#release()
-  }
-
-  #release(): void {
-    let count = 0
-    while ((this.#waiters[count]?.offset ?? Infinity) <= this.#durableOffset) count++
-    for (const waiter of this.#waiters.splice(0, count)) waiter.resolve()
+    this.#waiting.release(this.#durableOffset)
   }
 
   /** One timer per idle log at most: it looks again later instead of being moved with every group. */

@@ -304,13 +304,17 @@ export class Log {
     return await this.#leadership.outcomes(decisions)
   }
 
-  /**
-   * Leads from now on in `epoch`, in which nobody else leads; resolves when that is on disk. What appends rest on is told when `committed` has it.
-   */
-  async lead(epoch: number, committed: CommitPoint): Promise<void> {
+  /** Before it leads in `epoch`, in which nobody else leads: resolves with where that begins, once all before it, and that, is on disk. */
+  async beginEpoch(epoch: number): Promise<number> {
     await this.#followerLane.drained()
     await this.#appender.drained()
-    await this.#epochs.begin(epoch, this.logEndOffset)
+    const startOffset = this.logEndOffset
+    await this.#epochs.begin(epoch, startOffset)
+    return startOffset
+  }
+
+  /** Takes appends from now on, in an epoch that was begun. What they rest on is told when `committed` has it. */
+  lead(epoch: number, committed: CommitPoint): void {
     this.#leadership.lead(epoch, committed)
   }
 

@@ -64,6 +64,11 @@ function ownDisk(log: Log): CommitPoint {
   }
 }
 
+async function lead(log: Log, epoch: number): Promise<void> {
+  await log.beginEpoch(epoch)
+  log.lead(epoch, ownDisk(log))
+}
+
 async function assertSame(log: Log, other: Log): Promise<void> {
   assert.equal(log.logEndOffset, other.logEndOffset)
   assert.deepEqual(await recordsOf(log), await recordsOf(other))
@@ -80,7 +85,7 @@ test('follower: takes batches in as they are: bytes, offsets, append times, vers
   await using followers = await replica()
   const leader = await leaders.createLog('carts', { 'segment.bytes': '1048576' })
   const follower = await followers.createLog('carts', { 'segment.bytes': '1048576' })
-  await leader.lead(4, ownDisk(leader))
+  await lead(leader, 4)
   for (let round = 0; round < 60; round++) {
     const compression = (['none', 'zstd', 'gzip'] as const)[round % 3]!
     const producer = { producerId: 7, producerEpoch: 0, baseSequence: round * 3 }
@@ -101,7 +106,7 @@ test('follower: refuses its own appends, and a batch that does not continue it, 
   await using followers = await replica()
   const leader = await leaders.createLog()
   const follower = await followers.createLog()
-  await leader.lead(1, ownDisk(leader))
+  await lead(leader, 1)
   await append(leader, 'a=1')
   await append(leader, 'a=2')
   const [first, second] = await batchesOf(leader, 0)
@@ -125,11 +130,11 @@ test('follower: knows the epochs of its leaders and where each ends, also after 
     await using followers = await replica(fileSystem)
     const follower = await followers.createLog()
     for (const epoch of [3, 5, 6]) {
-      await leader.lead(epoch, ownDisk(leader))
+      await lead(leader, epoch)
       for (let count = 0; count < epoch; count++) await append(leader, `a=${epoch}`)
       await follow(follower, leader)
     }
-    await leader.lead(9, ownDisk(leader)) // nothing is written in it
+    await lead(leader, 9) // nothing is written in it
     assert.equal(await follower.epochs.accept(9), true)
     assert.equal(await follower.epochs.accept(8), false)
   }
@@ -151,12 +156,12 @@ test('truncation: what a leader of an earlier epoch had alone is gone, with its 
   await using followers = await replica()
   const leader = await leaders.createLog()
   const follower = await followers.createLog()
-  await leader.lead(1, ownDisk(leader))
+  await lead(leader, 1)
   for (let count = 0; count < 5; count++) await append(leader, `a=${count}`, `b=${count}`)
   await follow(follower, leader)
-  await follower.lead(2, ownDisk(follower))
+  await lead(follower, 2)
   await follower.append(group(['a=alone'], { batchOptions: { producerId: 77, producerEpoch: 0, baseSequence: 0 } }))
-  await leader.lead(3, ownDisk(leader))
+  await lead(leader, 3)
   await append(leader, 'b=together')
   const { epoch, endOffset } = leader.epochs.endOf(follower.lastEpoch, leader.logEndOffset)
   assert.deepEqual({ epoch, endOffset }, { epoch: 1, endOffset: 10 })
@@ -184,7 +189,7 @@ test(`truncation: a power cut at any moment of it leaves a log that can be cut a
     const checkpointStore = new MemoryCheckpointStore()
     await using leaders = await replica()
     const leader = await leaders.createLog()
-    await leader.lead(1, ownDisk(leader))
+    await lead(leader, 1)
     const open = () =>
       StoreUnderTest.open('/data', { fileSystem: disk.mount(), clock: disk.clock(), checkpointStore, settings })
     let followers = await open()
@@ -216,9 +221,9 @@ async function diverge(random: SeededRandom, leader: Log, follower: Log): Promis
   await some(leader, 1 + random.below(10))
   await follow(follower, leader)
   const same = leader.logEndOffset
-  await follower.lead(2, ownDisk(follower))
+  await lead(follower, 2)
   await some(follower, 1 + random.below(15))
-  await leader.lead(3, ownDisk(leader))
+  await lead(leader, 3)
   await some(leader, 1 + random.below(10))
   assert.equal(leader.epochs.endOf(follower.lastEpoch, leader.logEndOffset).endOffset, same)
   return same

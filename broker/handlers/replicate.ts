@@ -1,0 +1,20 @@
+/** What followers ask their leader. Calls Partition. */
+import type { Handler } from '../request.ts'
+
+export const replicaFetch: Handler<'replicaFetch'> = async ({ topicId, partition, ...request }, context) => {
+  const { services, signal, reply } = context
+  const replica = services.partitions.replica(topicId, partition)
+  await reply.reserve(request.maxBytes)
+  const { diverging, batches, appendTimes, piece, highWatermark } = await replica.replicaFetch(request, signal)
+  const { logStartOffset } = replica.log
+  return {
+    header: { diverging, highWatermark, logStartOffset, appendTimes: [...appendTimes] },
+    body: batches,
+    pieces: piece === undefined ? [] : [piece],
+  }
+}
+
+export const replicaProgress: Handler<'replicaProgress'> = async ({ topicId, partition, ...request }, { services }) => {
+  const highWatermark = services.partitions.replica(topicId, partition).replicaProgress(request)
+  return { header: { highWatermark } }
+}

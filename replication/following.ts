@@ -1,0 +1,41 @@
+/**
+ * Following: what a replica that does not lead knows: whom it follows, in which leader epoch, and what is committed as far as it has heard.
+ * Invariant: the high watermark never goes back. Neighbours: Partition has one while it does not lead.
+ */
+import { PlayheadError } from '../protocol/errors.ts'
+
+export class Following {
+  /** Broker id; null = there is none now. */
+  readonly leader: number | null
+  readonly leaderEpoch: number
+  #highWatermark: number
+
+  constructor(leader: number | null, leaderEpoch: number, highWatermark: number) {
+    this.leader = leader
+    this.leaderEpoch = leaderEpoch
+    this.#highWatermark = highWatermark
+  }
+
+  /** What is committed, as far as it is here. */
+  highWatermark(durableOffset: number): number {
+    return Math.min(this.#highWatermark, durableOffset)
+  }
+
+  heard(highWatermark: number): void {
+    this.#highWatermark = Math.max(this.#highWatermark, highWatermark)
+  }
+}
+
+/** The refusal of a broker that does not lead: who does, as far as it knows. */
+export function notLeader(
+  { topic, partition }: { readonly topic: string; readonly partition: number },
+  leader: number | null,
+  leaderEpoch: number,
+): PlayheadError {
+  const found = leader === null ? 'no leader' : `broker ${leader} leading`
+  return new PlayheadError(
+    'notLeader',
+    `${topic}/${partition}: found ${found} in epoch ${leaderEpoch}, wanted this broker to lead; ask the leader, or again later`,
+    { leaderEpoch, ...(leader !== null && { leader }) },
+  )
+}

@@ -1,0 +1,180 @@
+/**
+ * ReplicaFetcher: a follower of one partition, in one leader epoch: asks its leader for what comes next, writes it down as it is, and tells the
+ * leader what is on disk. Where its log went another way than the leader's, it cuts that off first.
+ * Invariants: one fetch under way; nothing that is known to be committed is ever cut off; after `stop` has resolved nothing more changes in the log.
+ * Neighbours: Partition is what it fills; LeaderLink reaches the leader; whoever makes it (one per followed partition) starts and stops it.
+ */
+import assert from 'node:assert/strict'
+import { sleep } from '../platform/clock.ts'
+import type { Clock } from '../platform/clock.ts'
+import type { ReplyOf, RequestOf } from '../protocol/api.ts'
+import { isPlayheadError, PlayheadError } from '../protocol/errors.ts'
+import { batchBytes, BATCH_HEADER_BYTES } from '../protocol/record-batch.ts'
+import type { LeaderBatch } from '../storage/follower-append.ts'
+import { truncationOffset } from './divergence.ts'
+import type { BrokerEpoch } from './isr-transaction.ts'
+import type { Partition } from './partition.ts'
+
+/** The way to a leader. Rejects as a broker's requests do, and with `unavailable` when it cannot be reached. */
+export interface LeaderLink {
+  fetch(request: RequestOf<'replicaFetch'>, signal: AbortSignal): Promise<LeaderReply>
+  progress(request: RequestOf<'replicaProgress'>, signal: AbortSignal): Promise<ReplyOf<'replicaProgress'>>
+}
+
+export interface LeaderReply {
+  readonly header: ReplyOf<'replicaFetch'>
+  readonly body: Buffer
+}
+
+export interface ReplicaFetcherOptions {
+  /** It follows, in the epoch of `leaderEpoch`. */
+  readonly partition: Partition
+  readonly leaderEpoch: number
+  readonly self: BrokerEpoch
+  readonly leader: LeaderLink
+  readonly clock: Clock
+  readonly fetchBytesMax: number
+  readonly waitMsMax: number
+  /** After a failure. */
+  readonly retryMs: number
+  /** Cuts the partition's log back and puts the one that takes its place into the partition. */
+  readonly truncate: (partition: Partition, offset: number) => Promise<void>
+  readonly report: (level: 'info' | 'warn', message: string) => void
+}
+
+export class ReplicaFetcher {
+  readonly stats = { fetches: 0, fetchedBytes: 0, truncations: 0, failures: 0 }
+  readonly #options: ReplicaFetcherOptions
+  readonly #stopping = new AbortController()
+  readonly #running: Promise<void>
+  /** The durable offset that was told last. */
+  #told = -1
+  #telling: Promise<void> | undefined
+  /** The last failure that was reported, so that one that lasts is said once. */
+  #reported = ''
+
+  constructor(options: ReplicaFetcherOptions) {
+    this.#options = options
+    options.partition.onDurable = () => this.#tell()
+    this.#running = this.#run()
+  }
+
+  /** Resolves when nothing is under way. */
+  async stop(): Promise<void> {
+    this.#stopping.abort(new PlayheadError('stopping', 'follower: found it stopped, wanted it running'))
+    this.#options.partition.onDurable = () => undefined
+    await this.#running
+    await this.#telling
+  }
+
+  get #name(): string {
+    const { topic, partition } = this.#options.partition
+    return `${topic}/${partition}`
+  }
+
+  async #run(): Promise<void> {
+    const { clock, retryMs } = this.#options
+    const { signal } = this.#stopping
+    while (!signal.aborted) {
+      try {
+        await this.#fetch()
+        this.#reported = ''
+      } catch (error) {
+        if (signal.aborted) return
+        this.#failed(error)
+        await sleep(clock, retryMs, signal).catch(() => undefined)
+      }
+    }
+  }
+
+  async #fetch(): Promise<void> {
+    const { partition, leader, fetchBytesMax, waitMsMax } = this.#options
+    const { log } = partition
+    const request = {
+      ...this.#who(log.durableOffset),
+      offset: log.logEndOffset,
+      lastEpoch: log.lastEpoch,
+      maxBytes: fetchBytesMax,
+      waitMsMax,
+    }
+    this.#told = Math.max(this.#told, request.durableOffset)
+    const { header, body } = await leader.fetch(request, this.#stopping.signal)
+    this.#stopping.signal.throwIfAborted()
+    this.stats.fetches++
+    this.stats.fetchedBytes += body.length
+    if (header.diverging !== undefined) return await this.#cutBack(header.diverging)
+    await log.appendAsFollower(cutBatches(body, header.appendTimes))
+    partition.followHighWatermark(header.highWatermark)
+  }
+
+  async #cutBack(diverging: { readonly epoch: number; readonly endOffset: number }): Promise<void> {
+    const { partition, truncate, report } = this.#options
+    const { log, highWatermark } = partition
+    const offset = truncationOffset(log, diverging)
+    assert(
+      offset >= highWatermark,
+      `${this.#name}: committed up to ${highWatermark}, and its leader has nothing from ${offset} on`,
+    )
+    assert(
+      offset < log.logEndOffset,
+      `${this.#name}: its leader has something else, and nothing is there to be cut off`,
+    )
+    report(
+      'info',
+      `${this.#name}: cut back from offset ${log.logEndOffset} to ${offset}, where its leader's log goes another way`,
+    )
+    this.stats.truncations++
+    await truncate(partition, offset)
+  }
+
+  /** At most one under way, and then what is there by then. */
+  #tell(): void {
+    if (this.#telling !== undefined || this.#stopping.signal.aborted) return
+    this.#telling = this.#tellAll().finally(() => (this.#telling = undefined))
+  }
+
+  async #tellAll(): Promise<void> {
+    const { partition, leader } = this.#options
+    const { signal } = this.#stopping
+    while (!signal.aborted && partition.log.durableOffset > this.#told) {
+      this.#told = partition.log.durableOffset
+      try {
+        const { highWatermark } = await leader.progress(this.#who(this.#told), signal)
+        partition.followHighWatermark(highWatermark)
+      } catch {
+        return // the next fetch tells it, and reports what is wrong
+      }
+    }
+  }
+
+  #who(durableOffset: number): RequestOf<'replicaProgress'> {
+    const { partition, leaderEpoch, self } = this.#options
+    return { topicId: partition.topicId, partition: partition.partition, leaderEpoch, ...self, durableOffset }
+  }
+
+  #failed(error: unknown): void {
+    this.stats.failures++
+    const { report } = this.#options
+    if (!isPlayheadError(error)) throw error
+    if (this.#reported === error.code) return
+    this.#reported = error.code
+    report('warn', `${this.#name}: cannot follow its leader now: ${error.message}`)
+  }
+}
+
+/** Throws invalidBatch when the body is not whole batches, one for each time. What is in them is checked when they are taken in. */
+function cutBatches(body: Buffer, appendTimes: readonly number[]): LeaderBatch[] {
+  const batches: LeaderBatch[] = []
+  let at = 0
+  for (const appendTimeMs of appendTimes) {
+    const end = body.length - at < BATCH_HEADER_BYTES ? Infinity : at + batchBytes(body, at)
+    if (end > body.length || end <= at) break
+    batches.push({ batch: body.subarray(at, end), appendTimeMs })
+    at = end
+  }
+  if (at === body.length && batches.length === appendTimes.length) return batches
+  throw new PlayheadError(
+    'invalidBatch',
+    `replica fetch: found ${batches.length} whole batches in ${at} of ${body.length} bytes, wanted ${appendTimes.length}`,
+  )
+}

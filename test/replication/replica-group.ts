@@ -1,0 +1,223 @@
+/**
+ * ReplicaGroup: one partition on several brokers in this process, each with its own disk: real logs, partitions, fetchers and in-sync sets, with a
+ * call in place of the network. Who leads is said by the test, as a controller would, in the metadata store that all share.
+ */
+import { systemClock } from '../../platform/clock.ts'
+import type { FileSystem } from '../../platform/file-system.ts'
+import { systemRandom } from '../../platform/random.ts'
+import { PlayheadError } from '../../protocol/errors.ts'
+import { newPartitionState } from '../../replication/isr-change.ts'
+import { next } from '../../replication/isr-change.ts'
+import { IsrKeeper } from '../../replication/isr-keeper.ts'
+import type { PartitionEvent } from '../../replication/isr-change.ts'
+import type { SeenPartition } from '../../replication/isr-transaction.ts'
+import { LocalMetadataStore } from '../../replication/local-metadata-store.ts'
+import { metadataKeys } from '../../replication/metadata-keys.ts'
+import { readPartition, writeRecord } from '../../replication/metadata-records.ts'
+import type { MetadataStore } from '../../replication/metadata-store.ts'
+import { Partition } from '../../replication/partition.ts'
+import { ReplicaFetcher } from '../../replication/replica-fetcher.ts'
+import type { LeaderLink } from '../../replication/replica-fetcher.ts'
+import { MemoryFileSystem } from '../storage/memory-file-system.ts'
+import { StoreUnderTest, until } from '../storage/store-under-test.ts'
+
+const topicId = '0198c1d2-0000-7000-8000-000000000001'
+const lagMsMax = 300
+const settings = { allocationBytesMin: 64 * 1024, openSegmentsMax: 4 }
+
+/** One broker's replica. */
+export class Replica {
+  readonly broker: number
+  readonly store: StoreUnderTest
+  readonly partition: Partition
+  fetcher: ReplicaFetcher | undefined
+  /** Whether the others reach it, and it them. */
+  isCut = false
+
+  constructor(broker: number, store: StoreUnderTest, partition: Partition) {
+    this.broker = broker
+    this.store = store
+    this.partition = partition
+  }
+}
+
+export class ReplicaGroup implements AsyncDisposable {
+  readonly metadata: MetadataStore
+  readonly replicas = new Map<number, Replica>()
+  readonly disks = new Map<number, FileSystem>()
+  readonly #keepers = new Map<number, IsrKeeper>()
+
+  private constructor(metadata: MetadataStore) {
+    this.metadata = metadata
+  }
+
+  static async start(brokers: readonly number[], isrMin: number): Promise<ReplicaGroup> {
+    const metadata = await LocalMetadataStore.open({
+      fileSystem: new MemoryFileSystem(),
+      directory: '/metadata',
+      clock: systemClock,
+      random: systemRandom,
+    })
+    const group = new ReplicaGroup(metadata)
+    for (const broker of brokers) await group.open(broker)
+    const state = newPartitionState({ replicas: brokers, isrMin, nonce: 'first' })
+    await metadata.transact({
+      compares: [],
+      changes: [{ kind: 'put', key: metadataKeys.partition(topicId, 0), value: writeRecord(state) }],
+    })
+    await group.apply()
+    return group
+  }
+
+  /** The broker comes up with the disk it had, or with an empty one. */
+  async open(broker: number): Promise<Replica> {
+    const fileSystem = this.disks.get(broker) ?? new MemoryFileSystem()
+    this.disks.set(broker, fileSystem)
+    const store = await StoreUnderTest.open('/data', { fileSystem, settings })
+    const log = store.store.topics().length > 0 ? store.store.log('carts', 0) : await store.createLog()
+    const partition = new Partition({
+      topic: 'carts',
+      topicId,
+      partition: 0,
+      leaderEpoch: 0,
+      log,
+      clock: systemClock,
+      waitersMax: 1000,
+      isReplicated: true,
+    })
+    const replica = new Replica(broker, store, partition)
+    this.replicas.set(broker, replica)
+    const session = await this.metadata.transact({
+      compares: [],
+      changes: [{ kind: 'delete', key: metadataKeys.session(broker) }],
+    })
+    if (session.outcome !== 'done') throw new Error('the local store answers')
+    await this.metadata.transact({
+      compares: [],
+      changes: [{ kind: 'put', key: metadataKeys.session(broker), value: '{}' }],
+    })
+    this.#keepers.set(
+      broker,
+      new IsrKeeper({
+        store: this.metadata,
+        self: () => ({ broker, brokerEpoch: this.epochOf(broker) }),
+        clock: systemClock,
+        random: systemRandom,
+        retryMs: 5,
+        report: () => undefined,
+        onOvertaken: () => undefined,
+      }),
+    )
+    this.#epochs.set(broker, (await this.metadata.get(metadataKeys.session(broker))).entry!.createRevision)
+    return replica
+  }
+
+  readonly #epochs = new Map<number, number>()
+
+  epochOf(broker: number): number {
+    return this.#epochs.get(broker)!
+  }
+
+  /** As kill -9: what is under way is given up, the disk stays. */
+  async kill(broker: number): Promise<void> {
+    const replica = this.replicas.get(broker)!
+    replica.isCut = true
+    this.replicas.delete(broker)
+    await this.#keepers.get(broker)?.stop()
+    await replica.fetcher?.stop()
+    await replica.partition.log.abandon(new PlayheadError('stopping', 'killed'))
+    await replica.store[Symbol.asyncDispose]().catch(() => undefined)
+  }
+
+  get leader(): Replica {
+    const leader = [...this.replicas.values()].find(({ partition }) => partition.leading !== undefined)
+    if (leader === undefined) throw new Error('nobody leads')
+    return leader
+  }
+
+  async seen(): Promise<SeenPartition> {
+    const { entry } = await this.metadata.get(metadataKeys.partition(topicId, 0))
+    return { state: readPartition(entry!), modRevision: entry!.modRevision }
+  }
+
+  /** What a controller would do, and everybody hears of it. */
+  async happen(event: PartitionEvent): Promise<void> {
+    const { state, modRevision } = await this.seen()
+    const key = metadataKeys.partition(topicId, 0)
+    const value = writeRecord(next(state, event, `${modRevision}`))
+    const { outcome } = await this.metadata.transact({
+      compares: [{ key, modRevision }],
+      changes: [{ kind: 'put', key, value }],
+    })
+    if (outcome !== 'done') return await this.happen(event)
+    await this.apply()
+  }
+
+  /** Every broker does what the store says. */
+  async apply(): Promise<void> {
+    const seen = await this.seen()
+    for (const replica of this.replicas.values()) await this.tell(replica, seen)
+  }
+
+  async tell(replica: Replica, seen: SeenPartition): Promise<void> {
+    const { partition, broker } = replica
+    const { leader, leaderEpoch } = seen.state
+    if (leader === broker) {
+      if (partition.leading?.leaderEpoch === leaderEpoch) return partition.leading.observe(seen)
+      await replica.fetcher?.stop()
+      replica.fetcher = undefined
+      return await partition.lead({ self: broker, seen, lagMsMax, clock: systemClock })
+    }
+    if (partition.following?.leaderEpoch === leaderEpoch && partition.following.leader === leader) return
+    await replica.fetcher?.stop()
+    replica.fetcher = undefined
+    const followed = await partition.follow(leader, leaderEpoch)
+    if (!followed || leader === null) return
+    replica.fetcher = new ReplicaFetcher({
+      partition,
+      leaderEpoch,
+      self: { broker, brokerEpoch: this.epochOf(broker) },
+      leader: this.#link(replica, leader),
+      clock: systemClock,
+      fetchBytesMax: 256 * 1024,
+      waitMsMax: 50,
+      retryMs: 5,
+      truncate: async (cut, offset) => cut.replaceLog(await replica.store.store.truncateLog('carts', 0, offset)),
+      report: () => undefined,
+    })
+  }
+
+  /** Everybody who leads looks once after the other until the in-sync set is this. */
+  async untilInSync(isr: readonly number[]): Promise<void> {
+    await until(async () => {
+      for (const [broker, { partition }] of this.replicas) await this.#keepers.get(broker)?.look(partition)
+      await systemClock.yield()
+      return (await this.seen()).state.isr.toSorted().join() === isr.toSorted().join()
+    })
+  }
+
+  #link(from: Replica, leader: number): LeaderLink {
+    const to = () => {
+      const found = this.replicas.get(leader)
+      if (found === undefined || found.isCut || from.isCut) throw new PlayheadError('unavailable', 'cut')
+      return found.partition
+    }
+    return {
+      fetch: async (request, signal) => {
+        const { batches, appendTimes, diverging, highWatermark, piece } = await to().replicaFetch(request, signal)
+        const body = Buffer.concat(batches)
+        piece?.letGo()
+        to() // a reply is lost like a request
+        return { header: { diverging, highWatermark, logStartOffset: 0, appendTimes: [...appendTimes] }, body }
+      },
+      progress: async (request) => ({ highWatermark: to().replicaProgress(request) }),
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const keeper of this.#keepers.values()) await keeper.stop()
+    for (const { fetcher } of this.replicas.values()) await fetcher?.stop()
+    for (const { store } of this.replicas.values()) await store[Symbol.asyncDispose]()
+    await this.metadata.close()
+  }
+}
