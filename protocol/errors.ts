@@ -74,6 +74,12 @@ export const errorTable = {
   viewTopicMismatch: { number: 161, retriable: false, http: 409 },
   viewInUse: { number: 162, retriable: false, http: 409 },
   viewSuperseded: { number: 163, retriable: false, http: 409 },
+
+  metadataStoreRefused: { number: 180, retriable: false, http: 500 },
+  metadataStoreReplaced: { number: 181, retriable: false, http: 500 },
+  clusterMismatch: { number: 182, retriable: false, http: 500 },
+  brokerIdInUse: { number: 183, retriable: false, http: 500 },
+  dataDirectoryMismatch: { number: 184, retriable: false, http: 500 },
 } as const satisfies Record<string, ErrorRow>
 
 export type ErrorCode = keyof typeof errorTable

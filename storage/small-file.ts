@@ -9,7 +9,7 @@ import type { FileSystem } from '../platform/file-system.ts'
 
 export const temporarySuffix = '.tmp'
 
-/** No fact is this large; more is not one of ours and is not read into memory. */
+/** Few facts are this large; more is not one of ours and is not read into memory. */
 const smallFileBytesMax = 1024 * 1024
 
 export type JsonObject = Readonly<Record<string, unknown>>
@@ -36,13 +36,17 @@ export async function replaceFile(fileSystem: FileSystem, path: string, parts: r
 }
 
 /** The object in the file; undefined when there is no file. Throws damagedData naming the file when it is not what was written. */
-export async function readSmallFile(fileSystem: FileSystem, path: string): Promise<JsonObject | undefined> {
+export async function readSmallFile(
+  fileSystem: FileSystem,
+  path: string,
+  bytesMax = smallFileBytesMax,
+): Promise<JsonObject | undefined> {
   if (!(await fileSystem.exists(path))) return undefined
   const file = await fileSystem.open(path, 'read')
   let bytes: Buffer
   try {
     const sizeBytes = await file.sizeBytes()
-    if (sizeBytes > smallFileBytesMax) throw damagedFile(path, `${sizeBytes} bytes`, `at most ${smallFileBytesMax}`)
+    if (sizeBytes > bytesMax) throw damagedFile(path, `${sizeBytes} bytes`, `at most ${bytesMax}`)
     bytes = Buffer.alloc(sizeBytes)
     bytes = bytes.subarray(0, await file.read(bytes, 0))
   } finally {
