@@ -52,9 +52,11 @@ export class ReplicaGroup implements AsyncDisposable {
   }
 
   static async start(brokers: readonly number[], isrMin: number): Promise<ReplicaGroup> {
+    const fileSystem = new MemoryFileSystem()
+    await fileSystem.makeDirectory('/metadata')
     const metadata = await LocalMetadataStore.open({
-      fileSystem: new MemoryFileSystem(),
-      directory: '/metadata',
+      fileSystem,
+      path: '/metadata/metadata.json',
       clock: systemClock,
       random: systemRandom,
     })

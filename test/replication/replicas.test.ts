@@ -1,0 +1,198 @@
+/**
+ * One partition on three brokers: what is acknowledged is on the disks of all that are in sync; whoever leads next has it; who comes back cuts off
+ * what nobody else has. Real logs and real fetchers, a call in place of the network (ReplicaGroup).
+ */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { systemClock } from '../../platform/clock.ts'
+import { isPlayheadError } from '../../protocol/errors.ts'
+import { eventsOf, recordsOf } from '../storage/log-contents.ts'
+import { SeededRandom } from '../storage/seeded-random.ts'
+import { group, until } from '../storage/store-under-test.ts'
+import { ReplicaGroup } from './replica-group.ts'
+
+const brokers = [1, 2, 3]
+
+async function untilSame(replicas: ReplicaGroup): Promise<void> {
+  const { log } = replicas.leader.partition
+  await until(() =>
+    [...replicas.replicas.values()].every(({ partition }) => partition.log.durableOffset === log.logEndOffset),
+  )
+}
+
+test('replicas (3, isrMin 2): an append is acknowledged once all in sync have it on disk, and all have the same', async () => {
+  await using replicas = await ReplicaGroup.start(brokers, 2)
+  const { partition } = replicas.leader
+  for (let count = 0; count < 50; count++) {
+    const { endOffset } = await partition.append(group([`a=${count}`, `b=${count}`]))
+    for (const { partition: each } of replicas.replicas.values()) assert.ok(each.log.durableOffset >= endOffset)
+  }
+  const wanted = await recordsOf(partition.log)
+  assert.equal(wanted.length, 100)
+  for (const { partition: each } of replicas.replicas.values()) {
+    assert.deepEqual(await recordsOf(each.log), wanted)
+    assert.deepEqual(await eventsOf(each.log, 'a'), await eventsOf(partition.log, 'a'))
+  }
+})
+
+test('replicas: followers refuse appends and reads by name, and know the high watermark soon', async () => {
+  await using replicas = await ReplicaGroup.start(brokers, 2)
+  const { endOffset } = await replicas.leader.partition.append(group(['a=1']))
+  const follower = replicas.replicas.get(2)!.partition
+  await assert.rejects(follower.append(group(['a=2'])), { code: 'notLeader', details: { leaderEpoch: 1, leader: 1 } })
+  assert.throws(() => follower.checkLeads(), { code: 'notLeader' })
+  await until(() => follower.highWatermark === endOffset)
+})
+
+test('replicas: with a follower cut off nothing is acknowledged until it is out of sync; without enough of them appends are refused', async () => {
+  await using replicas = await ReplicaGroup.start(brokers, 2)
+  const { partition } = replicas.leader
+  await partition.append(group(['a=1']))
+  replicas.replicas.get(3)!.isCut = true
+  const waiting = partition.append(group(['a=2']))
+  await until(() => replicas.replicas.get(2)!.partition.log.durableOffset === 2)
+  assert.equal(partition.highWatermark, 1, 'broker 3 is in sync as far as anybody knows, and lacks it')
+  await replicas.untilInSync([1, 2])
+  assert.equal((await waiting).endOffset, 2)
+  replicas.replicas.get(2)!.isCut = true
+  const unknown = partition.append(group(['a=3']))
+  unknown.catch(() => undefined)
+  await replicas.untilInSync([1])
+  await assert.rejects(partition.append(group(['a=4'])), { code: 'notEnoughReplicas' })
+  assert.equal(partition.highWatermark, 2)
+  assert.deepEqual((await replicas.seen()).state.elr, [2], 'it has all that is committed')
+  replicas.replicas.get(2)!.isCut = false
+  await replicas.untilInSync([1, 2])
+  assert.equal((await unknown).endOffset, 3)
+  replicas.replicas.get(3)!.isCut = false
+  await replicas.untilInSync(brokers)
+  await untilSame(replicas)
+})
+
+test('replicas: a leader that is cut off acknowledges nothing more; the next one has all that was; the first cuts off what it had alone', async () => {
+  await using replicas = await ReplicaGroup.start(brokers, 2)
+  const old = replicas.leader
+  for (let count = 0; count < 10; count++) await old.partition.append(group([`a=${count}`]))
+  old.isCut = true
+  const lost = old.partition.append(group(['a=alone']))
+  const conflict = old.partition.append(group(['a=x'], { expected: [{ stream: 'a', version: 3 }] }))
+  const outcomes = Promise.allSettled([lost, conflict])
+  await until(() => old.partition.log.durableOffset === 11)
+  await replicas.happen({ kind: 'brokersGone', gone: [1], electable: [2, 3] })
+  const { leader } = replicas
+  assert.notEqual(leader.broker, 1)
+  const { versions } = await leader.partition.append(group(['a=after'], { wantVersions: true }))
+  assert.deepEqual(versions, [10], 'nothing of the old leader is counted')
+  for (const outcome of await outcomes) {
+    assert.ok(outcome.status === 'rejected' && isPlayheadError(outcome.reason, 'notLeader'), JSON.stringify(outcome))
+  }
+  old.isCut = false
+  await replicas.untilInSync(brokers)
+  await untilSame(replicas)
+  assert.equal(old.fetcher?.stats.truncations, 1)
+  assert.deepEqual(await recordsOf(old.partition.log), await recordsOf(leader.partition.log))
+  assert.deepEqual(await eventsOf(old.partition.log, 'a'), await eventsOf(leader.partition.log, 'a'))
+})
+
+test('replicas: a retry at the next leader is answered with the offset and versions of the first time', async () => {
+  await using replicas = await ReplicaGroup.start(brokers, 2)
+  const batchOptions = { producerId: 9, producerEpoch: 0, baseSequence: 5 }
+  const first = await replicas.leader.partition.append(group(['a=1', 'a=2'], { batchOptions, wantVersions: true }))
+  await replicas.happen({ kind: 'elect', leader: 3, electable: brokers })
+  assert.equal(replicas.leader.broker, 3)
+  const again = await replicas.leader.partition.append(group(['a=1', 'a=2'], { batchOptions, wantVersions: true }))
+  assert.deepEqual(again, { ...first, duplicate: true })
+})
+
+test('replicas: a broker that comes back with an empty disk is filled again while appends go on', async () => {
+  await using replicas = await ReplicaGroup.start(brokers, 2)
+  const { partition } = replicas.leader
+  for (let count = 0; count < 40; count++) await partition.append(group([`a=${count}`, `b=${'x'.repeat(20_000)}`]))
+  await replicas.kill(3)
+  await replicas.happen({ kind: 'brokersGone', gone: [3], electable: [1, 2] })
+  replicas.disks.delete(3)
+  await replicas.open(3)
+  await replicas.apply()
+  for (let count = 0; count < 40; count++) await partition.append(group([`a=more ${count}`]))
+  await replicas.untilInSync(brokers)
+  await untilSame(replicas)
+  assert.deepEqual(await recordsOf(replicas.replicas.get(3)!.partition.log), await recordsOf(partition.log))
+})
+
+const seed = Number(process.env['PLAYHEAD_TEST_SEED'] ?? Math.floor(Math.random() * 2 ** 31))
+const rounds = Number(process.env['PLAYHEAD_TEST_RUNS'] ?? 25)
+
+test(`replicas: leaders change, brokers are cut off, killed and wiped at random under load: what was acknowledged is there once, in order (${rounds} rounds, seed ${seed})`, async () => {
+  const random = new SeededRandom(seed)
+  await using replicas = await ReplicaGroup.start(brokers, 2)
+  const acknowledged = new Map<number, string>()
+  let sequence = 0
+  let isOver = false
+  const load = async (): Promise<void> => {
+    while (!isOver) {
+      const [text, baseSequence] = [`${random.pick(['a', 'b'])}=${sequence}`, sequence]
+      for (let isDone = false; !isDone && !isOver; ) {
+        const leader = [...replicas.replicas.values()].find(({ partition }) => partition.leading !== undefined)
+        try {
+          const batchOptions = { producerId: 1, producerEpoch: 0, baseSequence }
+          const { baseOffset } = await leader!.partition.append(group([text], { batchOptions }))
+          assert.equal(acknowledged.get(baseOffset), undefined, 'one record at an offset')
+          acknowledged.set(baseOffset, text)
+          isDone = true
+        } catch (error) {
+          if (error instanceof TypeError || isPlayheadError(error)) await systemClock.yield()
+          else throw error
+        }
+      }
+      sequence++
+      await systemClock.yield() // disks and calls answer at once here: nobody else would have a turn
+    }
+  }
+  const loading = load()
+  for (let round = 0; round < rounds; round++) await disturb(replicas, random)
+  isOver = true
+  for (const replica of replicas.replicas.values()) replica.isCut = false
+  const { leader } = (await replicas.seen()).state
+  if (leader === null) await replicas.happen({ kind: 'electAny', electable: brokers })
+  await replicas.untilInSync(brokers)
+  await loading
+  await untilSame(replicas)
+  assert.ok(acknowledged.size > 0)
+  for (const { partition } of replicas.replicas.values()) {
+    const records = await recordsOf(partition.log)
+    for (const [offset, text] of acknowledged) assert.equal(records[offset], text, `offset ${offset}`)
+    assert.equal(new Set(records).size, records.length, 'nothing twice')
+    assert.deepEqual(await eventsOf(partition.log, 'a'), await eventsOf(replicas.leader.partition.log, 'a'))
+  }
+})
+
+/** One thing goes wrong, is noticed, and is made good. */
+async function disturb(replicas: ReplicaGroup, random: SeededRandom): Promise<void> {
+  const victim = random.pick(brokers)
+  const others = brokers.filter((broker) => broker !== victim)
+  const what = random.below(4)
+  const pause = async (turnsMax: number) => {
+    for (let turns = random.below(turnsMax); turns > 0; turns--) await systemClock.yield()
+  }
+  await pause(50)
+  if (what === 0) await replicas.happen({ kind: 'elect', leader: victim, electable: brokers })
+  else {
+    const wasIn = (await replicas.seen()).state.isr
+    if (what === 1) replicas.replicas.get(victim)!.isCut = true
+    else await replicas.kill(victim)
+    await pause(50)
+    // Who was only cut off may come back unnoticed; a registration that has ended is always noticed.
+    if (what > 1 || wasIn.some((broker) => broker !== victim)) {
+      await replicas.happen({ kind: 'brokersGone', gone: [victim], electable: others })
+    }
+    await pause(50)
+    const { isr, elr, leader } = (await replicas.seen()).state
+    const isNeeded = [...isr, ...elr].includes(victim)
+    if (what === 3 && !isNeeded) replicas.disks.delete(victim)
+    if (what === 1) replicas.replicas.get(victim)!.isCut = false
+    else await replicas.open(victim)
+    await replicas.apply()
+    if (leader === null) await replicas.happen({ kind: 'electAny', electable: brokers })
+  }
+  if (random.below(3) > 0) await replicas.untilInSync(brokers)
+}
