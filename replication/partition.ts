@@ -83,7 +83,14 @@ export class Partition {
     this.#waiters = new OffsetWaiters(options.clock, options.waitersMax)
     this.#followers = new OffsetWaiters(options.clock, options.waitersMax)
     this.#log.onDurableMoved = () => this.#durableMoved()
-    if (options.isReplicated === true) void this.follow(null, this.#log.epochs.latest)
+    if (options.isReplicated === true) this.#followNobody()
+  }
+
+  /** What it has on its disk may be committed or not: who leads will tell. */
+  #followNobody(): void {
+    const { epochs, logStartOffset } = this.#log
+    this.#following = new Following(null, epochs.latest, logStartOffset)
+    void this.#log.follow(notLeader(this, null, epochs.latest)) // nothing is under way yet that it could wait for
   }
 
   get leaderEpoch(): number {

@@ -40,6 +40,8 @@ export interface ReplicaFetcherOptions {
   /** Cuts the partition's log back and puts the one that takes its place into the partition. */
   readonly truncate: (partition: Partition, offset: number) => Promise<void>
   readonly report: (level: 'info' | 'warn', message: string) => void
+  /** What is no expected failure; this partition is not followed any more. */
+  readonly onBug: (error: unknown) => void
 }
 
 export class ReplicaFetcher {
@@ -81,6 +83,7 @@ export class ReplicaFetcher {
         this.#reported = ''
       } catch (error) {
         if (signal.aborted) return
+        if (!isPlayheadError(error)) return this.#options.onBug(error)
         this.#failed(error)
         await sleep(clock, retryMs, signal).catch(() => undefined)
       }
@@ -152,10 +155,9 @@ export class ReplicaFetcher {
     return { topicId: partition.topicId, partition: partition.partition, leaderEpoch, ...self, durableOffset }
   }
 
-  #failed(error: unknown): void {
+  #failed(error: PlayheadError): void {
     this.stats.failures++
     const { report } = this.#options
-    if (!isPlayheadError(error)) throw error
     if (this.#reported === error.code) return
     this.#reported = error.code
     report('warn', `${this.#name}: cannot follow its leader now: ${error.message}`)

@@ -97,6 +97,17 @@ export class LeaderEpochs {
     await this.#write()
   }
 
+  /**
+   * The log ends at `endOffset`, and somebody else says what comes behind it: an epoch that this replica began there alone, and wrote nothing in, is not
+   * what the next records are of. Resolves when that is on disk.
+   */
+  async endAt(endOffset: number): Promise<void> {
+    const kept = this.#starts.filter(({ startOffset }) => startOffset < endOffset)
+    if (kept.length === this.#starts.length) return
+    this.#starts = kept
+    await this.#write()
+  }
+
   /** Where the records of `epoch`, and of those before it, end in a log that ends at `logEndOffset`. */
   endOf(epoch: number, logEndOffset: number): EpochEnd {
     const next = this.#starts.findIndex((each) => each.epoch > epoch)

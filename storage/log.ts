@@ -323,6 +323,7 @@ export class Log {
     this.#leadership.follow(refusal)
     await this.#admission.drained()
     await this.#appender.drained()
+    await this.#epochs.endAt(this.logEndOffset)
   }
 
   /**

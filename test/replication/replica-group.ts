@@ -114,6 +114,7 @@ export class ReplicaGroup implements AsyncDisposable {
     return replica
   }
 
+  readonly bugs: unknown[] = []
   readonly #epochs = new Map<number, number>()
 
   epochOf(broker: number): number {
@@ -127,7 +128,9 @@ export class ReplicaGroup implements AsyncDisposable {
     this.replicas.delete(broker)
     await this.#keepers.get(broker)?.stop()
     await replica.fetcher?.stop()
-    await replica.partition.log.abandon(new PlayheadError('stopping', 'killed'))
+    const gone = new PlayheadError('unavailable', 'killed')
+    replica.partition.close(gone)
+    await replica.partition.log.abandon(gone)
     await replica.store[Symbol.asyncDispose]().catch(() => undefined)
   }
 
@@ -186,6 +189,7 @@ export class ReplicaGroup implements AsyncDisposable {
       retryMs: 5,
       truncate: async (cut, offset) => cut.replaceLog(await replica.store.store.truncateLog('carts', 0, offset)),
       report: () => undefined,
+      onBug: (error) => this.bugs.push(error),
     })
   }
 
@@ -194,7 +198,8 @@ export class ReplicaGroup implements AsyncDisposable {
     await until(async () => {
       for (const [broker, { partition }] of this.replicas) await this.#keepers.get(broker)?.look(partition)
       await systemClock.yield()
-      return (await this.seen()).state.isr.toSorted().join() === isr.toSorted().join()
+      const now = (await this.seen()).state.isr
+      return now.length === isr.length && now.every((broker) => isr.includes(broker))
     })
   }
 

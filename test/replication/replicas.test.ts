@@ -127,11 +127,11 @@ test(`replicas: leaders change, brokers are cut off, killed and wiped at random 
   await using replicas = await ReplicaGroup.start(brokers, 2)
   const acknowledged = new Map<number, string>()
   let sequence = 0
-  let isOver = false
+  const end = new AbortController()
   const load = async (): Promise<void> => {
-    while (!isOver) {
+    while (!end.signal.aborted) {
       const [text, baseSequence] = [`${random.pick(['a', 'b'])}=${sequence}`, sequence]
-      for (let isDone = false; !isDone && !isOver; ) {
+      for (let isDone = false; !isDone && !end.signal.aborted; ) {
         const leader = [...replicas.replicas.values()].find(({ partition }) => partition.leading !== undefined)
         try {
           const batchOptions = { producerId: 1, producerEpoch: 0, baseSequence }
@@ -150,13 +150,14 @@ test(`replicas: leaders change, brokers are cut off, killed and wiped at random 
   }
   const loading = load()
   for (let round = 0; round < rounds; round++) await disturb(replicas, random)
-  isOver = true
+  end.abort()
   for (const replica of replicas.replicas.values()) replica.isCut = false
   const { leader } = (await replicas.seen()).state
   if (leader === null) await replicas.happen({ kind: 'electAny', electable: brokers })
   await replicas.untilInSync(brokers)
   await loading
   await untilSame(replicas)
+  assert.deepEqual(replicas.bugs, [])
   assert.ok(acknowledged.size > 0)
   for (const { partition } of replicas.replicas.values()) {
     const records = await recordsOf(partition.log)
@@ -168,6 +169,7 @@ test(`replicas: leaders change, brokers are cut off, killed and wiped at random 
 
 /** One thing goes wrong, is noticed, and is made good. */
 async function disturb(replicas: ReplicaGroup, random: SeededRandom): Promise<void> {
+  assert.deepEqual(replicas.bugs, [])
   const victim = random.pick(brokers)
   const others = brokers.filter((broker) => broker !== victim)
   const what = random.below(4)

@@ -151,6 +151,24 @@ test('follower: knows the epochs of its leaders and where each ends, also after 
   assert.deepEqual(endOf(20), { epoch: 6, endOffset: 14 })
 })
 
+test('follower: an epoch that it led in and wrote nothing in is not that of what its next leader has there (found by seed 1 of replicas.test.ts)', async () => {
+  await using leaders = await replica()
+  await using followers = await replica()
+  const leader = await leaders.createLog()
+  const follower = await followers.createLog()
+  await lead(leader, 4)
+  await append(leader, 'a=1')
+  await follow(follower, leader)
+  await append(leader, 'a=2')
+  await lead(follower, 5)
+  await follower.follow(new PlayheadError('notLeader', 'carts/0: found a follower'))
+  await lead(leader, 6)
+  await append(leader, 'a=3')
+  await follow(follower, leader)
+  assert.deepEqual(follower.epochs.starts, leader.epochs.starts)
+  assert.deepEqual(follower.epochs.endOf(4, 3), { epoch: 4, endOffset: 2 })
+})
+
 test('truncation: what a leader of an earlier epoch had alone is gone, with its versions, its producers and its epoch', async () => {
   await using leaders = await replica()
   await using followers = await replica()
