@@ -12,6 +12,9 @@ import { systemRandom } from '../platform/random.ts'
 import type { Random } from '../platform/random.ts'
 import type { Transport } from '../platform/transport.ts'
 import type { ReplyOf } from '../protocol/api.ts'
+import { ClusterNode } from '../replication/cluster-node.ts'
+import { EtcdMetadataStore } from '../replication/etcd-metadata-store.ts'
+import type { MetadataStore } from '../replication/metadata-store.ts'
 import { Partitions } from '../replication/partitions.ts'
 import { LogStore } from '../storage/log-store.ts'
 import { resolveConfig, storageSettings } from './config.ts'
@@ -38,10 +41,21 @@ export interface BrokerFoundation {
    * anybody. Default: says so on stderr and exits with 70.
    */
   readonly onFatal?: (error: Error) => void
+  /** What the brokers of a cluster agree through; default: the etcd that `cluster` names. */
+  readonly metadata?: MetadataStore
 }
 
 /** A bug in the program, as sysexits.h has it. */
 const exitCodeOfFatal = 70
+
+/** Of the topic that named playheads are kept in, in a cluster that has so many brokers. */
+const playheadReplicas = 3
+
+interface ClusterParts {
+  readonly config: BrokerConfig
+  readonly foundation: BrokerFoundation
+  readonly store: LogStore
+}
 
 function exitAtOnce(error: Error): void {
   process.stderr.write(`fatal: ${error.stack ?? error.message}\n`)
@@ -85,9 +99,10 @@ export class Broker {
   }
 
   async #stop(): Promise<void> {
-    const { listener, http, services, tearDown } = this.#parts
+    const { listener, http, services, cluster, tearDown } = this.#parts
     const { clock, config } = services
     const overdue = clock.after(config.stopWaitMsMax, () => http.destroyConnections())
+    await cluster?.leave(config.stopWaitMsMax / 2)
     await Promise.all([listener.stop(config.stopWaitMsMax), http.stop()])
     overdue.cancel()
     await tearDown.disposeAsync()
@@ -98,6 +113,8 @@ interface BrokerParts {
   readonly listener: Listener
   readonly http: HttpServer
   readonly services: Services
+  /** Undefined for a broker by itself. */
+  readonly cluster: ClusterNode | undefined
   readonly tearDown: AsyncDisposableStack
 }
 
@@ -113,7 +130,7 @@ async function openParts(
     random = systemRandom,
   } = foundation
   const { report = () => {}, onFatal = exitAtOnce } = foundation
-  const store = setUp.use(
+  const store: LogStore = setUp.use(
     await LogStore.open({
       directory: config.data,
       fileSystem,
@@ -124,11 +141,23 @@ async function openParts(
       settings: storageSettings(config),
     }),
   )
-  const partitions = new Partitions({ store, clock, waitersMax: config.waitersPerPartitionMax })
-  const playheads = await Playheads.open({ partitions, clock, random })
+  const cluster = await openCluster({ config, foundation, store })
+  if (cluster !== undefined) setUp.defer(() => cluster.close())
+  const partitions = new Partitions({
+    store,
+    clock,
+    waitersMax: config.waitersPerPartitionMax,
+    isReplicated: cluster !== undefined,
+    authority: cluster?.authority,
+  })
+  const playheads = new Playheads({ partitions, clock, random })
   const startedMs = clock.monotonicMs()
   const services: Services = {
-    identity: { clusterId: store.clusterId, brokerId: store.brokerId, dataDirectory: config.data },
+    identity: {
+      clusterId: cluster?.clusterId ?? store.clusterId,
+      brokerId: cluster === undefined ? store.brokerId : config.brokerId,
+      dataDirectory: config.data,
+    },
     config,
     clock,
     random,
@@ -149,13 +178,46 @@ async function openParts(
   const dispatch = new Dispatch({ clock, onBug })
   const listener = await Listener.open({ transport, dispatch, services })
   setUp.defer(() => listener.stop(0))
+  await cluster?.start(partitions, { host: config.advertisedHost || config.host, port: listener.port })
+  await playheads.open(cluster?.placesFor(playheadReplicas) ?? 1)
   const http = await HttpServer.open({
     services,
     metrics: new Metrics({ services, dispatch, listener, storage: () => store.stats }),
     onBug,
   })
   setUp.defer(() => http.stop())
-  return { listener, http, services }
+  return { listener, http, services, cluster }
+}
+
+/** Undefined for a broker by itself. */
+async function openCluster({ config, foundation, store }: ClusterParts): Promise<ClusterNode | undefined> {
+  const { metadata, report = () => {}, onFatal = exitAtOnce } = foundation
+  const { fileSystem = nodeFileSystem, transport = nodeTransport } = foundation
+  const { clock = systemClock, random = systemRandom } = foundation
+  if (config.cluster === '' && metadata === undefined) return undefined
+  const pulse = new Pulse(clock)
+  return ClusterNode.open({
+    metadata: metadata ?? (await EtcdMetadataStore.open({ ...etcdAccess(config), clock })),
+    address: config.cluster,
+    directory: config.data,
+    store,
+    broker: config.brokerId,
+    rack: config.rack === '' ? undefined : config.rack,
+    release,
+    fileSystem,
+    transport,
+    clock,
+    random,
+    settings: {
+      sessionMs: config.clusterSessionMs,
+      lagMsMax: config.replicaLagMsMax,
+      fetchBytesMax: config.replicaFetchBytesMax,
+      requestMsMax: config.clusterSessionMs,
+    },
+    isAlive: () => pulse.isAlive,
+    report,
+    onFatal,
+  })
 }
 
 function problemsOf(partitions: Partitions): string[] {

@@ -42,6 +42,29 @@ export const brokerSettings = {
   port: integer('port', 7420, [0, 65_535], 'Port of the native protocol; 0 = any free one.'),
   httpPort: integer('port', 7421, [0, 65_535], 'Port of the HTTP interface; 0 = any free one.'),
 
+  cluster: text('', 'etcd of the cluster: etcd://HOST:PORT[,…][/NAME], etcds:// with TLS. Empty = a broker by itself.'),
+  brokerId: integer('count', 1, [0, 1_000_000], 'This broker in its cluster; each has one of its own, and keeps it.'),
+  rack: text('', 'Where this broker stands: replicas of a partition are put into different racks where there are enough.'),
+  advertisedHost: text('', 'Host under which the other brokers and clients reach this one. Empty = that of `host`.'),
+  clusterSessionMs: integer(
+    'ms',
+    6_000,
+    [2_000, 600_000],
+    'A broker without a sign of life for so long is taken for dead: others lead its partitions.',
+  ),
+  replicaLagMsMax: integer(
+    'ms',
+    10_000,
+    [500, 600_000],
+    'A follower that has not had all of its leader’s log for so long is not in sync any more.',
+  ),
+  replicaFetchBytesMax: integer(
+    'bytes',
+    4 * MiB,
+    [64 * KiB, 256 * MiB],
+    'Batches that a follower asks its leader for at once.',
+  ),
+
   connectionsMax: integer(
     'count',
     1_000,

@@ -51,28 +51,28 @@ export class Playheads {
   readonly #partitions: Partitions
   readonly #clock: Clock
   readonly #random: Random
-  readonly #home: Partition
   readonly #queues = new Map<string, Queue>()
 
   private constructor(options: PlayheadsOptions) {
     this.#partitions = options.partitions
     this.#clock = options.clock
     this.#random = options.random
-    this.#home = options.partitions.get(playheadsTopic, 0)
   }
 
-  /** Creates the internal topic when it is missing. */
-  static async open(options: PlayheadsOptions): Promise<Playheads> {
+  /** Creates the internal topic when it is missing. `replicationFactor`: of that. */
+  static async open(options: PlayheadsOptions, replicationFactor = 1): Promise<Playheads> {
     if (!options.partitions.has(playheadsTopic)) {
-      await options.partitions.create({
-        name: playheadsTopic,
-        partitions: 1,
-        replicationFactor: 1,
-        settings: {},
-        internal: true,
+      const topic = { name: playheadsTopic, partitions: 1, replicationFactor, settings: {}, internal: true }
+      await options.partitions.create(topic).catch((error: unknown) => {
+        if (!isPlayheadError(error, 'topicExists')) throw error // another broker was faster
       })
     }
     return new Playheads(options)
+  }
+
+  /** Throws notLeader when another broker has it. */
+  get #home(): Partition {
+    return this.#partitions.get(playheadsTopic, 0)
   }
 
   /**

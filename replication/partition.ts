@@ -185,12 +185,13 @@ export class Partition {
 
   /**
    * Leads from now on, with the replicas that the store has; resolves when appends are taken. Nothing may be fetched for it any more. Throws fencedEpoch
-   * when it follows or leads in a later epoch already.
+   * when it has taken part in this epoch, or in a later one.
    */
   async lead(options: LeadOptions): Promise<void> {
     const { self, seen, lagMsMax, clock } = options
     const { leaderEpoch } = seen.state
-    if (leaderEpoch < this.#log.epochs.latest) throw this.#fenced(leaderEpoch)
+    // Nor in one that it led in before it was started again: what it had told nobody of may be gone.
+    if (leaderEpoch <= this.#log.epochs.latest) throw this.#fenced(leaderEpoch)
     const startOffset = await this.#log.beginEpoch(leaderEpoch)
     const set: ReplicaSet = new ReplicaSet({
       self,
@@ -222,6 +223,16 @@ export class Partition {
     this.#leaderEpoch = leaderEpoch
     await this.#log.follow(refusal)
     return await this.#log.epochs.accept(leaderEpoch)
+  }
+
+  /** This broker has no replica of it: only whom to ask. */
+  knowLeader(leader: number | null, leaderEpoch: number): void {
+    if (this.#following?.leader === leader && this.#following.leaderEpoch === leaderEpoch) return
+    this.#leading?.close(notLeader(this, leader, leaderEpoch))
+    this.#leading = undefined
+    this.#following = new Following(leader, leaderEpoch, this.#log.logStartOffset)
+    this.#leaderEpoch = leaderEpoch
+    void this.#log.follow(notLeader(this, leader, leaderEpoch))
   }
 
   /** The follower's log was cut back, and another one has taken its place. */

@@ -8,7 +8,7 @@ import { partitionOf } from '../protocol/murmur2.ts'
 import { checkStream } from '../protocol/names.ts'
 import type { LogStore } from '../storage/log-store.ts'
 import type { NewTopic } from '../storage/topic-store.ts'
-import type { Topic } from '../storage/topic.ts'
+import type { Topic, TopicFacts } from '../storage/topic.ts'
 import { Partition } from './partition.ts'
 
 interface TopicPartitions {
@@ -22,6 +22,20 @@ export interface PartitionsOptions {
   readonly waitersMax: number
   /** This broker is one of a cluster: it leads what it is told to lead, and nothing else. */
   readonly isReplicated?: boolean
+  /** Who decides which topics there are, if that is not this broker: each resolves when it can be seen here. */
+  readonly authority?: TopicAuthority | undefined
+}
+
+export interface TopicAuthority {
+  /** Answers the topic's id. */
+  create(topic: NewTopic): Promise<string>
+  alter(name: string, changes: Readonly<Record<string, string | null>>): Promise<void>
+  delete(name: string): Promise<void>
+}
+
+export interface CreatedTopic {
+  readonly id: string
+  readonly partitions: number
 }
 
 export class Partitions {
@@ -87,8 +101,28 @@ export class Partitions {
     for (const { partitions } of this.#topics.values()) yield* partitions
   }
 
+  /** What the cluster has agreed on: a topic with its id. Throws as LogStore.adoptTopic does. */
+  async adopt(facts: TopicFacts): Promise<void> {
+    this.#add(await this.#store.adoptTopic(facts))
+  }
+
+  /** On this broker: the topic's settings are these. */
+  async alterHere(name: string, settings: Readonly<Record<string, string>>): Promise<void> {
+    const { topic } = this.topic(name)
+    const changes: Record<string, string | null> = { ...settings }
+    for (const setting of Object.keys(topic.facts.settings)) changes[setting] ??= null
+    await this.#store.alterTopic(name, changes)
+  }
+
+  /** Cuts a follower's log back. */
+  async truncate(partition: Partition, offset: number): Promise<void> {
+    partition.replaceLog(await this.#store.truncateLog(partition.topic, partition.partition, offset))
+  }
+
   /** Throws as LogStore.createTopic does: topicExists, invalidTopicName, invalidPartitions, unknownSetting … */
-  async create(topic: NewTopic): Promise<Topic> {
+  async create(topic: NewTopic): Promise<CreatedTopic> {
+    const { authority } = this.#options
+    if (authority !== undefined) return { id: await authority.create(topic), partitions: topic.partitions }
     const created = await this.#store.createTopic(topic)
     this.#add(created)
     return created
@@ -97,14 +131,23 @@ export class Partitions {
   /** null sets a setting back to its default. Throws unknownTopic, unknownSetting, invalidSetting. */
   async alter(name: string, changes: Readonly<Record<string, string | null>>): Promise<void> {
     this.topic(name)
-    await this.#store.alterTopic(name, changes)
+    const { authority } = this.#options
+    if (authority !== undefined) await authority.alter(name, changes)
+    else await this.#store.alterTopic(name, changes)
+  }
+
+  /** Gone for everybody: for the cluster, or from this broker. Throws as deleteHere does, and what the cluster refuses. */
+  async delete(name: string): Promise<void> {
+    const { authority } = this.#options
+    if (authority !== undefined) await authority.delete(name)
+    else await this.deleteHere(name)
   }
 
   /**
-   * Gone for everybody who asks from now on; whoever waits on it is told. Throws overloaded, stopping, and unknownTopic once it is gone for good: until
+   * Gone for everybody who asks this broker from now on; whoever waits on it is told. Throws overloaded, stopping, and unknownTopic once it is gone for good: until
    * then the store knows of it, refuses while it is being deleted, and tries again what the disk has refused.
    */
-  async delete(name: string): Promise<void> {
+  async deleteHere(name: string): Promise<void> {
     const entry = this.#topics.get(name)
     if (entry === undefined) return this.#store.deleteTopic(name)
     this.#topics.delete(name)

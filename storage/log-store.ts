@@ -21,7 +21,7 @@ import { SegmentPool } from './segment-pool.ts'
 import type { Report, StorageContext } from './storage-context.ts'
 import type { StorageSettings } from './storage-settings.ts'
 import { TailCacheBudget } from './tail-cache.ts'
-import type { Topic } from './topic.ts'
+import type { Topic, TopicFacts } from './topic.ts'
 import { recoveriesMax, TopicStore } from './topic-store.ts'
 import type { NewTopic } from './topic-store.ts'
 
@@ -141,6 +141,11 @@ export class LogStore {
   /** Throws invalidTopicName, topicExists, invalidPartitions, invalidReplicationFactor, unknownSetting, invalidSetting, diskFull. */
   createTopic(topic: NewTopic): Promise<Topic> {
     return this.#topics.create(topic)
+  }
+
+  /** A topic that the cluster has agreed on, id and all. Throws topicExists, diskFull. */
+  adoptTopic(facts: TopicFacts): Promise<Topic> {
+    return this.#topics.adopt(facts)
   }
 
   /** Sets settings; null sets one back to its default. Throws unknownTopic, unknownSetting, invalidSetting. */

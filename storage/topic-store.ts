@@ -121,6 +121,11 @@ export class TopicStore {
     return this.#change(topic.name, () => this.#create(topic))
   }
 
+  /** Throws what adoptTopic of LogStore does. */
+  adopt(facts: TopicFacts): Promise<Topic> {
+    return this.#change(facts.name, () => this.#make(facts))
+  }
+
   /** Throws what alterTopic of LogStore does. */
   alter(name: string, changes: Readonly<Record<string, string | null>>): Promise<Topic> {
     return this.#change(name, () => this.#alter(this.topic(name), changes))
@@ -186,6 +191,12 @@ export class TopicStore {
       const message = `${name}: found replication factor ${replicationFactor}, wanted 1 (replication is not built yet)`
       throw new PlayheadError('invalidReplicationFactor', message, { replicationFactor })
     }
+    return await this.#make({ id: newTopicId(this.#context), name, partitions, replicationFactor, internal, settings })
+  }
+
+  /** On disk first, then seen. */
+  async #make(facts: TopicFacts): Promise<Topic> {
+    const { name } = facts
     if (this.#topics.has(name)) {
       throw new PlayheadError(
         'topicExists',
@@ -200,7 +211,6 @@ export class TopicStore {
         { topic: name },
       )
     }
-    const facts: TopicFacts = { id: newTopicId(this.#context), name, partitions, replicationFactor, internal, settings }
     const directory = this.#topicDirectory(facts.id)
     await this.#writeNewTopic(directory, facts)
     const topic = await this.#openNewTopic(directory, facts)

@@ -25,7 +25,7 @@ export const createTopic: Handler<'createTopic'> = async (request, { services })
     replicationFactor: replicationFactor === 0 ? replicationFactorDefault : replicationFactor,
     settings: Object.fromEntries(settings.map(({ name, value }) => [name, value])),
   })
-  return { header: { topicId: created.id, partitions: created.logs.length } }
+  return { header: { topicId: created.id, partitions: created.partitions } }
 }
 
 export const listTopics: Handler<'listTopics'> = async (request, { services, reply }) => {

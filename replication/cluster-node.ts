@@ -1,0 +1,253 @@
+/**
+ * ClusterNode: this broker as one of a cluster: the metadata store with its guard, the image, the session, and the replicas that follow from them.
+ * Steps of its life: `open` (may this directory be in that cluster?), then the logs are served to the other brokers, then `start` (registered, roles
+ * taken), `leave` and `close`.
+ * Invariants: nothing is led or followed before the broker is registered in this run; a directory that refuses a cluster has changed nothing in it.
+ * Neighbours: Broker owns it; session.ts, replicas.ts, leader-links.ts, isr-keeper.ts do the work.
+ */
+import type { Clock, Timer } from '../platform/clock.ts'
+import type { FileSystem } from '../platform/file-system.ts'
+import type { Random } from '../platform/random.ts'
+import type { Transport } from '../platform/transport.ts'
+import type { BrokerAddress } from '../client/addresses.ts'
+import { PlayheadError } from '../protocol/errors.ts'
+import { formatUuid } from '../protocol/uuid.ts'
+import type { LogStore } from '../storage/log-store.ts'
+import type { NewTopic } from '../storage/topic-store.ts'
+import { adoptLocalTopics } from './adopted-topics.ts'
+import { ClusterImage } from './cluster-image.ts'
+import { checkBrokerId, joinCluster, readMembership, writeMembership } from './cluster-membership.ts'
+import { GuardedMetadataStore } from './guarded-metadata-store.ts'
+import { IsrKeeper } from './isr-keeper.ts'
+import { LeaderLinks } from './leader-links.ts'
+import type { MetadataStore } from './metadata-store.ts'
+import type { ChangeFoundation } from './partition-change.ts'
+import type { Partitions, TopicAuthority } from './partitions.ts'
+import type { LostReplica } from './registration.ts'
+import { Replicas } from './replicas.ts'
+import { Session } from './session.ts'
+import { alterTopic, createTopic, deleteTopic } from './topic-changes.ts'
+
+export interface ClusterNodeOptions {
+  /** Closed with the node. */
+  readonly metadata: MetadataStore
+  /** For errors: what --cluster says. */
+  readonly address: string
+  /** The data directory, and what is in it. */
+  readonly directory: string
+  readonly store: LogStore
+  readonly broker: number
+  readonly rack: string | undefined
+  readonly release: string
+  readonly fileSystem: FileSystem
+  readonly transport: Transport
+  readonly clock: Clock
+  readonly random: Random
+  readonly settings: ClusterSettings
+  /** Whether the data path has moved lately. */
+  readonly isAlive: () => boolean
+  readonly report: (level: 'info' | 'warn' | 'error', message: string) => void
+  readonly onFatal: (error: Error) => void
+}
+
+export interface ClusterSettings {
+  /** Of a broker's session: without a sign of life for so long others take over. */
+  readonly sessionMs: number
+  /** A follower that has not had all for so long is not in sync any more. */
+  readonly lagMsMax: number
+  /** Of one fetch of a follower. */
+  readonly fetchBytesMax: number
+  readonly requestMsMax: number
+}
+
+/** A follower's fetch is parked for so long at most. */
+const fetchWaitMsMax = 500
+/** Between two notes of how far the metadata store has been seen. */
+const membershipMs = 10_000
+const isrRetryMs = 200
+
+export class ClusterNode {
+  readonly clusterId: string
+  readonly image: ClusterImage
+  readonly #options: ClusterNodeOptions
+  readonly #metadata: GuardedMetadataStore
+  /** Whether this directory was in the cluster before this run. */
+  readonly #wasMember: boolean
+  #links: LeaderLinks | undefined
+  #keeper: IsrKeeper | undefined
+  #session: Session | undefined
+  #replicas: Replicas | undefined
+  #timer: Timer | undefined
+
+  private constructor(
+    options: ClusterNodeOptions,
+    metadata: GuardedMetadataStore,
+    image: ClusterImage,
+    { clusterId, wasMember }: { readonly clusterId: string; readonly wasMember: boolean },
+  ) {
+    this.#options = options
+    this.#metadata = metadata
+    this.image = image
+    this.clusterId = clusterId
+    this.#wasMember = wasMember
+  }
+
+  /**
+   * Throws what keeps this directory out of that cluster: dataDirectoryMismatch, clusterMismatch, metadataStoreReplaced, metadataStoreRefused,
+   * unsupportedFormat; unavailable when the store cannot be reached.
+   */
+  static async open(options: ClusterNodeOptions): Promise<ClusterNode> {
+    const { fileSystem, directory, broker, address, store, clock, report } = options
+    const membership = await readMembership(fileSystem, directory)
+    checkBrokerId(directory, membership, broker)
+    const metadata = new GuardedMetadataStore(options.metadata, { name: address, seen: membership?.seen })
+    const hasTopics = store.topics().some(({ internal }) => !internal)
+    const clusterId = await joinCluster(metadata, {
+      address,
+      directory,
+      membership,
+      ownClusterId: store.clusterId,
+      hasTopics,
+    })
+    const image = await ClusterImage.open({ store: metadata, clock, report })
+    return new ClusterNode(options, metadata, image, { clusterId, wasMember: membership !== undefined })
+  }
+
+  /** Where a broker of the cluster listens; undefined when it is not there. */
+  addressOf(broker: number): BrokerAddress | undefined {
+    const record = this.image.state.sessions.get(broker)?.record
+    return record && { host: record.host, port: record.port }
+  }
+
+  /** How topics come and go in a cluster. */
+  get authority(): TopicAuthority {
+    const seen = async () => {
+      await this.image.refresh()
+      await this.#replicas?.settled()
+    }
+    return {
+      create: async (topic: NewTopic) => {
+        const topicId = await createTopic(this.#foundation, topic)
+        await seen()
+        return topicId
+      },
+      alter: async (name, changes) => {
+        await alterTopic(this.#foundation, name, changes)
+        await seen()
+      },
+      delete: async (name) => {
+        await deleteTopic(this.#foundation, name)
+        await seen()
+      },
+    }
+  }
+
+  /** Registers this broker at the address, and takes the roles that it has. Throws as Session.start does. */
+  async start(partitions: Partitions, { host, port }: BrokerAddress): Promise<void> {
+    const { broker, rack = null, release, store, clock, transport, settings, isAlive, report, onFatal } = this.#options
+    if (!this.#wasMember) {
+      await adoptLocalTopics({ ...this.#foundation, logs: store, broker, report })
+    }
+    await this.#noteMembership()
+    const { dataDirectoryId, epoch: runEpoch } = store
+    const runId = formatUuid(this.#options.random.bytes(16))
+    this.#session = await Session.start({
+      ...this.#foundation,
+      broker,
+      record: { host, port, rack, dataDirectoryId, runEpoch, runId, release },
+      image: this.image,
+      ttlMs: settings.sessionMs,
+      lost: this.#lostReplicas(),
+      isAlive,
+      report,
+      onEpoch: () => this.#replicas?.look(),
+      onRefused: (error) => onFatal(error),
+    })
+    const brokerEpoch = () => this.#session?.brokerEpoch
+    this.#links = new LeaderLinks({
+      transport,
+      clock,
+      clientName: `playhead-broker-${broker}`,
+      timeoutMs: settings.requestMsMax,
+      addressOf: (other) => this.addressOf(other),
+    })
+    this.#keeper = new IsrKeeper({
+      store: this.#metadata,
+      self: () => ({ broker, brokerEpoch: brokerEpoch() ?? 0 }),
+      clock,
+      random: this.#options.random,
+      retryMs: isrRetryMs,
+      report,
+      onOvertaken: () => void this.image.refresh().catch(() => undefined),
+    })
+    await this.image.refresh() // what it was before this registration is over
+    this.#replicas = new Replicas({
+      image: this.image,
+      partitions,
+      keeper: this.#keeper,
+      links: this.#links,
+      clock,
+      broker,
+      brokerEpoch,
+      lagMsMax: settings.lagMsMax,
+      fetchBytesMax: settings.fetchBytesMax,
+      fetchWaitMsMax,
+      report,
+      onFatal,
+    })
+    await this.#replicas.settled()
+    this.#planNote()
+  }
+
+  get session(): Session | undefined {
+    return this.#session
+  }
+
+  /** Hands over what it leads, as far as that can be done within `waitMs`. */
+  async leave(waitMs: number): Promise<void> {
+    await this.#session?.leave(waitMs)
+  }
+
+  async close(): Promise<void> {
+    this.#timer?.cancel()
+    await this.#replicas?.stop()
+    await this.#keeper?.stop()
+    this.#links?.close()
+    await this.#session?.stop()
+    await this.image.close()
+    await this.#noteMembership().catch(() => undefined)
+    await this.#metadata.close()
+  }
+
+  get #foundation(): ChangeFoundation {
+    const { clock, random } = this.#options
+    return { store: this.#metadata, clock, random }
+  }
+
+  /** Replicas that recovery found not to have all that they had. */
+  #lostReplicas(): LostReplica[] {
+    const lost: LostReplica[] = []
+    for (const { id, logs } of this.#options.store.topics()) {
+      for (const { partition, damage } of logs) {
+        if (damage.length > 0) lost.push({ topicId: id, partition, left: 'damaged' })
+      }
+    }
+    return lost
+  }
+
+  async #noteMembership(): Promise<void> {
+    const { fileSystem, directory, broker: brokerId } = this.#options
+    const { seen } = this.#metadata
+    if (seen === undefined) throw new PlayheadError('unavailable', 'metadata store: found no answer yet, wanted one')
+    await writeMembership(fileSystem, directory, { clusterId: this.clusterId, brokerId, seen })
+  }
+
+  #planNote(): void {
+    const { clock, report } = this.#options
+    this.#timer = clock.after(membershipMs, () => {
+      this.#noteMembership()
+        .catch((error: unknown) => report('warn', `cluster.json: not brought up to date: ${String(error)}`))
+        .finally(() => this.#planNote())
+    })
+  }
+}

@@ -1,0 +1,107 @@
+/**
+ * LeaderLinks: the ways to the brokers that this one follows: two connections to each, made when they are needed and shared by all partitions, so that
+ * what a follower says of its disk never waits behind a reply full of batches. Neighbours: ReplicaFetcher asks through one, BrokerConnection carries it.
+ */
+import { BrokerConnection } from '../client/connection.ts'
+import type { BrokerAddress } from '../client/addresses.ts'
+import type { Clock } from '../platform/clock.ts'
+import type { Transport } from '../platform/transport.ts'
+import { PlayheadError } from '../protocol/errors.ts'
+import type { LeaderLink } from './replica-fetcher.ts'
+
+export interface LeaderLinksOptions {
+  readonly transport: Transport
+  readonly clock: Clock
+  /** For the leader's logs and metrics. */
+  readonly clientName: string
+  /** Without an answer for this long, beyond what the request asks to wait, a connection is given up. */
+  readonly timeoutMs: number
+  /** Undefined when it is not there. */
+  readonly addressOf: (broker: number) => BrokerAddress | undefined
+}
+
+export class LeaderLinks {
+  readonly #options: LeaderLinksOptions
+  readonly #fetches = new Map<number, SharedConnection>()
+  readonly #progress = new Map<number, SharedConnection>()
+
+  constructor(options: LeaderLinksOptions) {
+    this.#options = options
+  }
+
+  to(broker: number): LeaderLink {
+    const { timeoutMs } = this.#options
+    return {
+      fetch: async (request, signal) => {
+        const connection = await this.#connection(this.#fetches, broker).open()
+        return await connection.request('replicaFetch', request, [], {
+          timeoutMs: timeoutMs + request.waitMsMax,
+          signal,
+        })
+      },
+      progress: async (request, signal) => {
+        const connection = await this.#connection(this.#progress, broker).open()
+        const { header } = await connection.request('replicaProgress', request, [], { timeoutMs, signal })
+        return header
+      },
+    }
+  }
+
+  close(): void {
+    for (const connections of [this.#fetches, this.#progress]) {
+      for (const connection of connections.values()) connection.close()
+    }
+  }
+
+  #connection(connections: Map<number, SharedConnection>, broker: number): SharedConnection {
+    let connection = connections.get(broker)
+    if (connection === undefined) {
+      connection = new SharedConnection(this.#options, broker)
+      connections.set(broker, connection)
+    }
+    return connection
+  }
+}
+
+/** One connection to a broker, made again when it is gone or the broker has moved. */
+class SharedConnection {
+  readonly #options: LeaderLinksOptions
+  readonly #broker: number
+  readonly #closing = new AbortController()
+  #live: BrokerConnection | undefined
+  #opening: Promise<BrokerConnection> | undefined
+
+  constructor(options: LeaderLinksOptions, broker: number) {
+    this.#options = options
+    this.#broker = broker
+  }
+
+  /** Rejects with unavailable. */
+  async open(): Promise<BrokerConnection> {
+    const { addressOf } = this.#options
+    const address = addressOf(this.#broker)
+    if (address === undefined) {
+      this.#live?.close()
+      throw new PlayheadError('unavailable', `broker ${this.#broker}: found it not registered, wanted it there`)
+    }
+    const live = this.#live
+    if (live?.isOpen === true && live.address.host === address.host && live.address.port === address.port) return live
+    live?.close()
+    this.#opening ??= this.#dial(address).finally(() => (this.#opening = undefined))
+    return await this.#opening
+  }
+
+  close(): void {
+    this.#closing.abort(new PlayheadError('stopping', 'follower: found it stopping, wanted it running'))
+    this.#live?.close()
+  }
+
+  async #dial(address: BrokerAddress): Promise<BrokerConnection> {
+    const { transport, clock, clientName, timeoutMs } = this.#options
+    const { signal } = this.#closing
+    const live = await BrokerConnection.open({ transport, clock, address, clientName, timeoutMs, signal })
+    this.#live = live
+    if (signal.aborted) live.close()
+    return live
+  }
+}

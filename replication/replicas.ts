@@ -1,0 +1,247 @@
+/**
+ * Replicas: brings what this broker does in line with what the cluster has agreed on: which topics there are, and of each partition whether this broker
+ * leads it, follows whom, or has nothing to do with it. Looks at the image after each change and at everything now and then; what it finds done it leaves.
+ * Invariants: one change of role of a partition at a time, the newest wins; nothing is fetched for a partition while its role changes.
+ * Neighbours: ClusterNode owns it; ClusterImage says what is wanted; Partition, ReplicaFetcher and IsrKeeper do it.
+ */
+import type { Clock, Timer } from '../platform/clock.ts'
+import { isPlayheadError } from '../protocol/errors.ts'
+import type { Topic } from '../storage/topic.ts'
+import type { ClusterImage } from './cluster-image.ts'
+import type { SeenTopic } from './cluster-state.ts'
+import type { IsrKeeper } from './isr-keeper.ts'
+import type { BrokerEpoch, SeenPartition } from './isr-transaction.ts'
+import type { LeaderLinks } from './leader-links.ts'
+import type { Partition } from './partition.ts'
+import type { Partitions } from './partitions.ts'
+import { ReplicaFetcher } from './replica-fetcher.ts'
+
+export interface ReplicasOptions {
+  readonly image: ClusterImage
+  readonly partitions: Partitions
+  readonly keeper: IsrKeeper
+  readonly links: LeaderLinks
+  readonly clock: Clock
+  readonly broker: number
+  /** Of this broker's registration; undefined while it has none. */
+  readonly brokerEpoch: () => number | undefined
+  readonly lagMsMax: number
+  readonly fetchBytesMax: number
+  readonly fetchWaitMsMax: number
+  readonly report: (level: 'info' | 'warn' | 'error', message: string) => void
+  /** What is no expected failure: the broker must end. */
+  readonly onFatal: (error: Error) => void
+}
+
+/** What this broker is to a partition, as it was told last. */
+interface Place {
+  readonly partition: Partition
+  fetcher: ReplicaFetcher | undefined
+  /** Under which registration it fetches. */
+  fetchesAs: number | undefined
+  /** The change of role under way; never rejects. */
+  changing: Promise<void> | undefined
+  /** The failure that was reported last, so that one that lasts is said once. */
+  reported: string
+}
+
+/** Everything is looked at this often, whatever was heard. */
+const lookMs = 200
+const retryMs = 100
+
+export class Replicas {
+  readonly #options: ReplicasOptions
+  readonly #places = new Map<Partition, Place>()
+  readonly #unlisten: () => void
+  #timer: Timer | undefined
+  #working: Promise<void> | undefined
+  #isUnlooked = false
+  #stopped = false
+
+  constructor(options: ReplicasOptions) {
+    this.#options = options
+    this.#unlisten = options.image.onChange(() => this.look())
+    this.look()
+  }
+
+  /** Looks at everything, soon. */
+  look(): void {
+    this.#isUnlooked = true
+    this.#working ??= this.#work().finally(() => (this.#working = undefined))
+  }
+
+  /** Resolves once everything that the image says now has been brought about, or tried. */
+  async settled(): Promise<void> {
+    this.look()
+    await this.#working
+  }
+
+  /** Stops following. What this broker leads it leads until it ends. */
+  async stop(): Promise<void> {
+    this.#stopped = true
+    this.#unlisten()
+    this.#timer?.cancel()
+    await this.#working
+    await Promise.all([...this.#places.values()].map((place) => stopFetching(place)))
+  }
+
+  async #work(): Promise<void> {
+    this.#timer?.cancel()
+    while (this.#isUnlooked && !this.#stopped) {
+      this.#isUnlooked = false
+      try {
+        await this.#bringAbout()
+      } catch (error) {
+        if (!isPlayheadError(error))
+          return this.#options.onFatal(error instanceof Error ? error : new Error(String(error)))
+        this.#options.report('error', `cluster: what was agreed on could not be brought about: ${error.message}`)
+      }
+    }
+    if (!this.#stopped) this.#timer = this.#options.clock.after(lookMs, () => this.look())
+  }
+
+  async #bringAbout(): Promise<void> {
+    const { image, partitions } = this.#options
+    await this.#bringTopics()
+    const roles: Promise<void>[] = []
+    for (const partition of partitions.all()) {
+      const seen = image.state.partition(partition)
+      if (seen !== undefined) roles.push(this.#bringRole(partition, seen))
+    }
+    await Promise.all(roles)
+  }
+
+  /** Every broker has every topic, though not the records of every partition: any of them can say what there is. */
+  async #bringTopics(): Promise<void> {
+    const { image, partitions } = this.#options
+    const { topics } = image.state
+    for (const topic of partitions.topics()) {
+      const wanted = topics.get(topic.id)
+      if (wanted === undefined || wanted.record.state === 'deleting') await this.#remove(topic)
+    }
+    for (const wanted of topics.values()) {
+      if (wanted.record.state === 'deleting') continue
+      const topic = partitions.topics().find(({ id }) => id === wanted.topicId)
+      if (topic === undefined) await this.#adopt(wanted)
+      else if (!isSame(topic.facts.settings, wanted.record.settings)) {
+        await partitions.alterHere(topic.name, wanted.record.settings)
+      }
+    }
+  }
+
+  async #adopt({ topicId, record }: SeenTopic): Promise<void> {
+    const { name, partitions, replicationFactor, internal, settings } = record
+    const facts = { id: topicId, name, partitions, replicationFactor, internal, settings }
+    await this.#options.partitions.adopt(facts)
+  }
+
+  async #remove({ name }: Topic): Promise<void> {
+    const { partitions, report } = this.#options
+    for (const partition of partitions.topic(name).partitions) {
+      const place = this.#places.get(partition)
+      if (place !== undefined) await stopFetching(place)
+      this.#places.delete(partition)
+    }
+    report('info', `${name}: removed, it was deleted in the cluster`)
+    await partitions.deleteHere(name)
+  }
+
+  async #bringRole(partition: Partition, seen: SeenPartition): Promise<void> {
+    let place = this.#places.get(partition)
+    if (place === undefined) {
+      place = { partition, fetcher: undefined, fetchesAs: undefined, changing: undefined, reported: '' }
+      this.#places.set(partition, place)
+    }
+    if (place.changing !== undefined) return
+    const changing = this.#changeRole(place, seen)
+    place.changing = changing.catch(() => undefined)
+    try {
+      await changing
+      place.reported = ''
+    } catch (error) {
+      // The metadata has moved on, or will: the next look tells.
+      if (!isPlayheadError(error)) throw error
+      if (place.reported !== error.message)
+        this.#options.report('warn', `${partition.topic}/${partition.partition}: ${error.message}`)
+      place.reported = error.message
+    } finally {
+      place.changing = undefined
+    }
+  }
+
+  async #changeRole(place: Place, seen: SeenPartition): Promise<void> {
+    const { broker } = this.#options
+    const { leader, leaderEpoch, replicas } = seen.state
+    const { partition } = place
+    if (leaderEpoch < partition.leaderEpoch && partition.log.epochs.latest > leaderEpoch) return // older than what is known here
+    if (leader === broker) return await this.#lead(place, seen)
+    if (!replicas.includes(broker)) {
+      await stopFetching(place)
+      return partition.knowLeader(leader, leaderEpoch)
+    }
+    await this.#follow(place, leader, leaderEpoch)
+  }
+
+  async #lead(place: Place, seen: SeenPartition): Promise<void> {
+    const { broker, clock, lagMsMax, keeper, report } = this.#options
+    const { partition } = place
+    const { leading } = partition
+    if (leading?.leaderEpoch === seen.state.leaderEpoch) {
+      leading.observe(seen)
+      void keeper.look(partition)
+      return
+    }
+    await stopFetching(place)
+    await partition.lead({ self: broker, seen, lagMsMax, clock })
+    const { state } = seen
+    report(
+      'info',
+      `${partition.topic}/${partition.partition}: leads in epoch ${state.leaderEpoch}; in sync: ${state.isr.join(', ')}`,
+    )
+  }
+
+  async #follow(place: Place, leader: number | null, leaderEpoch: number): Promise<void> {
+    const { partition } = place
+    const brokerEpoch = this.#options.brokerEpoch()
+    const { following } = partition
+    const isSame = following?.leader === leader && following.leaderEpoch === leaderEpoch
+    const isFetching = place.fetcher !== undefined && place.fetchesAs === brokerEpoch
+    if (isSame && (isFetching || leader === null || brokerEpoch === undefined)) return
+    await stopFetching(place)
+    if (!isSame || partition.leading !== undefined) {
+      if (!(await partition.follow(leader, leaderEpoch))) return
+    }
+    if (leader === null || brokerEpoch === undefined) return
+    place.fetchesAs = brokerEpoch
+    place.fetcher = this.#fetcher(partition, leader, leaderEpoch, { broker: this.#options.broker, brokerEpoch })
+  }
+
+  #fetcher(partition: Partition, leader: number, leaderEpoch: number, self: BrokerEpoch): ReplicaFetcher {
+    const { links, clock, fetchBytesMax, fetchWaitMsMax, partitions, report, onFatal } = this.#options
+    return new ReplicaFetcher({
+      partition,
+      leaderEpoch,
+      self,
+      leader: links.to(leader),
+      clock,
+      fetchBytesMax,
+      waitMsMax: fetchWaitMsMax,
+      retryMs,
+      truncate: (cut, offset) => partitions.truncate(cut, offset),
+      report,
+      onBug: (error) => onFatal(error instanceof Error ? error : new Error(String(error))),
+    })
+  }
+}
+
+async function stopFetching(place: Place): Promise<void> {
+  const { fetcher } = place
+  place.fetcher = undefined
+  place.fetchesAs = undefined
+  await fetcher?.stop()
+}
+
+function isSame(left: Readonly<Record<string, string>>, right: Readonly<Record<string, string>>): boolean {
+  const keys = Object.keys(left)
+  return keys.length === Object.keys(right).length && keys.every((key) => left[key] === right[key])
+}
