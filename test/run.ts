@@ -1,6 +1,6 @@
 /**
  * `npm test`: every layer in order, each with its time; the first failing layer ends the run with its exit code.
- * PLAYHEAD_TEST=core leaves out what needs services from outside (a package registry) and says so.
+ * PLAYHEAD_TEST=core leaves out what needs services from outside (a package registry, etcd) and says so.
  */
 import { spawnSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
@@ -15,7 +15,7 @@ interface Layer {
 const root = join(import.meta.dirname, '..')
 const core = process.env['PLAYHEAD_TEST'] === 'core'
 /** Tests that reach services outside this repository. */
-const services = ['test/e2e/package.test.ts']
+const services = ['test/e2e/package.test.ts', 'test/replication/metadata-etcd.test.ts']
 /** Folders of tests with a layer of their own. */
 const ownLayer = ['crash', 'e2e', 'golden', 'hostile', 'mutants', 'sim']
 
@@ -31,7 +31,9 @@ function nodeTest(files: readonly string[], concurrency: number): string[] {
   return [process.execPath, ...flags, ...files]
 }
 
-const unit = testFiles('test').filter((file) => !ownLayer.includes(file.split('/')[1] ?? ''))
+const unit = testFiles('test').filter(
+  (file) => !ownLayer.includes(file.split('/')[1] ?? '') && !services.includes(file),
+)
 const e2e = testFiles('test/e2e').filter((file) => !services.includes(file))
 const layers: Layer[] = [
   { name: 'check', budgetMinutes: 1, command: ['npm', 'run', '--silent', 'check'] },

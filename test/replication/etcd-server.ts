@@ -1,0 +1,119 @@
+/**
+ * A real etcd for tests: one member on free ports of the loopback, its data in a temporary directory, ended and started again at will.
+ * `etcd` comes from PATH, or with root as a Debian package; where neither is possible the test fails naming the command to run.
+ */
+import { spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { sleep, systemClock } from '../../platform/clock.ts'
+import { needPrograms, childEnvironment } from '../../bench/rivals/tool.ts'
+import { EtcdMetadataStore } from '../../replication/etcd-metadata-store.ts'
+import type { EtcdOptions } from '../../replication/etcd-metadata-store.ts'
+import { TemporaryDirectory } from '../temporary-directory.ts'
+
+const program = 'etcd'
+const startMsMax = 30_000
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+export class EtcdServer {
+  readonly port: number
+  readonly directory: string
+  readonly #temporary: TemporaryDirectory
+  readonly #arguments: readonly string[]
+  #child: ChildProcess | undefined
+  #said = ''
+
+  private constructor(temporary: TemporaryDirectory, port: number, peerPort: number, isTls: boolean) {
+    this.#temporary = temporary
+    this.port = port
+    this.directory = join(temporary.path, 'etcd')
+    const client = `${isTls ? 'https' : 'http'}://127.0.0.1:${port}`
+    const peer = `http://127.0.0.1:${peerPort}`
+    // Elections within 100 ms instead of a second: the shortest lease follows from it.
+    const fast = ['--heartbeat-interval=10', '--election-timeout=100']
+    const tls = isTls ? ['--auto-tls'] : []
+    this.#arguments = [
+      `--data-dir=${this.directory}`,
+      `--listen-client-urls=${client}`,
+      `--advertise-client-urls=${client}`,
+      `--listen-peer-urls=${peer}`,
+      `--initial-advertise-peer-urls=${peer}`,
+      `--initial-cluster=default=${peer}`,
+      ...fast,
+      ...tls,
+    ]
+  }
+
+  /** With TLS the certificate is etcd's own; it is in `certificateFile`. */
+  static async start({ isTls = false } = {}): Promise<EtcdServer> {
+    await needPrograms([program], ['etcd-server'])
+    const server = new EtcdServer(await TemporaryDirectory.make(), await freePort(), await freePort(), isTls)
+    await server.start()
+    return server
+  }
+
+  get certificateFile(): string {
+    return join(this.directory, 'fixtures', 'client', 'cert.pem')
+  }
+
+  get member(): string {
+    return `127.0.0.1:${this.port}`
+  }
+
+  connect(options: Partial<EtcdOptions> = {}): Promise<EtcdMetadataStore> {
+    return EtcdMetadataStore.open({ members: [this.member], prefix: '/playhead', clock: systemClock, ...options })
+  }
+
+  async start(): Promise<void> {
+    const child = spawn(program, this.#arguments, { stdio: ['ignore', 'pipe', 'pipe'], env: childEnvironment() })
+    this.#child = child
+    const ready = Promise.withResolvers<void>()
+    for (const output of [child.stdout, child.stderr]) {
+      output.setEncoding('utf8').on('data', (text: string) => {
+        this.#said = (this.#said + text).slice(-10_000)
+        if (/ready to serve client requests|serving (insecure )?client requests|serving client traffic/.test(text))
+          ready.resolve()
+      })
+    }
+    child.once('exit', (code) =>
+      ready.reject(new Error(`etcd: found exit code ${code}, wanted it to start: ${this.#said}`)),
+    )
+    const tooLong = systemClock.after(startMsMax, () => ready.reject(new Error(`etcd: not ready: ${this.#said}`)))
+    await ready.promise.finally(() => tooLong.cancel())
+  }
+
+  async kill(): Promise<void> {
+    const child = this.#child
+    this.#child = undefined
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
+    const ended = once(child, 'exit')
+    child.kill('SIGKILL')
+    await ended
+  }
+
+  pause(): void {
+    this.#child?.kill('SIGSTOP')
+  }
+
+  resume(): void {
+    this.#child?.kill('SIGCONT')
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.kill()
+    await this.#temporary[Symbol.asyncDispose]()
+  }
+}
+
+export const waitMs = (ms: number): Promise<void> => sleep(systemClock, ms)
