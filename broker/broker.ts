@@ -12,11 +12,11 @@ import { systemRandom } from '../platform/random.ts'
 import type { Random } from '../platform/random.ts'
 import type { Transport } from '../platform/transport.ts'
 import type { ReplyOf } from '../protocol/api.ts'
-import { ClusterNode } from '../replication/cluster-node.ts'
-import { EtcdMetadataStore } from '../replication/etcd-metadata-store.ts'
+import type { ClusterNode } from '../replication/cluster-node.ts'
 import type { MetadataStore } from '../replication/metadata-store.ts'
 import { Partitions } from '../replication/partitions.ts'
 import { LogStore } from '../storage/log-store.ts'
+import { openCluster } from './cluster.ts'
 import { resolveConfig, storageSettings } from './config.ts'
 import type { BrokerConfig } from './config.ts'
 import { Dispatch } from './dispatch.ts'
@@ -47,15 +47,6 @@ export interface BrokerFoundation {
 
 /** A bug in the program, as sysexits.h has it. */
 const exitCodeOfFatal = 70
-
-/** Of the topic that named playheads are kept in, in a cluster that has so many brokers. */
-const playheadReplicas = 3
-
-interface ClusterParts {
-  readonly config: BrokerConfig
-  readonly foundation: BrokerFoundation
-  readonly store: LogStore
-}
 
 function exitAtOnce(error: Error): void {
   process.stderr.write(`fatal: ${error.stack ?? error.message}\n`)
@@ -139,9 +130,20 @@ async function openParts(
       report,
       onFatal,
       settings: storageSettings(config),
+      isReplicated: config.cluster !== '' || foundation.metadata !== undefined,
     }),
   )
-  const cluster = await openCluster({ config, foundation, store })
+  const cluster = await openCluster({
+    config,
+    metadata: foundation.metadata,
+    store,
+    fileSystem,
+    transport,
+    clock,
+    random,
+    report,
+    onFatal,
+  })
   if (cluster !== undefined) setUp.defer(() => cluster.close())
   const partitions = new Partitions({
     store,
@@ -179,7 +181,7 @@ async function openParts(
   const listener = await Listener.open({ transport, dispatch, services })
   setUp.defer(() => listener.stop(0))
   await cluster?.start(partitions, { host: config.advertisedHost || config.host, port: listener.port })
-  await playheads.open(cluster?.placesFor(playheadReplicas) ?? 1)
+  await playheads.open(cluster?.replicationFactorMax ?? 1)
   const http = await HttpServer.open({
     services,
     metrics: new Metrics({ services, dispatch, listener, storage: () => store.stats }),
@@ -187,37 +189,6 @@ async function openParts(
   })
   setUp.defer(() => http.stop())
   return { listener, http, services, cluster }
-}
-
-/** Undefined for a broker by itself. */
-async function openCluster({ config, foundation, store }: ClusterParts): Promise<ClusterNode | undefined> {
-  const { metadata, report = () => {}, onFatal = exitAtOnce } = foundation
-  const { fileSystem = nodeFileSystem, transport = nodeTransport } = foundation
-  const { clock = systemClock, random = systemRandom } = foundation
-  if (config.cluster === '' && metadata === undefined) return undefined
-  const pulse = new Pulse(clock)
-  return ClusterNode.open({
-    metadata: metadata ?? (await EtcdMetadataStore.open({ ...etcdAccess(config), clock })),
-    address: config.cluster,
-    directory: config.data,
-    store,
-    broker: config.brokerId,
-    rack: config.rack === '' ? undefined : config.rack,
-    release,
-    fileSystem,
-    transport,
-    clock,
-    random,
-    settings: {
-      sessionMs: config.clusterSessionMs,
-      lagMsMax: config.replicaLagMsMax,
-      fetchBytesMax: config.replicaFetchBytesMax,
-      requestMsMax: config.clusterSessionMs,
-    },
-    isAlive: () => pulse.isAlive,
-    report,
-    onFatal,
-  })
 }
 
 function problemsOf(partitions: Partitions): string[] {

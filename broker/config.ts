@@ -43,8 +43,13 @@ export const brokerSettings = {
   httpPort: integer('port', 7421, [0, 65_535], 'Port of the HTTP interface; 0 = any free one.'),
 
   cluster: text('', 'etcd of the cluster: etcd://HOST:PORT[,…][/NAME], etcds:// with TLS. Empty = a broker by itself.'),
+  clusterUser: text('', 'User in etcd, where that wants one.'),
+  clusterPassword: text('', 'Password of that user: better in the environment than in a flag.'),
   brokerId: integer('count', 1, [0, 1_000_000], 'This broker in its cluster; each has one of its own, and keeps it.'),
-  rack: text('', 'Where this broker stands: replicas of a partition are put into different racks where there are enough.'),
+  rack: text(
+    '',
+    'Where this broker stands: replicas of a partition are put into different racks where there are enough.',
+  ),
   advertisedHost: text('', 'Host under which the other brokers and clients reach this one. Empty = that of `host`.'),
   clusterSessionMs: integer(
     'ms',
@@ -299,7 +304,9 @@ function checked(name: string, value: unknown, source: string): string | number 
   if (!Object.hasOwn(brokerSettings, name)) throw unknownSetting(name, source, Object.keys(brokerSettings))
   const setting: BrokerSetting = brokerSettings[name as BrokerSettingName]
   if (setting.kind === 'text') {
-    if (typeof value === 'string' && value !== '' && !value.includes('\0')) return value
+    // What is empty unless it is set may be empty.
+    const isThere = value !== '' || setting.default === ''
+    if (typeof value === 'string' && isThere && !value.includes('\0')) return value
     throw invalid(name, value, 'a text that is not empty', source)
   }
   const number = typeof value === 'string' && /^\d{1,15}$/.test(value) ? Number(value) : value

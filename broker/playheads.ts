@@ -53,21 +53,19 @@ export class Playheads {
   readonly #random: Random
   readonly #queues = new Map<string, Queue>()
 
-  private constructor(options: PlayheadsOptions) {
+  constructor(options: PlayheadsOptions) {
     this.#partitions = options.partitions
     this.#clock = options.clock
     this.#random = options.random
   }
 
   /** Creates the internal topic when it is missing. `replicationFactor`: of that. */
-  static async open(options: PlayheadsOptions, replicationFactor = 1): Promise<Playheads> {
-    if (!options.partitions.has(playheadsTopic)) {
-      const topic = { name: playheadsTopic, partitions: 1, replicationFactor, settings: {}, internal: true }
-      await options.partitions.create(topic).catch((error: unknown) => {
-        if (!isPlayheadError(error, 'topicExists')) throw error // another broker was faster
-      })
-    }
-    return new Playheads(options)
+  async open(replicationFactor: number): Promise<void> {
+    if (this.#partitions.has(playheadsTopic)) return
+    const topic = { name: playheadsTopic, partitions: 1, replicationFactor, settings: {}, internal: true }
+    await this.#partitions.create(topic).catch((error: unknown) => {
+      if (!isPlayheadError(error, 'topicExists')) throw error // another broker was faster
+    })
   }
 
   /** Throws notLeader when another broker has it. */

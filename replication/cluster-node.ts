@@ -119,6 +119,11 @@ export class ClusterNode {
     return record && { host: record.host, port: record.port }
   }
 
+  /** Replicas of a partition that there is room for on the brokers that are there, three at most. */
+  get replicationFactorMax(): number {
+    return Math.max(1, Math.min(3, this.image.state.sessions.size))
+  }
+
   /** How topics come and go in a cluster. */
   get authority(): TopicAuthority {
     const seen = async () => {

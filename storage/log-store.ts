@@ -37,6 +37,8 @@ export interface LogStoreOptions {
   readonly checkpointStore?: CheckpointStore
   readonly settings: StorageSettings
   readonly report: Report
+  /** Leader epochs come from a cluster, and say nothing of this broker's runs. */
+  readonly isReplicated?: boolean
   /** A write or sync failed: nothing more is acknowledged, and the process must end. */
   readonly onFatal: (error: Error) => void
 }
@@ -78,7 +80,7 @@ export class LogStore {
     try {
       checkpointStore = options.checkpointStore ?? (await openCache(options))
       const store = new LogStore(contextOf(options, checkpointStore, directory), directory)
-      await store.#openAll().catch((error: unknown) => store.#giveUp(error))
+      await store.#openAll(options.isReplicated === true).catch((error: unknown) => store.#giveUp(error))
       store.#schedule()
       return store
     } catch (error) {
@@ -191,8 +193,9 @@ export class LogStore {
     throw error
   }
 
-  async #openAll(): Promise<void> {
+  async #openAll(isReplicated: boolean): Promise<void> {
     await this.#topics.open()
+    if (isReplicated) return
     let epoch = -1
     for (const log of this.#topics.logs()) epoch = Math.max(epoch, log.recoveredEpoch)
     if (epoch >= this.epoch) {

@@ -150,7 +150,8 @@ export class Machine {
       onFatal,
     })
     const partitions = new Partitions({ store, clock, waitersMax: config.waitersPerPartitionMax })
-    const playheads = await Playheads.open({ partitions, clock, random })
+    const playheads = new Playheads({ partitions, clock, random })
+    await playheads.open(1)
     const services: Services = {
       identity: { clusterId: store.clusterId, brokerId: store.brokerId, dataDirectory },
       config,

@@ -1,0 +1,61 @@
+/** A broker's part in a cluster, from its settings. Called by Broker; ClusterNode is what does it. */
+import type { Clock } from '../platform/clock.ts'
+import type { FileSystem } from '../platform/file-system.ts'
+import type { Random } from '../platform/random.ts'
+import type { Transport } from '../platform/transport.ts'
+import { ClusterNode } from '../replication/cluster-node.ts'
+import { parseEtcdAddress } from '../replication/etcd-address.ts'
+import { EtcdMetadataStore } from '../replication/etcd-metadata-store.ts'
+import type { MetadataStore } from '../replication/metadata-store.ts'
+import type { LogStore } from '../storage/log-store.ts'
+import type { ReportLevel } from './broker.ts'
+import type { BrokerConfig } from './config.ts'
+import { release } from './release.ts'
+
+export interface ClusterParts {
+  readonly config: BrokerConfig
+  /** In place of the etcd that the settings name. */
+  readonly metadata: MetadataStore | undefined
+  readonly store: LogStore
+  readonly fileSystem: FileSystem
+  readonly transport: Transport
+  readonly clock: Clock
+  readonly random: Random
+  readonly report: (level: ReportLevel, message: string) => void
+  readonly onFatal: (error: Error) => void
+}
+
+/** Undefined for a broker by itself. Throws what keeps it out of its cluster. */
+export async function openCluster({ config, metadata, ...parts }: ClusterParts): Promise<ClusterNode | undefined> {
+  if (config.cluster === '' && metadata === undefined) return undefined
+  const { clusterSessionMs, replicaLagMsMax, replicaFetchBytesMax } = config
+  return await ClusterNode.open({
+    ...parts,
+    metadata: metadata ?? (await openEtcd(config, parts.clock)),
+    address: config.cluster,
+    directory: config.data,
+    broker: config.brokerId,
+    rack: config.rack === '' ? undefined : config.rack,
+    release,
+    settings: {
+      sessionMs: clusterSessionMs,
+      lagMsMax: replicaLagMsMax,
+      fetchBytesMax: replicaFetchBytesMax,
+      requestMsMax: clusterSessionMs,
+    },
+    isAlive: () => true, // a loop that stands still says nothing anyhow
+  })
+}
+
+/** Throws invalidConfiguration, unavailable, metadataStoreRefused. */
+async function openEtcd(config: BrokerConfig, clock: Clock): Promise<MetadataStore> {
+  const { members, isTls, prefix } = parseEtcdAddress(config.cluster)
+  const { clusterUser: name, clusterPassword: password } = config
+  return await EtcdMetadataStore.open({
+    members,
+    prefix,
+    clock,
+    ...(isTls && { tls: {} }),
+    ...(name !== '' && { user: { name, password } }),
+  })
+}
