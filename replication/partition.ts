@@ -41,6 +41,12 @@ export interface LeadOptions {
 export type ReplicaFetch = Omit<RequestOf<'replicaFetch'>, 'topicId' | 'partition'>
 export type ReplicaProgress = Omit<RequestOf<'replicaProgress'>, 'topicId' | 'partition'>
 
+export interface ReplicaFetchContext {
+  /** Nobody waits any more. */
+  readonly signal: AbortSignal
+  readonly reserve: (bytes: number) => Promise<void> | undefined
+}
+
 export interface ReplicaRead {
   /** Where the leader's log has something else; then there are no batches. */
   readonly diverging: EpochEnd | undefined
@@ -240,6 +246,8 @@ export class Partition {
     this.#log.onDurableMoved = () => undefined
     this.#log = log
     log.onDurableMoved = () => this.#durableMoved()
+    const following = this.#following
+    if (following !== undefined) void log.follow(notLeader(this, following.leader, following.leaderEpoch))
   }
 
   /** As its leader has it. */
@@ -253,8 +261,11 @@ export class Partition {
     if (this.#following !== undefined) throw notLeader(this, this.#following.leader, this.#following.leaderEpoch)
   }
 
-  /** A follower's question, and what it says of itself. Throws fencedEpoch, notLeader, offsetOutOfRange, corruptBatch, overloaded. */
-  async replicaFetch(request: ReplicaFetch, signal: AbortSignal): Promise<ReplicaRead> {
+  /**
+   * A follower's question, and what it says of itself; `reserve` is asked for memory once there is something to read. Throws fencedEpoch, notLeader,
+   * offsetOutOfRange, corruptBatch, overloaded.
+   */
+  async replicaFetch(request: ReplicaFetch, { signal, reserve }: ReplicaFetchContext): Promise<ReplicaRead> {
     const { leaderEpoch, offset, lastEpoch, durableOffset, maxBytes, waitMsMax } = request
     const log = this.#log
     const diverging = divergenceOf(log, lastEpoch, offset)
@@ -263,6 +274,7 @@ export class Partition {
     if (diverging !== undefined) return { diverging, batches: [], appendTimes: [], highWatermark: set.highWatermark }
     set.heard(request, durableOffset)
     if (offset >= log.durableOffset) await this.#followers.wait(offset + 1, waitMsMax, signal)
+    if (offset < log.durableOffset) await reserve(maxBytes)
     this.#leadingIn(leaderEpoch)
     const read = await log.read({ offset, maxBytes, limitOffset: Number.MAX_SAFE_INTEGER, wantsTimes: true })
     const { batches, appendTimes = [], piece } = read

@@ -188,7 +188,9 @@ export class Replicas {
     const { leading } = partition
     if (leading?.leaderEpoch === seen.state.leaderEpoch) {
       leading.observe(seen)
-      void keeper.look(partition)
+      keeper
+        .look(partition)
+        .catch((error: unknown) => report('error', `${partition.topic}/${partition.partition}: ${String(error)}`))
       return
     }
     await stopFetching(place)

@@ -4,8 +4,10 @@ import type { Handler } from '../request.ts'
 export const replicaFetch: Handler<'replicaFetch'> = async ({ topicId, partition, ...request }, context) => {
   const { services, signal, reply } = context
   const replica = services.partitions.replica(topicId, partition)
-  await reply.reserve(request.maxBytes)
-  const { diverging, batches, appendTimes, piece, highWatermark } = await replica.replicaFetch(request, signal)
+  const { diverging, batches, appendTimes, piece, highWatermark } = await replica.replicaFetch(request, {
+    signal,
+    reserve: (bytes) => reply.reserve(bytes),
+  })
   const { logStartOffset } = replica.log
   return {
     header: { diverging, highWatermark, logStartOffset, appendTimes: [...appendTimes] },

@@ -211,7 +211,10 @@ export class ReplicaGroup implements AsyncDisposable {
     }
     return {
       fetch: async (request, signal) => {
-        const { batches, appendTimes, diverging, highWatermark, piece } = await to().replicaFetch(request, signal)
+        const { batches, appendTimes, diverging, highWatermark, piece } = await to().replicaFetch(request, {
+          signal,
+          reserve: () => undefined,
+        })
         const body = Buffer.concat(batches)
         piece?.letGo()
         to() // a reply is lost like a request

@@ -90,6 +90,7 @@ test('replicas: a leader that is cut off acknowledges nothing more; the next one
   await replicas.untilInSync(brokers)
   await untilSame(replicas)
   assert.equal(old.fetcher?.stats.truncations, 1)
+  await assert.rejects(old.partition.append(group(['a=mine'])), { code: 'notLeader' }, 'nor does the log that was cut')
   assert.deepEqual(await recordsOf(old.partition.log), await recordsOf(leader.partition.log))
   assert.deepEqual(await eventsOf(old.partition.log, 'a'), await eventsOf(leader.partition.log, 'a'))
 })
