@@ -1,8 +1,9 @@
 /** playhead dump segment: every byte of a file is in one piece, in order; damage is named and gone past; people and programs read the same. */
 import assert from 'node:assert/strict'
-import { readdir, readFile, truncate, writeFile } from 'node:fs/promises'
+import { readFile, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { pathsIn } from '../storage/paths-in.ts'
 import { append, group, StoreUnderTest } from '../storage/store-under-test.ts'
 import { TemporaryDirectory } from '../temporary-directory.ts'
 import { runPlayhead } from './run-playhead.ts'
@@ -26,9 +27,8 @@ async function write(directory: string): Promise<[sealed: string, active: string
     const producer = { producerId: 7, producerEpoch: 1, baseSequence: 4 }
     await log.append(group(['c=four'], { batchOptions: producer }))
   }
-  const names = await readdir(directory, { recursive: true })
-  const [sealed, active] = names.filter((name) => name.endsWith('.log')).toSorted()
-  return [join(directory, sealed!), join(directory, active!)]
+  const [sealed, active] = await pathsIn(directory, '.log')
+  return [sealed!, active!]
 }
 
 async function dump(...args: string[]): Promise<{ pieces: Piece[]; code: number | null; stderr: string }> {
@@ -97,7 +97,7 @@ test('dump segment: what is damaged is named and gone past, and the exit code is
     assert.equal(code, 1)
     assertCovers(pieces, bytes.length)
     const damage = pieces.filter(({ kind }) => kind === 'damage')
-    const [{ position, endPosition }] = [sound[1]!]
+    const { position, endPosition } = sound[1]!
     assert.deepEqual(
       damage.map((piece) => [piece.position, piece.endPosition]),
       [[position, endPosition]],

@@ -14,7 +14,7 @@ import { encodeFrame, FLAG_ERROR, FrameReader } from '../../protocol/frame.ts'
 import { decodeHeader, encodeHeader } from '../../protocol/header-codec.ts'
 import type { Field } from '../../protocol/header-schema.ts'
 import { MiB } from '../../protocol/limits.ts'
-import { FrameClient, connectFrameClient } from '../broker/frame-client.ts'
+import { FrameClient, connectFrameClient, helloRequest } from '../broker/frame-client.ts'
 import { freshSeed } from '../client/seeded-random.ts'
 import { exampleFrames } from '../protocol/example-frames.ts'
 import { mutateBatch, plainBatches } from './batch-mutation.ts'
@@ -137,7 +137,7 @@ test('hostile: 3,000 connections whose bytes are no frames, or end in the middle
   await using watched = await WatchedBroker.start(...flags)
   const before = watched.usage()
   const dice = new Dice(seed)
-  const hello = FrameClient.frame('hello', { client: 'x', minVersion: 0, maxVersion: 0, credentials: undefined })
+  const hello = FrameClient.frame('hello', helloRequest)
   const frames = exampleFrames.map(({ bytes }) => bytes)
   const one = async (): Promise<void> => {
     using client = await FrameClient.open(watched.port)

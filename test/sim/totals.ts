@@ -1,35 +1,26 @@
 /** Totals: what many seeds have been through, for people and, as JSON, for the table of faults in docs/guarantees.md. */
-import type { SimulationResult } from './simulation.ts'
+import { noCounts } from './simulation.ts'
+import type { SimulationCounts, SimulationResult } from './simulation.ts'
 
 export class Totals {
   seeds = 0
   wrong = 0
   readonly #startedMs = Date.now()
-  readonly #sums = {
-    operations: 0,
-    appends: 0,
-    acknowledged: 0,
-    refused: 0,
-    reads: 0,
-    starts: 0,
-    events: 0,
-    simulatedSeconds: 0,
-  }
+  readonly #sums = { ...noCounts }
   readonly #faults: Record<string, number> = {}
 
   add(result: SimulationResult): void {
     this.seeds++
     if (result.anomalies.length + result.findings.length > 0) this.wrong++
-    const { operations, appends, acknowledged, refused, reads, starts, events, simulatedMs } = result
-    const simulatedSeconds = simulatedMs / 1000
-    const sums = { operations, appends, acknowledged, refused, reads, starts, events, simulatedSeconds }
-    for (const [name, value] of Object.entries(sums)) this.#sums[name as keyof typeof sums] += value
+    for (const name of Object.keys(noCounts) as (keyof SimulationCounts)[]) this.#sums[name] += result[name]
     for (const [kind, times] of Object.entries(result.faults)) this.#faults[kind] = (this.#faults[kind] ?? 0) + times
   }
 
   text(): string {
-    const sums = Object.entries({ ...this.#sums, ...this.#faults }).map(([name, sum]) => `${name} ${Math.round(sum)}`)
-    return `${this.seeds} seeds, ${this.wrong} wrong, ${this.#seconds.toFixed(1)} s: ${sums.join(', ')}`
+    const { simulatedMs, ...counts } = this.#sums
+    const sums = Object.entries({ ...counts, simulatedSeconds: simulatedMs / 1000, ...this.#faults })
+    const texts = sums.map(([name, sum]) => `${name} ${Math.round(sum)}`)
+    return `${this.seeds} seeds, ${this.wrong} wrong, ${this.#seconds.toFixed(1)} s: ${texts.join(', ')}`
   }
 
   /** How often a fault struck. */
@@ -39,13 +30,13 @@ export class Totals {
 
   /** Everything as one value, in plain numbers. */
   report() {
-    const { simulatedSeconds, ...sums } = this.#sums
+    const { simulatedMs, ...counts } = this.#sums
     return {
       seeds: this.seeds,
       wrong: this.wrong,
       seconds: Math.round(this.#seconds * 10) / 10,
-      simulatedHours: Math.round((simulatedSeconds / 3600) * 1000) / 1000,
-      ...sums,
+      simulatedHours: Math.round((simulatedMs / 3_600_000) * 1000) / 1000,
+      ...counts,
       faults: this.#faults,
     }
   }
