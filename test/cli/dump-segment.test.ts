@@ -4,7 +4,7 @@ import { readFile, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { pathsIn } from '../storage/paths-in.ts'
-import { append, group, StoreUnderTest } from '../storage/store-under-test.ts'
+import { append, group, StoreUnderTest, until } from '../storage/store-under-test.ts'
 import { TemporaryDirectory } from '../temporary-directory.ts'
 import { runPlayhead } from './run-playhead.ts'
 
@@ -26,6 +26,8 @@ async function write(directory: string): Promise<[sealed: string, active: string
     await log.append(group(['b=two', 'a=three'], { batchOptions: { compression: 'zstd' } }))
     const producer = { producerId: 7, producerEpoch: 1, baseSequence: 4 }
     await log.append(group(['c=four'], { batchOptions: producer }))
+    // A stop ends a sealing that is under way: the next start would do it.
+    await until(async () => (await pathsIn(directory, '.idx')).length === 1)
   }
   const [sealed, active] = await pathsIn(directory, '.log')
   return [sealed!, active!]

@@ -25,7 +25,7 @@ import type { VerifyResult } from '../../storage/verify-findings.ts'
 import { TemporaryDirectory } from '../temporary-directory.ts'
 import { pathsIn } from './paths-in.ts'
 import { SeededRandom } from './seeded-random.ts'
-import { group, StoreUnderTest } from './store-under-test.ts'
+import { group, StoreUnderTest, until } from './store-under-test.ts'
 
 const openCache = (directory: string) =>
   LmdbCheckpointStore.open({ directory: join(directory, 'cache'), fileSystem: nodeFileSystem, report: () => {} })
@@ -42,6 +42,8 @@ async function fill(directory: string, rounds = 60): Promise<{ records: number; 
     await log.append(group(texts, { batchOptions: { ...producer, compression } }))
     records += texts.length
   }
+  // A stop ends a sealing that is under way: the next start would do it.
+  await until(async () => (await pathsIn(directory, '.idx')).length === log.segmentCount - 1)
   return { records, topicId: opened.store.topic('carts').id }
 }
 
