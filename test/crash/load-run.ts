@@ -50,6 +50,7 @@ async function killAndStart({ supervisor }: Target): Promise<void> {
 export async function loadRun(options: LoadOptions, tally: Tally): Promise<void> {
   const { seed, rounds, parent = tmpdir(), fault = faults.killUnderLoad } = options
   const temporary = await mkdtemp(join(parent, 'playhead-load-'))
+  tally.began()
   try {
     const run = new LoadRun(join(temporary, 'data'), options)
     const port = await freePort()

@@ -1,4 +1,5 @@
-/** Totals: what many seeds have been through, for people and, as JSON, for the table of faults in docs/guarantees.md. */
+/** Totals: what many seeds have been through, for people and for the table of faults in docs/guarantees.md. */
+import type { FaultCount } from '../results/test-run.ts'
 import { noCounts } from './simulation.ts'
 import type { SimulationCounts, SimulationResult } from './simulation.ts'
 
@@ -28,16 +29,16 @@ export class Totals {
     return this.#faults[fault] ?? 0
   }
 
-  /** Everything as one value, in plain numbers. */
-  report() {
-    const { simulatedMs, ...counts } = this.#sums
+  /** Of a test run (test/results/test-run.ts) that began with this seed. */
+  report(firstSeed: number) {
+    const faults = Object.entries(this.#faults).map(([fault, times]): FaultCount => ({ fault, times, operations: 0 }))
+    const { operations, simulatedMs } = this.#sums
     return {
-      seeds: this.seeds,
-      wrong: this.wrong,
-      seconds: Math.round(this.#seconds * 10) / 10,
-      simulatedHours: Math.round((simulatedMs / 3_600_000) * 1000) / 1000,
-      ...counts,
-      faults: this.#faults,
+      seeds: { first: firstSeed, count: this.seeds },
+      operations,
+      simulatedHours: Math.round(simulatedMs / 3_600) / 1000,
+      findings: this.wrong,
+      faults,
     }
   }
 
