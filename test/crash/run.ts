@@ -1,6 +1,7 @@
 /**
- * `npm run test:crash`: a real broker killed at each of its file-changing system calls, each of its writes and syncs failed, and kill -9 under load.
- *   --only kill|eio|load   one of these
+ * `npm run test:crash`: a real broker killed at each of its file-changing system calls, each of its writes and syncs failed, kill -9 under load, and reads
+ * and writes that come back short.
+ *   --only kill|eio|load|short   one of these
  *   --part first|second    of the scenario: before or after the kill -9 in its middle
  *   --at POINT             one point again, as it was printed
  *   --rounds N             kills under load (default 100)
@@ -14,6 +15,7 @@ import { attack } from './attacks.ts'
 import { pointOfText, pointsOf, recordScenario } from './crash-points.ts'
 import { faults } from './faults.ts'
 import { loadRun } from './load-run.ts'
+import { shortIoRun } from './short-io.ts'
 import { requireStrace } from './system-calls.ts'
 import { Tally } from './tally.ts'
 
@@ -50,6 +52,7 @@ if (wants('load')) {
   for (let done = 0, run = seed; done < Number(values.rounds); done += roundsPerRun, run++)
     await loadRun({ seed: run, rounds: roundsPerRun }, tally)
 }
+if (wants('short')) await shortIoRun(seed, roundsPerRun, tally)
 console.log(tally.text())
 if (values.report === true) await tally.report('test:crash', seed)
 process.exit(tally.findings.length > 0 ? 1 : 0)

@@ -162,7 +162,7 @@ class Run {
 
   result(): SimulationResult {
     const { anomalies, operations } = this.#recorder.finish()
-    const isJudged = ({ kind }: Anomaly) => !this.#rot.losesDerived || !ofDerived.has(kind)
+    const isJudged = ({ kind, partition }: Anomaly) => !ofDerived.has(kind) || !this.#rot.losesDerived(partition)
     const { appends, acknowledged, refused, reads } = this.#recorder
     const { hash, events, nowMs, lines = [] } = this.#scheduler
     const { starts, reports, bugs } = this.#machine
@@ -248,7 +248,8 @@ class Run {
   #judgeVerified(damages: readonly { readonly file: string }[]): void {
     const { flippedFiles, damagedFiles } = this.#rot
     // Sidecars made after a start that could not read everything lack what stood there: docs/guarantees.md says so.
-    const isExcused = (file: string) => flippedFiles.has(file) || (this.#rot.losesDerived && file.endsWith('.idx'))
+    const isExcused = (file: string) =>
+      flippedFiles.has(file) || (file.endsWith('.idx') && this.#rot.losesDerivedOf(file))
     for (const damage of damages) if (!isExcused(damage.file)) this.findings.push(`verify: ${JSON.stringify(damage)}`)
     for (const file of damagedFiles) {
       if (!damages.some((damage) => damage.file === file))
