@@ -6,6 +6,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { setTimeout as wait } from 'node:timers/promises'
+import { isPlayheadError } from '../../protocol/errors.ts'
 import { KiB, MiB } from '../../protocol/limits.ts'
 import { encodeRecordBatch } from '../../protocol/record-batch.ts'
 import type { Compression } from '../../protocol/record-batch.ts'
@@ -90,6 +91,32 @@ test('flood: 400 HTTP connections where 100 may be, 40 from one address', async 
   await whenAll('all but 40 are closed', () => flooders.filter(({ isClosed }) => isClosed).length === 360)
   assert.ok(watched.usage().descriptors <= before.descriptors + 40 + otherDescriptors)
   await assertRecovers(watched, before, flooders)
+})
+
+test('flood: 3,000 topics asked for, of one partition and of many, where 60 partitions may be (partitionsTotalMax): told by name, and nothing of them stays', async () => {
+  await using watched = await WatchedBroker.start('--partitions-total-max', '60')
+  const before = watched.usage()
+  const codes = new Map<string, number>()
+  const ask = async (client: FrameClient, index: number): Promise<void> => {
+    const request = { partitions: index % 5 === 0 ? 4_096 : 1, replicationFactor: 1, settings: [] }
+    try {
+      await client.request('createTopic', { topic: `flood-${index}`, ...request })
+      codes.set('made', (codes.get('made') ?? 0) + 1)
+    } catch (error) {
+      const code = isPlayheadError(error) ? error.code : String(error)
+      codes.set(code, (codes.get(code) ?? 0) + 1)
+    }
+  }
+  using client = await connectFrameClient(watched.port)
+  for (let at = 0; at < 3_000; at += 500)
+    await Promise.all(Array.from({ length: 500 }, (_, index) => ask(client, at + index)))
+  // One is the healthy client's.
+  assert.deepEqual(Object.fromEntries(codes), { made: 59, tooManyPartitions: 2_941 })
+  const after = watched.usage()
+  assert.ok(after.rssBytes - before.rssBytes < 100 * MiB, `grown by ${grown(watched, before)} MiB`)
+  assert.ok(after.descriptors <= before.descriptors + otherDescriptors, `${after.descriptors} descriptors`)
+  await watched.check()
+  await watched.restart('--partitions-total-max', '60')
 })
 
 test('flood: 300 handshakes that never end, a byte at a time or not at all (helloWaitMsMax 300): closed, and told why', async () => {
