@@ -113,7 +113,7 @@ test('flood: 3,000 topics asked for, of one partition and of many, where 60 part
   // One is the healthy client's.
   assert.deepEqual(Object.fromEntries(codes), { made: 59, tooManyPartitions: 2_941 })
   const after = watched.usage()
-  assert.ok(after.rssBytes - before.rssBytes < 100 * MiB, `grown by ${grown(watched, before)} MiB`)
+  assertGrownBelow(100 * MiB, before, after)
   assert.ok(after.descriptors <= before.descriptors + otherDescriptors, `${after.descriptors} descriptors`)
   await watched.check()
   await watched.restart('--partitions-total-max', '60')
