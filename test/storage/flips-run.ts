@@ -1,5 +1,6 @@
 /**
  * `npm run test:flips`: every single bit of small segments and their sidecars and of the facts, and 2,000 seeded ones of the cache's file.
+ *   --only log|fact|cache   one of these
  *   --report   adds what came of it to test/results/, of which the table in docs/guarantees.md is made
  * Ends with 1 if one of them got through. Neighbours: the tests that it runs, which print how many flips they made.
  */
@@ -9,13 +10,18 @@ import { parseArgs } from 'node:util'
 import { writeRun } from '../results/test-run.ts'
 import type { FaultCount } from '../results/test-run.ts'
 
-const { values } = parseArgs({ options: { report: { type: 'boolean' } } })
+const { values } = parseArgs({ options: { only: { type: 'string' }, report: { type: 'boolean' } } })
 const startedAt = new Date().toISOString()
 const env = { ...process.env, PLAYHEAD_TEST_FLIPS: 'all', PLAYHEAD_TEST_RUNS: '2000' }
 const faults: FaultCount[] = []
 let findings = 0
 
-for (const name of ['log-flips', 'fact-flips', 'cache-flips']) {
+const kinds = ['log', 'fact', 'cache']
+if (values.only !== undefined && !kinds.includes(values.only))
+  throw new Error(`--only: found ${values.only}, wanted one of ${kinds.join(', ')}`)
+for (const kind of kinds) {
+  if (values.only !== undefined && values.only !== kind) continue
+  const name = `${kind}-flips`
   const flags = ['--conditions=playhead-source', '--test', '--test-reporter=tap', '--test-isolation=none']
   const file = join(import.meta.dirname, `${name}.test.ts`)
   const { stdout, stderr } = spawnSync(process.execPath, [...flags, file], { env, encoding: 'utf8' })
