@@ -12,6 +12,7 @@ import { refusalOf } from './disk-space.ts'
 import { logPrefix } from './index-keys.ts'
 import { inParallel } from './in-parallel.ts'
 import { Log } from './log.ts'
+import { PartitionLimit } from './partition-limit.ts'
 import type { LogIdentity, StorageContext } from './storage-context.ts'
 import { deletedSuffix, newTopicId, readTopicFile, Topic, topicIdBytes, writeTopicFile } from './topic.ts'
 import type { TopicFacts } from './topic.ts'
@@ -50,6 +51,7 @@ export class TopicStore {
   readonly #directory: string
   readonly #saving: TopicStoreOptions['saving']
   readonly #topics = new Map<string, Topic>()
+  readonly #partitionLimit: PartitionLimit
   /** Names of topics on their way in or out. */
   readonly #changing = new Set<string>()
   /** Topics that were to go and whose directory could not be renamed: the next start would find them, so their names stay taken. */
@@ -62,6 +64,7 @@ export class TopicStore {
     this.#context = context
     this.#directory = directory
     this.#saving = saving
+    this.#partitionLimit = new PartitionLimit(context.settings.partitionsTotalMax)
   }
 
   get size(): number {
@@ -108,7 +111,9 @@ export class TopicStore {
       await fileSystem.syncDirectory(directory) // the names of its partitions: see findSegmentFiles
       found.push({ directory, facts })
     }
+    this.#context.progress.begin(found.reduce((sum, { facts }) => sum + facts.partitions, 0))
     for (const { directory, facts } of found) {
+      this.#partitionLimit.found(facts)
       const twin = this.#topics.get(facts.name)
       if (twin !== undefined)
         throw new PlayheadError('damagedData', `${directory}: found a second topic named ${facts.name}, wanted one`)
@@ -211,11 +216,17 @@ export class TopicStore {
         { topic: name },
       )
     }
-    const directory = this.#topicDirectory(facts.id)
-    await this.#writeNewTopic(directory, facts)
-    const topic = await this.#openNewTopic(directory, facts)
-    this.#topics.set(name, topic)
-    return topic
+    this.#partitionLimit.hold(facts)
+    try {
+      const directory = this.#topicDirectory(facts.id)
+      await this.#writeNewTopic(directory, facts)
+      const topic = await this.#openNewTopic(directory, facts)
+      this.#topics.set(name, topic)
+      return topic
+    } catch (error) {
+      this.#partitionLimit.letGo(name)
+      throw error
+    }
   }
 
   async #writeNewTopic(directory: string, facts: TopicFacts): Promise<void> {
@@ -286,6 +297,7 @@ export class TopicStore {
       topic: topic.name,
     })
     for (const log of topic.logs) await log.abandon(reason)
+    this.#partitionLimit.letGo(topic.name)
     await this.#takeAway(topic)
   }
 
@@ -329,6 +341,7 @@ export class TopicStore {
     const results = await inParallel(numbers, recoveriesMax, async (partition) => {
       const identity = this.#identityOf(topic, partition)
       logs[partition] = await Log.open({ context: this.#context, identity, settings: () => topic.settings })
+      this.#context.progress.opened()
     })
     const failed = results.find((result) => result.status === 'rejected')
     if (failed === undefined) return topic
