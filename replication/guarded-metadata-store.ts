@@ -42,6 +42,11 @@ export class GuardedMetadataStore implements MetadataStore {
     return this.#seen
   }
 
+  /** Why everything is refused, once it is. Whoever serves goes on as things were agreed on, and shows it. */
+  get refusal(): PlayheadError | undefined {
+    return this.#refusal
+  }
+
   get(key: string): Promise<StoreMark & { readonly entry: MetadataEntry | undefined }> {
     return this.#checked(() => this.#store.get(key))
   }

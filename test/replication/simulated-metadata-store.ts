@@ -231,6 +231,7 @@ export class SimulatedMetadataStore implements MetadataStore {
   #call<T>(apply: () => T): Promise<T> {
     if (this.#isClosed)
       return Promise.reject(new PlayheadError('closed', 'simulated etcd: found it closed, wanted it open'))
+    if (!this.#process.isAlive) return new Promise(() => undefined)
     const { scheduler } = this.#etcd
     const { faults } = this
     return new Promise((resolve, reject) => {
