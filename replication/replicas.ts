@@ -123,7 +123,7 @@ export class Replicas {
       if (wanted.record.state === 'deleting') continue
       const topic = partitions.topics().find(({ id }) => id === wanted.topicId)
       if (topic === undefined) await this.#adopt(wanted)
-      else if (!isSame(topic.facts.settings, wanted.record.settings)) {
+      else if (!haveSame(topic.facts.settings, wanted.record.settings)) {
         await partitions.alterHere(topic.name, wanted.record.settings)
       }
     }
@@ -206,11 +206,11 @@ export class Replicas {
     const { partition } = place
     const brokerEpoch = this.#options.brokerEpoch()
     const { following } = partition
-    const isSame = following?.leader === leader && following.leaderEpoch === leaderEpoch
+    const isKnown = following?.leader === leader && following.leaderEpoch === leaderEpoch
     const isFetching = place.fetcher !== undefined && place.fetchesAs === brokerEpoch
-    if (isSame && (isFetching || leader === null || brokerEpoch === undefined)) return
+    if (isKnown && (isFetching || leader === null || brokerEpoch === undefined)) return
     await stopFetching(place)
-    if (!isSame || partition.leading !== undefined) {
+    if (!isKnown || partition.leading !== undefined) {
       if (!(await partition.follow(leader, leaderEpoch))) return
     }
     if (leader === null || brokerEpoch === undefined) return
@@ -243,7 +243,7 @@ async function stopFetching(place: Place): Promise<void> {
   await fetcher?.stop()
 }
 
-function isSame(left: Readonly<Record<string, string>>, right: Readonly<Record<string, string>>): boolean {
+function haveSame(left: Readonly<Record<string, string>>, right: Readonly<Record<string, string>>): boolean {
   const keys = Object.keys(left)
   return keys.length === Object.keys(right).length && keys.every((key) => left[key] === right[key])
 }
