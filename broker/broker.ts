@@ -15,9 +15,10 @@ import type { ReplyOf } from '../protocol/api.ts'
 import type { ClusterNode } from '../replication/cluster-node.ts'
 import type { MetadataStore } from '../replication/metadata-store.ts'
 import { Partitions } from '../replication/partitions.ts'
-import { LogStore } from '../storage/log-store.ts'
+import type { Tier } from '../storage/tier/tier.ts'
+import { openStorage } from './broker-storage.ts'
 import { openCluster } from './cluster.ts'
-import { resolveConfig, storageSettings } from './config.ts'
+import { readOnlyOf, resolveConfig } from './config.ts'
 import type { BrokerConfig } from './config.ts'
 import { Dispatch } from './dispatch.ts'
 import { HttpServer } from './http/server.ts'
@@ -121,28 +122,15 @@ async function openParts(
     random = systemRandom,
   } = foundation
   const { report = () => {}, onFatal = exitAtOnce } = foundation
-  const store: LogStore = setUp.use(
-    await LogStore.open({
-      directory: config.data,
-      fileSystem,
-      clock,
-      random,
-      report,
-      onFatal,
-      settings: storageSettings(config),
-      isReplicated: config.cluster !== '' || foundation.metadata !== undefined,
-    }),
-  )
+  const isReplicated = config.cluster !== '' || foundation.metadata !== undefined
+  const seams = { fileSystem, clock, random, report, onFatal }
+  const { store, tier } = await openStorage(config, { ...seams, isReplicated }, setUp)
   const cluster = await openCluster({
     config,
     metadata: foundation.metadata,
     store,
-    fileSystem,
     transport,
-    clock,
-    random,
-    report,
-    onFatal,
+    ...seams,
   })
   if (cluster !== undefined) setUp.defer(() => cluster.close())
   const partitions = new Partitions({
@@ -165,7 +153,7 @@ async function openParts(
     random,
     partitions,
     playheads,
-    problems: () => problemsOf(partitions),
+    problems: () => problemsOf(partitions, tier),
     status: () => statusOf(services, listener, clock.monotonicMs() - startedMs),
   }
   /**
@@ -177,22 +165,22 @@ async function openParts(
     report('error', `bug in ${where}: ${bug.stack ?? bug.message}`)
     if (changes) onFatal(bug)
   }
-  const dispatch = new Dispatch({ clock, onBug })
+  const dispatch = new Dispatch({ clock, onBug, isReadOnly: readOnlyOf(config) })
   const listener = await Listener.open({ transport, dispatch, services })
   setUp.defer(() => listener.stop(0))
   await cluster?.start(partitions, { host: config.advertisedHost || config.host, port: listener.port })
   await playheads.open(cluster?.replicationFactorMax ?? 1)
   const http = await HttpServer.open({
     services,
-    metrics: new Metrics({ services, dispatch, listener, storage: () => store.stats }),
+    metrics: new Metrics({ services, dispatch, listener, storage: () => store.stats, tier: () => tier?.stats }),
     onBug,
   })
   setUp.defer(() => http.stop())
   return { listener, http, services, cluster }
 }
 
-function problemsOf(partitions: Partitions): string[] {
-  const problems: string[] = []
+function problemsOf(partitions: Partitions, tier: Tier | undefined): string[] {
+  const problems: string[] = [...(tier?.problems ?? [])]
   for (const { topic, partition, log } of partitions.all()) {
     for (const damage of log.damage) problems.push(`${topic}/${partition}: ${damage}`)
   }
