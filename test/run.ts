@@ -15,7 +15,11 @@ interface Layer {
 const root = join(import.meta.dirname, '..')
 const core = process.env['PLAYHEAD_TEST'] === 'core'
 /** Tests that reach services outside this repository. */
-const services = ['test/e2e/package.test.ts', 'test/replication/metadata-etcd.test.ts']
+const services = [
+  'test/e2e/package.test.ts',
+  'test/replication/metadata-etcd.test.ts',
+  'test/replication/cluster-etcd.test.ts',
+]
 /** Folders of tests with a layer of their own. */
 const ownLayer = ['crash', 'e2e', 'golden', 'hostile', 'mutants', 'sim']
 
