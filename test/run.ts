@@ -19,6 +19,7 @@ const services = [
   'test/e2e/package.test.ts',
   'test/replication/metadata-etcd.test.ts',
   ...testFiles('test/services'),
+  'test/replication/cluster-etcd.test.ts',
 ]
 /** Folders of tests with a layer of their own. */
 const ownLayer = ['crash', 'e2e', 'golden', 'hostile', 'mutants', 'services', 'sim']

@@ -213,3 +213,50 @@ test('a setting of a topic reaches its partitions; what is not a topic is named'
     await createTopic(foundation, topic('carts', 1))
   })
 })
+
+test('a broker is let in again only when no partition counts on it, however restless some partitions are', async () => {
+  await SimulatedCluster.run(50, async (cluster) => {
+    await three(cluster)
+    await createTopic(cluster.brokers.get(1)!.foundation, topic('carts', 20))
+    const controller = cluster.state.controller!.broker
+    const victim = [1, 2, 3].find((broker) => broker !== controller)!
+    const { wire } = cluster.brokers.get(controller)!
+    const transact = wire.transact.bind(wire)
+    let restless = 20
+    // Somebody else changes the last partition of each of its transactions first.
+    wire.transact = (transaction) => {
+      const last = transaction.changes.findLast(({ key }) => key.startsWith('/p/'))
+      if (last !== undefined && restless-- > 0) {
+        const { value } = cluster.etcd.table.get(last.key)!
+        cluster.etcd.transact({ compares: [], changes: [{ kind: 'put', key: last.key, value }] })
+      }
+      return transact(transaction)
+    }
+    cluster.kill(victim)
+    await cluster.start(victim)
+    assert.ok(restless <= 0)
+  })
+})
+
+test('a partition is not made with a broker that was fenced meanwhile: nobody would take it out again', async () => {
+  await SimulatedCluster.run(51, async (cluster) => {
+    await three(cluster)
+    const { wire, foundation } = cluster.brokers.get(cluster.state.controller!.broker)!
+    const victim = [1, 2, 3].find((broker) => broker !== cluster.state.controller!.broker)!
+    const transact = wire.transact.bind(wire)
+    let isFirst = true
+    wire.transact = async (transaction) => {
+      if (isFirst && transaction.changes.some(({ key }) => key.startsWith('/p/'))) {
+        isFirst = false
+        await cluster.until('fenced', (state) => !state.sessions.has(victim) && !state.gone().has(victim))
+      }
+      return transact(transaction)
+    }
+    // Its session ends soon: before anybody else finishes the topic.
+    cluster.kill(victim)
+    await cluster.scheduler.sleep(4_000)
+    await createTopic(foundation, topic('carts', 6, 2))
+    assert.equal(isFirst, false)
+    assert.ok(states(cluster.state).every(({ replicas }) => !replicas.includes(victim)))
+  })
+})

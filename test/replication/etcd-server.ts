@@ -17,6 +17,15 @@ import { TemporaryDirectory } from '../temporary-directory.ts'
 const program = 'etcd'
 const startMsMax = 30_000
 
+export interface EtcdPlace {
+  readonly isTls?: boolean
+  /** Kept when it ends; a temporary one if there is none. */
+  readonly directory?: string
+  /** For clients, and for members; free ones if there are none. */
+  readonly ports?: readonly [number, number]
+}
+
+/** One that nobody listens on, now. */
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -29,15 +38,20 @@ async function freePort(): Promise<number> {
 export class EtcdServer {
   readonly port: number
   readonly directory: string
-  readonly #temporary: TemporaryDirectory
+  readonly #temporary: TemporaryDirectory | undefined
   readonly #arguments: readonly string[]
   #child: ChildProcess | undefined
   #said = ''
 
-  private constructor(temporary: TemporaryDirectory, port: number, peerPort: number, isTls: boolean) {
+  private constructor(
+    directory: string,
+    [port, peerPort]: readonly [number, number],
+    isTls: boolean,
+    temporary?: TemporaryDirectory,
+  ) {
     this.#temporary = temporary
     this.port = port
-    this.directory = join(temporary.path, 'etcd')
+    this.directory = directory
     const client = `${isTls ? 'https' : 'http'}://127.0.0.1:${port}`
     const peer = `http://127.0.0.1:${peerPort}`
     // Elections within 100 ms instead of a second: the shortest lease follows from it.
@@ -56,9 +70,11 @@ export class EtcdServer {
   }
 
   /** With TLS the certificate is etcd's own; it is in `certificateFile`. */
-  static async start({ isTls = false } = {}): Promise<EtcdServer> {
+  static async start({ isTls = false, directory, ports }: EtcdPlace = {}): Promise<EtcdServer> {
     await needPrograms([program], ['etcd-server'])
-    const server = new EtcdServer(await TemporaryDirectory.make(), await freePort(), await freePort(), isTls)
+    const temporary = directory === undefined ? await TemporaryDirectory.make() : undefined
+    const at = directory ?? join(temporary!.path, 'etcd')
+    const server = new EtcdServer(at, ports ?? [await freePort(), await freePort()], isTls, temporary)
     await server.start()
     return server
   }
@@ -78,6 +94,10 @@ export class EtcdServer {
   async start(): Promise<void> {
     const child = spawn(program, this.#arguments, { stdio: ['ignore', 'pipe', 'pipe'], env: childEnvironment() })
     this.#child = child
+    // Not left behind when the test process ends without having cleaned up.
+    const kill = () => child.kill('SIGKILL')
+    process.once('exit', kill)
+    child.once('exit', () => process.off('exit', kill))
     const ready = Promise.withResolvers<void>()
     for (const output of [child.stdout, child.stderr]) {
       output.setEncoding('utf8').on('data', (text: string) => {
@@ -112,7 +132,7 @@ export class EtcdServer {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.kill()
-    await this.#temporary[Symbol.asyncDispose]()
+    await this.#temporary?.[Symbol.asyncDispose]()
   }
 }
 
