@@ -135,12 +135,12 @@ ${table(
 }
 
 function runTable(runs: readonly TestRun[]): string {
-  const rows = runs.map(({ command, startedAt, version, seconds, seeds, operations, findings }) => [
+  const rows = runs.map(({ command, startedAt, version, seconds, seeds, kinds, operations, findings }) => [
     startedAt.slice(0, 16).replace('T', ' '),
     command,
     version,
     `${number(Math.round(seconds / 60))} min`,
-    seeds === undefined ? '' : `${number(seeds.count)} from ${seeds.first}`,
+    [seeds === undefined ? '' : `${number(seeds.count)} from ${seeds.first}`, kinds ?? ''].filter(Boolean).join(': '),
     number(operations),
     number(findings),
   ])
