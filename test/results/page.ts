@@ -104,7 +104,9 @@ function yearText(runs: readonly TestRun[]): string {
   const operations = simulated.reduce((sum, run) => sum + run.operations, 0)
   const seeds = simulated.reduce((sum, { seeds: drawn }) => sum + (drawn?.count ?? 0), 0)
   const verdict =
-    least.years >= 1 ? `at least ${years(least.years)} of each` : `only ${years(least.years)} of ${least.fault}`
+    least.years >= 1
+      ? `at least ${years(least.years)} of each`
+      : `so far ${years(least.years)} of the scarcest, ${least.fault}`
   return `### Simulated time, and how it is counted
 
 ${number(seeds)} seeds, ${number(operations)} operations of clients judged, ${number(Math.round(hours))} hours on the clocks of the simulated machines. These
