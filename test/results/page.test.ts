@@ -45,6 +45,14 @@ test('guarantees page: a fault that never struck is no year of it', () => {
   assert.doesNotMatch(survivedText([run({ command: 'test:power' })]), /year/)
 })
 
+test('guarantees page: of each mutant the newest result counts', () => {
+  const hunt = (killed: boolean, ...names: string[]) =>
+    run({ command: 'test:mutants', mutants: names.map((mutant) => ({ mutant, killed, by: 'seed 1: a | b' })) })
+  const text = survivedText([hunt(false, 'one', 'two'), hunt(true, 'two', 'three')])
+  assert.match(text, /Mutants: 2 of 3 killed/)
+  assert.match(text, /\| one \| nothing \|\n\| two \| seed 1: a \/ b \|/)
+})
+
 test('guarantees page: every fault of the simulator has a place in a bad year and a meaning', () => {
   const text = survivedText([run()])
   for (const fault of faultKinds) {

@@ -121,19 +121,20 @@ ${table(
 )}`
 }
 
-/** Of the newest run that had all of them. */
+/** Of each the newest. */
 function mutantTable(runs: readonly TestRun[]): string {
-  const { mutants = [], startedAt = '' } = runs.findLast(({ command }) => command === 'test:mutants') ?? {}
-  if (mutants.length === 0) return ''
-  const killed = mutants.filter((each) => each.killed).length
-  return `### Mutants: ${killed} of ${mutants.length} killed
+  const newest = new Map(runs.flatMap(({ mutants = [] }) => mutants.map((each) => [each.mutant, each] as const)))
+  if (newest.size === 0) return ''
+  const rows = [...newest.values()].map(({ mutant, killed, by }) => [
+    mutant,
+    killed ? by.replaceAll('|', '/') : 'nothing',
+  ])
+  const killed = [...newest.values()].filter((each) => each.killed).length
+  return `### Mutants: ${killed} of ${newest.size} killed
 
-On ${startedAt.slice(0, 10)}, each in a copy of the sources of its own.
+Each in a copy of the sources of its own.
 
-${table(
-  ['mutant', 'found by'],
-  mutants.map(({ mutant, killed: isKilled, by }) => [mutant, isKilled ? by.replaceAll('|', '/') : 'nothing']),
-)}`
+${table(['mutant', 'found by'], rows)}`
 }
 
 function runTable(runs: readonly TestRun[]): string {
