@@ -218,7 +218,8 @@ export class SegmentReader {
         const isLoss = lost.nextOffset > expected
         if (isLoss && batches.length > 0) break
         if (isLoss && lost.nextOffset > offset) throw corruptBatch(lost)
-        at = lost.endPosition - range.position
+        // What is known of it may end before this range: no later frame was to be found then, and behind it others have been appended since.
+        at = Math.max(at, lost.endPosition - range.position)
         expected = lost.nextOffset
         continue
       }

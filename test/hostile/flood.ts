@@ -1,6 +1,8 @@
 /** What floods are made of: many raw sockets at once, and what came back on each. */
 import { connect } from 'node:net'
 import type { Socket } from 'node:net'
+import { encodeRecordBatch } from '../../protocol/record-batch.ts'
+import type { Compression } from '../../protocol/record-batch.ts'
 
 export interface Flooder extends Disposable {
   readonly socket: Socket
@@ -59,4 +61,9 @@ export async function floodOf(count: number, make: (index: number) => Promise<Fl
 
 export function endAll(flooders: readonly Flooder[]): void {
   for (const { socket } of flooders) socket.destroy()
+}
+
+/** One record whose value is so many zeros. */
+export function recordBatch(valueBytes: number, compression: Compression): Buffer {
+  return encodeRecordBatch([{ key: null, value: Buffer.alloc(valueBytes), timestamp: 0 }], { compression })
 }

@@ -130,3 +130,12 @@ export class WatchedBroker implements AsyncDisposable {
     return digest.digest('hex')
   }
 }
+
+/** In words. */
+export function grownBy(before: Usage, now: Usage): string {
+  return `grown by ${Math.round((now.rssBytes - before.rssBytes) / MiB)} MiB`
+}
+
+export function assertGrownBelow(bytesMax: number, before: Usage, now: Usage): void {
+  assert.ok(now.rssBytes - before.rssBytes < bytesMax, `${grownBy(before, now)}, wanted less than ${bytesMax / MiB}`)
+}

@@ -19,7 +19,8 @@ export interface HuntOptions {
   readonly seedsMax: number
 }
 
-const minutesMax = 6
+/** On a busy machine; by itself the longest takes a minute or two. */
+const minutesMax = 30
 
 /** Throws when the harness could not run at all. */
 export function hunt({ name, edits, by }: Mutant, options: HuntOptions): Hunted {

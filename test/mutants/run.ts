@@ -1,6 +1,6 @@
 /**
  * `npm run test:mutants`: the harness on every mutant of the product, one after the other, and on the product itself.
- *   --only TEXT    those whose name has it
+ *   --only TEXT    those whose name has it; --except TEXT those whose name has not
  *   --from N       first seed (default 1), --seeds N so many at most for each (default 1500)
  *   --report       adds what came of it to test/results/, of which the table in docs/guarantees.md is made
  * Ends with 1 if one survives.
@@ -14,6 +14,7 @@ import { mutants } from './mutants.ts'
 const { values } = parseArgs({
   options: {
     only: { type: 'string', default: '' },
+    except: { type: 'string' },
     from: { type: 'string', default: '1' },
     seeds: { type: 'string', default: '1500' },
     report: { type: 'boolean' },
@@ -36,7 +37,9 @@ const product = hunt(
 )
 if (product.killed)
   throw new Error(`the harness finds fault with the product itself: seed ${product.seed}: ${product.found}`)
-for (const mutant of mutants.filter(({ name }) => name.includes(values.only))) {
+const isWanted = (name: string) =>
+  name.includes(values.only) && (values.except === undefined || !name.includes(values.except))
+for (const mutant of mutants.filter(({ name }) => isWanted(name))) {
   const result = hunt(mutant, { fromSeed, seedsMax: Number(values.seeds) })
   hunted.push(result)
   print(result)

@@ -27,21 +27,30 @@ function run(changes: Partial<TestRun> = {}): TestRun {
 test('guarantees page: runs of one command add up, others stand by themselves', () => {
   const load = { fault: 'kill -9 under load', times: 10, operations: 800 }
   const crash = run({ command: 'test:crash', faults: [load] })
-  const text = survivedText([run(), run({ startedAt: '2026-11-22T14:00:00.000Z', findings: 3 }), crash])
+  const few = run({ startedAt: '2026-11-22T14:00:00.000Z', findings: 3, kinds: 'kill, power' })
+  const text = survivedText([run(), few, crash])
   assert.match(text, /\| power: [^|]+ \| test:sim \| 20,000 \| {2}\|/)
   assert.match(text, /\| kill -9 under load \| test:crash \| 10 \| 800 \|/)
   assert.match(text, /2,000 seeds, 10,000 operations of clients judged, 4 hours/)
   assert.match(
     text,
-    /\| 2026-11-22 14:00 \| test:sim \| Playhead 1.2.3 at abc \| 2 min \| 1,000 from 7 \| 5,000 \| 3 \|/,
+    /\| 2026-11-22 14:00 \| test:sim \| Playhead 1.2.3 at abc \| 2 min \| 1,000 from 7: kill, power \| 5,000 \| 3 \|/,
   )
 })
 
 test('guarantees page: a fault that never struck is no year of it', () => {
   assert.match(survivedText([run()]), /\*\*at least 1.14 of each\*\*/)
   const none = run({ faults: run().faults.filter(({ fault }) => fault !== 'flip') })
-  assert.match(survivedText([none]), /\*\*only 0 of flip\*\*/)
+  assert.match(survivedText([none]), /\*\*so far 0 of the scarcest, flip\*\*/)
   assert.doesNotMatch(survivedText([run({ command: 'test:power' })]), /year/)
+})
+
+test('guarantees page: of each mutant the newest result counts', () => {
+  const hunt = (killed: boolean, ...names: string[]) =>
+    run({ command: 'test:mutants', mutants: names.map((mutant) => ({ mutant, killed, by: 'seed 1: a | b' })) })
+  const text = survivedText([hunt(false, 'one', 'two'), hunt(true, 'two', 'three')])
+  assert.match(text, /Mutants: 2 of 3 killed/)
+  assert.match(text, /\| one \| nothing \|\n\| two \| seed 1: a \/ b \|/)
 })
 
 test('guarantees page: every fault of the simulator has a place in a bad year and a meaning', () => {

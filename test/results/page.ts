@@ -104,7 +104,9 @@ function yearText(runs: readonly TestRun[]): string {
   const operations = simulated.reduce((sum, run) => sum + run.operations, 0)
   const seeds = simulated.reduce((sum, { seeds: drawn }) => sum + (drawn?.count ?? 0), 0)
   const verdict =
-    least.years >= 1 ? `at least ${years(least.years)} of each` : `only ${years(least.years)} of ${least.fault}`
+    least.years >= 1
+      ? `at least ${years(least.years)} of each`
+      : `so far ${years(least.years)} of the scarcest, ${least.fault}`
   return `### Simulated time, and how it is counted
 
 ${number(seeds)} seeds, ${number(operations)} operations of clients judged, ${number(Math.round(hours))} hours on the clocks of the simulated machines. These
@@ -119,28 +121,29 @@ ${table(
 )}`
 }
 
-/** Of the newest run that had all of them. */
+/** Of each the newest. */
 function mutantTable(runs: readonly TestRun[]): string {
-  const { mutants = [], startedAt = '' } = runs.findLast(({ command }) => command === 'test:mutants') ?? {}
-  if (mutants.length === 0) return ''
-  const killed = mutants.filter((each) => each.killed).length
-  return `### Mutants: ${killed} of ${mutants.length} killed
+  const newest = new Map(runs.flatMap(({ mutants = [] }) => mutants.map((each) => [each.mutant, each] as const)))
+  if (newest.size === 0) return ''
+  const rows = [...newest.values()].map(({ mutant, killed, by }) => [
+    mutant,
+    killed ? by.replaceAll('|', '/') : 'nothing',
+  ])
+  const killed = [...newest.values()].filter((each) => each.killed).length
+  return `### Mutants: ${killed} of ${newest.size} killed
 
-On ${startedAt.slice(0, 10)}, each in a copy of the sources of its own.
+Each in a copy of the sources of its own.
 
-${table(
-  ['mutant', 'found by'],
-  mutants.map(({ mutant, killed: isKilled, by }) => [mutant, isKilled ? by.replaceAll('|', '/') : 'nothing']),
-)}`
+${table(['mutant', 'found by'], rows)}`
 }
 
 function runTable(runs: readonly TestRun[]): string {
-  const rows = runs.map(({ command, startedAt, version, seconds, seeds, operations, findings }) => [
+  const rows = runs.map(({ command, startedAt, version, seconds, seeds, kinds, operations, findings }) => [
     startedAt.slice(0, 16).replace('T', ' '),
     command,
     version,
     `${number(Math.round(seconds / 60))} min`,
-    seeds === undefined ? '' : `${number(seeds.count)} from ${seeds.first}`,
+    [seeds === undefined ? '' : `${number(seeds.count)} from ${seeds.first}`, kinds ?? ''].filter(Boolean).join(': '),
     number(operations),
     number(findings),
   ])

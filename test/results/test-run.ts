@@ -23,6 +23,8 @@ export interface TestRun {
   readonly version: string
   /** Drawn or given, and how many from there on; none where nothing is drawn. */
   readonly seeds?: { readonly first: number; readonly count: number }
+  /** Faults that it was limited to, if it was. */
+  readonly kinds?: string
   /** Appends and reads of clients, all of them judged by the history checker. */
   readonly operations: number
   /** On the clocks of the simulated machines, one after the other. */

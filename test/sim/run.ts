@@ -79,5 +79,11 @@ if (isOne) {
   await runSeeds({ first, count, untilMs, threads: Number(values.threads ?? availableParallelism()), kinds }, take)
 }
 console.log(totals.text())
-if (values.report === true) await writeRun({ command: 'test:sim', startedAt, ...totals.report(first) })
+if (values.report === true)
+  await writeRun({
+    command: 'test:sim',
+    startedAt,
+    ...(kinds && { kinds: kinds.join(', ') }),
+    ...totals.report(first),
+  })
 process.exit(totals.wrong > 0 ? 1 : 0)

@@ -3,7 +3,7 @@
  * and versions stay what they were (the cache is there). A failing run prints its seed: PLAYHEAD_TEST_SEED=<seed> repeats it.
  */
 import assert from 'node:assert/strict'
-import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { cp, open, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import type { CheckpointStore } from '../../storage/checkpoint-store.ts'
@@ -77,5 +77,40 @@ test('bit rot: any flipped byte of segments and sidecars of a stopped log', asyn
       throw new Error(`seed ${random.seed}, flip ${flip}: byte ${at} of ${path}`, { cause: error })
     }
     await rm(copy, { recursive: true })
+  }
+})
+
+test('bit rot: of the last 40 KB, found while nothing stands behind them yet: what is appended then is served, and nothing before the damage is lost', async () => {
+  await using directory = await TemporaryDirectory.make()
+  await using opened = await StoreUnderTest.open(directory.path, { settings })
+  const log = await opened.createLog()
+  const batch = (place: number) => [`a=${place}-${'x'.repeat(6_000)}`, `b=${place}-${'y'.repeat(1_000)}`]
+  const written: string[] = []
+  const appendBatches = async (count: number) => {
+    for (let place = 0; place < count; place++) {
+      const records = batch(written.length / 2)
+      await append(log, ...records)
+      written.push(...records)
+    }
+  }
+  await appendBatches(10)
+  const names = await readdir(directory.path, { recursive: true })
+  const path = join(directory.path, names.find((name) => name.endsWith('.log'))!)
+  const file = await open(path, 'r+')
+  const bytes = await file.readFile()
+  // From the frame of the fifth batch on.
+  const [from, to] = [bytes.indexOf('4-xxx') - 90, bytes.lastIndexOf('y') + 1]
+  await file.write(Buffer.alloc(to - from, 0xee), 0, to - from, from)
+  await file.close()
+  const lostFrom = 8
+  assert.equal((await recordsAround(log)).size, lostFrom)
+  // The first of them shares its block of the index with what is lost.
+  await appendBatches(6)
+  assert.deepEqual([...(await recordsAround(log)).values()], [...written.slice(0, lostFrom), ...written.slice(20)])
+  for (const stream of ['a', 'b']) {
+    const events = written.filter((text) => text.startsWith(`${stream}=`))
+    const found = await eventsAround(log, stream)
+    assert.deepEqual([...found.keys()], [0, 1, 2, 3, 10, 11, 12, 13, 14, 15])
+    for (const [version, event] of found) assert.equal(event, events[version])
   }
 })
