@@ -81,41 +81,40 @@ export class IsrKeeper {
     return { topicId, partition, seen, proposed, leader: self, added: event.kind === 'expand' ? caughtUp : [] }
   }
 
+  /** Sends the change, the same one, until it is known what became of it: of all the sendings one at most can happen. */
   async #change(partition: Partition, leading: ReplicaSet, change: IsrChange): Promise<void> {
-    const { store } = this.#options
-    let result: TransactionResult | undefined
-    try {
-      result = await store.transact(isrTransaction(change))
-    } catch (error) {
-      if (!isPlayheadError(error)) throw error
-      return leading.settle(change.seen) // it is certain that nothing was changed
-    }
-    if (result.outcome === 'unknown') this.stats.unknown++
-    if (result.outcome === 'refused') this.stats.refusals++
-    if (result.outcome === 'done') {
-      return this.#done(partition, leading, change, { state: change.proposed, modRevision: result.revision })
-    }
-    await this.#find(partition, leading, change, result.outcome)
-  }
-
-  /** Reads until it is known what became of the change; `refused`: that nothing did. */
-  async #find(
-    partition: Partition,
-    leading: ReplicaSet,
-    change: IsrChange,
-    sent: 'refused' | 'unknown',
-  ): Promise<void> {
     const { clock, retryMs } = this.#options
     const { signal } = this.#stopping
-    while (!signal.aborted && partition.leading === leading) {
-      const now = await this.#read(change)
-      const outcome = now === 'unavailable' ? 'pending' : outcomeOf(change, now)
-      if (now !== 'unavailable' && (outcome !== 'pending' || sent === 'refused')) {
+    for (let sent = 0; !signal.aborted && partition.leading === leading; sent++) {
+      if (sent > 0) await sleep(clock, retryMs, signal).catch(() => undefined)
+      const result = await this.#send(change)
+      if (result === 'unavailable') {
+        if (sent === 0) return leading.settle(change.seen) // it is certain that nothing was changed
+      } else if (result.outcome === 'done') {
+        return this.#done(partition, leading, change, { state: change.proposed, modRevision: result.revision })
+      } else {
+        const now = await this.#read(change)
+        const outcome = now === 'unavailable' ? 'pending' : outcomeOf(change, now)
+        if (now === 'unavailable') continue
         if (outcome === 'done') return this.#done(partition, leading, change, now!)
-        if (now?.state.leaderEpoch === leading.leaderEpoch) return leading.settle(now)
-        return this.#options.onOvertaken(partition, now)
+        // Refused although nobody has changed the partition: somebody's registration is not what it was. None of the sendings can happen any more.
+        if (outcome === 'overtaken' || result.outcome === 'refused') {
+          if (now?.state.leaderEpoch === leading.leaderEpoch) return leading.settle(now)
+          return this.#options.onOvertaken(partition, now)
+        }
       }
-      await sleep(clock, retryMs, signal).catch(() => undefined)
+    }
+  }
+
+  async #send(change: IsrChange): Promise<TransactionResult | 'unavailable'> {
+    try {
+      const result = await this.#options.store.transact(isrTransaction(change))
+      if (result.outcome === 'unknown') this.stats.unknown++
+      if (result.outcome === 'refused') this.stats.refusals++
+      return result
+    } catch (error) {
+      if (!isPlayheadError(error)) throw error
+      return 'unavailable'
     }
   }
 

@@ -19,6 +19,7 @@ import { Partition } from '../../replication/partition.ts'
 import { ReplicaFetcher } from '../../replication/replica-fetcher.ts'
 import type { LeaderLink } from '../../replication/replica-fetcher.ts'
 import { MemoryFileSystem } from '../storage/memory-file-system.ts'
+import type { SeededRandom } from '../storage/seeded-random.ts'
 import { StoreUnderTest, until } from '../storage/store-under-test.ts'
 
 const topicId = '0198c1d2-0000-7000-8000-000000000001'
@@ -47,11 +48,16 @@ export class ReplicaGroup implements AsyncDisposable {
   readonly disks = new Map<number, FileSystem>()
   readonly #keepers = new Map<number, IsrKeeper>()
 
-  private constructor(metadata: MetadataStore) {
+  /** As leaders reach it. */
+  readonly #leadersMetadata: MetadataStore
+
+  private constructor(metadata: MetadataStore, leadersMetadata: MetadataStore) {
     this.metadata = metadata
+    this.#leadersMetadata = leadersMetadata
   }
 
-  static async start(brokers: readonly number[], isrMin: number): Promise<ReplicaGroup> {
+  /** `random`: given, one answer in three of the store to a leader is lost, of changes that happened and of such that did not. */
+  static async start(brokers: readonly number[], isrMin: number, random?: SeededRandom): Promise<ReplicaGroup> {
     const fileSystem = new MemoryFileSystem()
     await fileSystem.makeDirectory('/metadata')
     const metadata = await LocalMetadataStore.open({
@@ -60,7 +66,7 @@ export class ReplicaGroup implements AsyncDisposable {
       clock: systemClock,
       random: systemRandom,
     })
-    const group = new ReplicaGroup(metadata)
+    const group = new ReplicaGroup(metadata, random === undefined ? metadata : losingAnswers(metadata, random))
     for (const broker of brokers) await group.open(broker)
     const state = newPartitionState({ replicas: brokers, isrMin, nonce: 'first' })
     await metadata.transact({
@@ -101,7 +107,7 @@ export class ReplicaGroup implements AsyncDisposable {
     this.#keepers.set(
       broker,
       new IsrKeeper({
-        store: this.metadata,
+        store: this.#leadersMetadata,
         self: () => ({ broker, brokerEpoch: this.epochOf(broker) }),
         clock: systemClock,
         random: systemRandom,
@@ -229,5 +235,23 @@ export class ReplicaGroup implements AsyncDisposable {
     for (const { fetcher } of this.replicas.values()) await fetcher?.stop()
     for (const { store } of this.replicas.values()) await store[Symbol.asyncDispose]()
     await this.metadata.close()
+  }
+}
+
+function losingAnswers(store: MetadataStore, random: SeededRandom): MetadataStore {
+  return {
+    get: (key) => store.get(key),
+    range: (prefix) => store.range(prefix),
+    grantLease: (ttlMs) => store.grantLease(ttlMs),
+    keepLease: (leaseId) => store.keepLease(leaseId),
+    revokeLease: (leaseId) => store.revokeLease(leaseId),
+    watch: (prefix, onHint) => store.watch(prefix, onHint),
+    close: () => store.close(),
+    async transact(transaction) {
+      const what = random.below(6)
+      if (what === 0) return { outcome: 'unknown', reason: 'the request was lost' }
+      const result = await store.transact(transaction)
+      return what === 1 ? { outcome: 'unknown', reason: 'the answer was lost' } : result
+    },
   }
 }

@@ -123,9 +123,9 @@ test('replicas: a broker that comes back with an empty disk is filled again whil
 const seed = Number(process.env['PLAYHEAD_TEST_SEED'] ?? Math.floor(Math.random() * 2 ** 31))
 const rounds = Number(process.env['PLAYHEAD_TEST_RUNS'] ?? 25)
 
-test(`replicas: leaders change, brokers are cut off, killed and wiped at random under load: what was acknowledged is there once, in order (${rounds} rounds, seed ${seed})`, async () => {
+test(`replicas: leaders change, brokers are cut off, killed and wiped at random under load, answers of the store lost: what was acknowledged is there once, in order (${rounds} rounds, seed ${seed})`, async () => {
   const random = new SeededRandom(seed)
-  await using replicas = await ReplicaGroup.start(brokers, 2)
+  await using replicas = await ReplicaGroup.start(brokers, 2, new SeededRandom(seed + 1))
   const acknowledged = new Map<number, string>()
   let sequence = 0
   const end = new AbortController()

@@ -1,0 +1,223 @@
+/**
+ * Three brokers as processes of their own, and a real etcd: what is acknowledged outlives the leader, an etcd that is gone for a while, and a disk
+ * that is lost; a broker that was by itself brings its topics along; what would mix two clusters or two brokers does not start.
+ */
+import assert from 'node:assert/strict'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { rm } from 'node:fs/promises'
+import { sleep, systemClock } from '../../platform/clock.ts'
+import { connect } from '../../client/index.ts'
+import type { Playhead } from '../../client/index.ts'
+import { ServedBroker } from '../e2e/served-broker.ts'
+import { EtcdServer } from '../replication/etcd-server.ts'
+import { TemporaryDirectory } from '../temporary-directory.ts'
+
+/** Short, so that a broker that is gone is missed soon. */
+const sessionMs = 2_000
+let etcd: EtcdServer
+
+before(async () => {
+  etcd = await EtcdServer.start()
+})
+after(() => etcd[Symbol.asyncDispose]())
+
+class ServedCluster implements AsyncDisposable {
+  readonly directory: TemporaryDirectory
+  readonly name: string
+  readonly brokers = new Map<number, ServedBroker>()
+
+  private constructor(directory: TemporaryDirectory, name: string) {
+    this.directory = directory
+    this.name = name
+  }
+
+  static async start(name: string, ids: readonly number[]): Promise<ServedCluster> {
+    const cluster = new ServedCluster(await TemporaryDirectory.make(), name)
+    await Promise.all(ids.map((id) => cluster.serve(id)))
+    return cluster
+  }
+
+  dataOf(id: number): string {
+    return join(this.directory.path, `broker-${id}`)
+  }
+
+  flags(id: number, name = this.name): string[] {
+    const cluster = ['--cluster', `etcd://${etcd.member}/${name}`, '--broker-id', String(id)]
+    return [...cluster, '--cluster-session-ms', String(sessionMs), '--replica-lag-ms-max', '1500']
+  }
+
+  async serve(id: number): Promise<ServedBroker> {
+    const broker = await ServedBroker.start(this.dataOf(id), this.flags(id))
+    this.brokers.set(id, broker)
+    return broker
+  }
+
+  connect(): Promise<Playhead> {
+    return connect(`playhead://${[...this.brokers.values()].map(({ server }) => server).join(',')}`, {
+      timeoutMs: 30_000,
+    })
+  }
+
+  /** Of the one partition of a topic. */
+  async leaderOf(playhead: Playhead, topic: string): Promise<number> {
+    const { partitions } = await playhead.admin.describeTopic(topic)
+    const leader = partitions[0]?.leader?.broker
+    assert.ok(leader !== undefined, 'somebody leads')
+    return leader
+  }
+
+  async inSync(playhead: Playhead, topic: string, count: number): Promise<void> {
+    for (;;) {
+      const { partitions } = await playhead.admin.describeTopic(topic)
+      if (partitions[0]?.inSync?.length === count) return
+      await sleep(systemClock, 100)
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const broker of this.brokers.values()) await broker[Symbol.asyncDispose]()
+    await this.directory[Symbol.asyncDispose]()
+  }
+}
+
+/** Appends one event after the other to a stream, each behind the one before, until it is told to end. */
+class Load {
+  readonly versions: number[] = []
+  readonly #end = new AbortController()
+  readonly #running: Promise<void>
+
+  constructor(playhead: Playhead, topic: string, stream: string) {
+    this.#running = this.#run(playhead, topic, stream)
+  }
+
+  get count(): number {
+    return this.versions.length
+  }
+
+  async #run(playhead: Playhead, topic: string, stream: string): Promise<void> {
+    while (!this.#end.signal.aborted) {
+      const expectedVersion = this.count === 0 ? ('none' as const) : this.count - 1
+      const event = { type: 'Counted', data: { place: this.count } }
+      const { version } = await playhead.topic(topic).stream(stream).append(event, { expectedVersion })
+      this.versions.push(version)
+    }
+  }
+
+  async untilMore(count: number): Promise<void> {
+    const wanted = this.count + count
+    while (this.count < wanted) {
+      await Promise.race([sleep(systemClock, 20), this.#running]) // what ends it early is thrown here
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#end.abort()
+    await this.#running
+  }
+}
+
+async function assertWhole(playhead: Playhead, topic: string, stream: string, count: number): Promise<void> {
+  const places: unknown[] = []
+  for await (const event of playhead.topic(topic).stream(stream).read()) {
+    assert.equal(event.version, places.length)
+    places.push((event.data as { place: number }).place)
+  }
+  assert.deepEqual(
+    places,
+    Array.from({ length: count }, (_, place) => place),
+  )
+}
+
+test('cluster (3 brokers, real etcd): the leader is killed twice under load: appends go on, each event is there once, under its version', async () => {
+  await using cluster = await ServedCluster.start('failover', [1, 2, 3])
+  const playhead = await cluster.connect()
+  await playhead.admin.createTopic('carts', { replicationFactor: 3 })
+  const load = new Load(playhead, 'carts', 'one')
+  await load.untilMore(50)
+  for (let round = 0; round < 2; round++) {
+    const leader = await cluster.leaderOf(playhead, 'carts')
+    await cluster.brokers.get(leader)!.kill()
+    await load.untilMore(50)
+    assert.notEqual(await cluster.leaderOf(playhead, 'carts'), leader)
+    await cluster.serve(leader)
+    await cluster.inSync(playhead, 'carts', 3)
+  }
+  await load.stop()
+  await assertWhole(playhead, 'carts', 'one', load.count)
+  await playhead.close()
+})
+
+test('cluster: etcd is gone for a while: appends are acknowledged all the same; a broker that lost its disk is filled again', async () => {
+  await using cluster = await ServedCluster.start('outage', [1, 2, 3])
+  const playhead = await cluster.connect()
+  await playhead.admin.createTopic('carts', { replicationFactor: 3 })
+  const load = new Load(playhead, 'carts', 'one')
+  await load.untilMore(50)
+  await etcd.kill()
+  await sleep(systemClock, 2 * sessionMs)
+  await load.untilMore(100)
+  await etcd.start()
+  await load.untilMore(50)
+  const leader = await cluster.leaderOf(playhead, 'carts')
+  const victim = [1, 2, 3].find((id) => id !== leader)!
+  await cluster.brokers.get(victim)!.kill()
+  await rm(cluster.dataOf(victim), { recursive: true })
+  await load.untilMore(50)
+  await cluster.serve(victim)
+  await cluster.inSync(playhead, 'carts', 3)
+  await load.stop()
+  await assertWhole(playhead, 'carts', 'one', load.count)
+  await playhead.close()
+})
+
+test('cluster: begun with a broker that has data, it has the topics, offsets and versions of that', async () => {
+  await using cluster = await ServedCluster.start('grown', [])
+  {
+    await using alone = await ServedBroker.start(cluster.dataOf(1))
+    const playhead = await connect(`playhead://${alone.server}`)
+    await playhead.admin.createTopic('carts')
+    const load = new Load(playhead, 'carts', 'one')
+    await load.untilMore(20)
+    await load.stop()
+    await playhead.close()
+    await alone.stop()
+  }
+  await cluster.serve(1)
+  await cluster.serve(2)
+  const playhead = await cluster.connect()
+  const events = []
+  for await (const event of playhead.topic('carts').stream('one').read()) events.push(event)
+  assert.ok(events.length >= 20)
+  const { version, offset } = await playhead
+    .topic('carts')
+    .stream('one')
+    .append({ type: 'Counted', data: {} }, { expectedVersion: events.length - 1 })
+  assert.deepEqual({ version, offset }, { version: events.length, offset: events.length })
+  await playhead.close()
+})
+
+test('cluster: a wrong etcd, two brokers of one id, a directory of another broker or another cluster are refused with what to do', async () => {
+  await using cluster = await ServedCluster.start('refusals', [1, 2])
+  const refusal = async (directory: string, flags: readonly string[]): Promise<string> => {
+    try {
+      await using broker = await ServedBroker.start(directory, flags)
+      return `served at ${broker.server}`
+    } catch (error) {
+      return String(error)
+    }
+  }
+  const fresh = join(cluster.directory.path, 'fresh')
+  assert.match(await refusal(fresh, cluster.flags(1)), /broker-id-in-use: .*give this one another --broker-id/)
+  await cluster.brokers.get(2)!.stop()
+  assert.match(
+    await refusal(cluster.dataOf(2), cluster.flags(3)),
+    /data-directory-mismatch: .*start it with --broker-id 2/,
+  )
+  assert.match(
+    await refusal(cluster.dataOf(2), cluster.flags(2, 'elsewhere')),
+    /(metadata-store-replaced|cluster-mismatch): .*point --cluster at the right etcd/,
+  )
+  const nowhere = ['--cluster', 'etcd://127.0.0.1:1', '--broker-id', '9']
+  assert.match(await refusal(join(cluster.directory.path, 'nowhere'), nowhere), /unavailable: .*127\.0\.0\.1:1/)
+})
