@@ -130,6 +130,8 @@ export interface HttpAnswer {
   readonly body: string
 }
 
+const lastChunk = '0\r\n\r\n'
+
 /** The answers on one connection, up to the first that is not whole. */
 export function splitAnswers(bytes: Buffer): HttpAnswer[] {
   const answers: HttpAnswer[] = []
@@ -138,9 +140,14 @@ export function splitAnswers(bytes: Buffer): HttpAnswer[] {
     if (headEnd < 0) return answers
     const head = bytes.toString('latin1', at, headEnd)
     const status = Number(/^HTTP\/1\.1 (\d{3})/.exec(head)?.[1])
-    if (!Number.isFinite(status)) throw new Error(`no answer of HTTP: ${head.slice(0, 200)}`)
-    const length = Number(/^content-length: (\d+)$/im.exec(head)?.[1] ?? 0)
+    if (!Number.isFinite(status)) {
+      const before = bytes.toString('latin1', Math.max(0, at - 400), at)
+      throw new Error(`found ${head.slice(0, 200)}, wanted an answer of HTTP, behind ${before}`)
+    }
     const start = headEnd + 4
+    // Node itself refuses an Expect that it does not know (417) so, with no body.
+    const isChunked = /^transfer-encoding: chunked$/im.test(head)
+    const length = isChunked ? lastChunk.length : Number(/^content-length: (\d+)$/im.exec(head)?.[1] ?? 0)
     // The answer to HEAD tells a length and has no body.
     const end = bytes.toString('latin1', start, start + 5) === 'HTTP/' ? start : start + length
     answers.push({ status, body: bytes.toString('utf8', start, end) })

@@ -172,9 +172,9 @@ function converse(port: number, talk: readonly Buffer[]): Promise<Buffer> {
 }
 
 test('hostile: 20,000 mutated HTTP requests: no answer is a 500, each connection ends, the healthy are served', async (t) => {
-  const connections = 625
-  const room = ['--connections-per-address-max', String(connections + 100)]
-  await using watched = await WatchedBroker.start(...flags, ...room, '--http-request-wait-ms-max', '300')
+  // More at once would mostly show that overload is refused.
+  const connections = 250
+  await using watched = await WatchedBroker.start(...flags, '--http-request-wait-ms-max', '300')
   const before = watched.usage()
   await makeTopics(watched.port)
   const dice = new Dice(seed)
