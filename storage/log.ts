@@ -405,14 +405,7 @@ export class Log {
   /** Seals the active segment, unless it has no batch. Throws diskFull, storageFailed, stopping. */
   async roll(): Promise<void> {
     if (this.#closed !== undefined) throw this.#closed
-<<<<<<< HEAD
     await this.#chain.roll(() => this.#end.offset)
-=======
-    await this.#chain.rollIf(
-      () => true,
-      () => this.#end.offset,
-    )
->>>>>>> 39a1da4 (Replication: a change of the in-sync set whose answer was lost is sent again until it is known)
   }
 
   /** The file of a sealed segment has moved: reads under way end with the old one. */
