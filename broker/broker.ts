@@ -16,6 +16,7 @@ import type { ClusterNode } from '../replication/cluster-node.ts'
 import type { MetadataStore } from '../replication/metadata-store.ts'
 import { Partitions } from '../replication/partitions.ts'
 import { LogStore } from '../storage/log-store.ts'
+import { brokersOf } from './brokers.ts'
 import { openCluster } from './cluster.ts'
 import { resolveConfig, storageSettings } from './config.ts'
 import type { BrokerConfig } from './config.ts'
@@ -165,6 +166,7 @@ async function openParts(
     random,
     partitions,
     playheads,
+    brokers: brokersOf(cluster),
     problems: () => problemsOf(partitions),
     status: () => statusOf(services, listener, clock.monotonicMs() - startedMs),
   }
