@@ -17,6 +17,7 @@ import type { MetadataStore } from '../replication/metadata-store.ts'
 import { Partitions } from '../replication/partitions.ts'
 import type { Tier } from '../storage/tier/tier.ts'
 import { openStorage } from './broker-storage.ts'
+import { brokersOf } from './brokers.ts'
 import { openCluster } from './cluster.ts'
 import { readOnlyOf, resolveConfig } from './config.ts'
 import type { BrokerConfig } from './config.ts'
@@ -153,6 +154,7 @@ async function openParts(
     random,
     partitions,
     playheads,
+    brokers: brokersOf(cluster),
     problems: () => problemsOf(partitions, tier),
     status: () => statusOf(services, listener, clock.monotonicMs() - startedMs),
   }

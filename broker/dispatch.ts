@@ -13,6 +13,7 @@ import type { FramePiece } from '../protocol/frame-memory.ts'
 import type { Frame, FramePrefix } from '../protocol/frame.ts'
 import { decodeHeader, encodeHeader, failureOf } from '../protocol/header-codec.ts'
 import type { Field } from '../protocol/header-schema.ts'
+import { withAddress } from './brokers.ts'
 import { append, producerState } from './handlers/append.ts'
 import { fetch, listOffsets } from './handlers/fetch.ts'
 import { hello } from './handlers/hello.ts'
@@ -118,7 +119,7 @@ export class Dispatch {
       return { parts: encodeFrame({ version, api, flags: 0, correlation }, header, body), pieces, failed: false }
     } catch (error) {
       stats.failures++
-      if (isPlayheadError(error)) return refusal(frame, error)
+      if (isPlayheadError(error)) return refusal(frame, withAddress(error, context.services.brokers))
       this.#onBug(error, name, changes(name))
       return refusal(
         frame,

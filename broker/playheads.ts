@@ -80,7 +80,8 @@ export class Playheads {
   async commit({ topic, name, positions, expectedVersion }: PlayheadCommit): Promise<number> {
     checkPlayheadName(name)
     const stream = this.#streamOf(topic, name)
-    for (const { partition, offset } of positions) checkPosition(this.#partitions.get(topic, partition), offset)
+    const { id } = this.#partitions.topic(topic).topic
+    for (const { partition, offset } of positions) checkPosition(this.#partitions.replica(id, partition), offset)
     return this.#inTurn(stream, async () => {
       const current = await this.#last(stream, name)
       const found = current?.version ?? -1
@@ -171,9 +172,10 @@ function merged(before: readonly PlayheadPosition[], changes: readonly PlayheadP
     .toSorted((a, b) => a.partition - b.partition)
 }
 
+/** Where another broker leads, how far the partition goes is not known here for sure. */
 function checkPosition(partition: Partition, offset: number): void {
   const { highWatermark } = partition
-  if (offset <= highWatermark) return
+  if (offset <= highWatermark || partition.following !== undefined) return
   throw new PlayheadError(
     'offsetOutOfRange',
     `${partition.topic}/${partition.partition}: found playhead offset ${offset}, wanted at most the high watermark ${highWatermark}`,

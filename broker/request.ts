@@ -7,6 +7,7 @@ import type { Clock } from '../platform/clock.ts'
 import type { Random } from '../platform/random.ts'
 import type { ApiName, ReplyOf, RequestOf } from '../protocol/api.ts'
 import type { Partitions } from '../replication/partitions.ts'
+import type { Brokers } from './brokers.ts'
 import type { BrokerConfig } from './config.ts'
 import type { Playheads } from './playheads.ts'
 
@@ -24,6 +25,8 @@ export interface Services {
   readonly random: Random
   readonly partitions: Partitions
   readonly playheads: Playheads
+  /** The others of the cluster. */
+  readonly brokers: Brokers
   /** What is damaged or failing, in words; empty when all is well. */
   problems(): string[]
   status(): ReplyOf<'status'>

@@ -4,7 +4,8 @@
  */
 import type { ListedTopic } from '../protocol/topic.ts'
 import type { Cluster } from './cluster.ts'
-import type { TopicDescription, WaitOptions } from './topic-state.ts'
+import { TopicRoutes } from './topic-routes.ts'
+import type { TopicDescription, WaitOptions } from './topic-routes.ts'
 
 export interface CreateTopicOptions extends WaitOptions {
   /** Default 1: one order, one boundary of atomic appends. Cannot change once the topic holds streams. */
@@ -58,8 +59,7 @@ export class Admin {
 
   /** Settings, partitions and offsets of a topic. @throws PlayheadError `unknownTopic`, `unavailable` */
   async describeTopic(topic: string, options: WaitOptions = {}): Promise<TopicDescription> {
-    const { header } = await this.#cluster.call('describeTopic', { topic }, { policy: 'reads', ...options })
-    return header
+    return (await new TopicRoutes(this.#cluster, topic).describe(options)).description
   }
 
   /**

@@ -3,6 +3,9 @@
  * frame; a few frames are in flight; what a broken connection left open is sent again under the same sequences, so that nothing
  * is there twice and nothing overtakes.
  *
+ * When another broker leads, everything that the one before has not answered is waited for, and then sent again to the new one: what that has by
+ * replication it recognises.
+ *
  *   #waiting  [ g7 g8 g9 … ]  →  #inFlight  [ frame: g1 g2 ] [ frame: g3 ] [ frame: g4 g5 g6 ]  →  settled, in any order
  *                 ↑  what failed in a way that may pass, in order, once every frame has its answer  |
  *
@@ -21,6 +24,7 @@ import { closed } from './cluster.ts'
 import type { BrokerConnection } from './connection.ts'
 import { Deadline } from './deadline.ts'
 import { isIndefinite, pauseMs } from './retry.ts'
+import type { Route } from './route.ts'
 
 /**
  * When so many wait and a frame may leave, it leaves before the turn is over: the broker works on it while the rest of the turn's appends are
@@ -71,6 +75,8 @@ export interface LaneBatch {
 export interface LaneOptions {
   readonly topic: string
   readonly partition: number
+  /** To the broker that leads the partition. */
+  readonly route: Route
   readonly acks: Acks
   readonly producerId: number
   readonly producerEpoch: number
@@ -105,6 +111,8 @@ interface Entry extends LaneEntry {
 }
 
 interface FlightFrame {
+  /** Whom it was sent to. */
+  readonly broker: number
   /** Emptied as they settle; what is left when `answered` is to be sent again. */
   entries: Entry[]
   answered: boolean
@@ -120,10 +128,14 @@ export class AppendLane {
   #waiting: Entry[] = []
   #inFlight: FlightFrame[] = []
   #batchesInFlight = 0
+  /** What is in flight was sent on it; what follows may not go another way before that is answered. */
+  #connection: BrokerConnection | undefined
   #pumpPlanned = false
   #recovering = false
   #stopped: unknown
   #failures = 0
+  /** Why there was no connection to the leader at the last attempt; undefined = there was one. */
+  #unreached: unknown
   #progressAtMs: number
   /** When the pump was planned: the time of all appends that are enqueued before it runs. */
   #turnMs = 0
@@ -220,7 +232,7 @@ export class AppendLane {
     const framesMax = this.#failures > 1 ? 1 : this.#options.framesInFlightMax
     while (this.#waiting.length > 0 && this.#inFlight.length < framesMax) {
       if (this.#inFlight.some(({ answered }) => answered)) return // something is to be sent again, before anything new
-      const connection = this.#cluster.liveConnection('requests')
+      const connection = this.#liveConnection()
       if (connection === undefined) {
         if (this.#inFlight.length === 0) void this.#recover()
         return
@@ -234,6 +246,16 @@ export class AppendLane {
     this.#tick?.cancel()
     this.#tick = undefined
     for (const resolve of this.#idleWaiters.splice(0)) resolve()
+  }
+
+  /** Where the next frame may go: to the leader as it is known, and not past frames that another connection has not answered. */
+  #liveConnection(): BrokerConnection | undefined {
+    const { broker, isStale } = this.#options.route
+    if (isStale) return undefined
+    const live = this.#cluster.liveConnection('requests', broker)
+    if (this.#inFlight.length > 0 && live !== this.#connection) return undefined
+    this.#connection = live
+    return live
   }
 
   /** The next frame's batches, in order. */
@@ -261,7 +283,7 @@ export class AppendLane {
 
   #send(connection: BrokerConnection, entries: Entry[]): void {
     const { topic, partition, acks } = this.#options
-    const frame: FlightFrame = { entries, answered: false }
+    const frame: FlightFrame = { broker: connection.broker.brokerId, entries, answered: false }
     this.#inFlight.push(frame)
     this.#batchesInFlight += entries.length
     for (const entry of entries) {
@@ -288,7 +310,7 @@ export class AppendLane {
     const again = frame.entries.filter((entry, index) => {
       const verdict = reply.groups[index]
       if (verdict === undefined) return this.#fail(entry, missingVerdict(index, reply.groups.length))
-      if (verdict.failure !== undefined) return this.#judge(entry, errorOf(verdict.failure))
+      if (verdict.failure !== undefined) return this.#judge(entry, this.#failed(frame, errorOf(verdict.failure)))
       writtenCount++
       return this.#written(entry, writtenOf(token, verdict))
     })
@@ -302,10 +324,16 @@ export class AppendLane {
   }
 
   #onFailure(frame: FlightFrame, error: unknown): void {
+    const failure = this.#failed(frame, error)
     this.#answered(
       frame,
-      frame.entries.filter((entry) => this.#judge(entry, error)),
+      frame.entries.filter((entry) => this.#judge(entry, failure)),
     )
+  }
+
+  /** The failure as it is to be taken, now that the route knows of it. */
+  #failed({ broker }: FlightFrame, failure: unknown): unknown {
+    return this.#options.route.failed(failure, broker)
   }
 
   /** True if the batch is to be tried again; else it has settled. */
@@ -333,7 +361,7 @@ export class AppendLane {
     else this.#pump()
   }
 
-  /** Every frame has its answer: puts back, in order, what is to be sent again, and waits for a connection. */
+  /** Every frame has its answer: puts back, in order, what is to be sent again, and waits for a connection to the leader. */
   async #recover(): Promise<void> {
     if (this.#recovering) return
     this.#recovering = true
@@ -349,15 +377,30 @@ export class AppendLane {
           )
         }
         this.#failures++
-        await this.#cluster.connection('requests', new Deadline(this.#cluster.clock, this.#cluster.timeoutMs))
+        await this.#connect()
+        this.#unreached = undefined
         break
       } catch (error) {
+        this.#unreached = error
         if (isPlayheadError(error) && error.retriable) continue
         for (const entry of this.#waiting.splice(0)) this.#fail(entry, error)
       }
     }
     this.#recovering = false
     this.#pump()
+  }
+
+  async #connect(): Promise<void> {
+    const { route } = this.#options
+    const deadline = new Deadline(this.#cluster.clock, this.#cluster.timeoutMs)
+    let asked: number | undefined
+    try {
+      if (route.isStale) await route.ready(deadline)
+      asked = route.broker
+      await this.#cluster.connection('requests', deadline, route)
+    } catch (error) {
+      throw route.failed(error, asked)
+    }
   }
 
   /** A batch that was refused while a later one was written cannot keep its place: it goes to the end, if it may, or fails. */
@@ -409,7 +452,8 @@ export class AppendLane {
   #expired({ isInFlight, isInDoubt, failure, batch }: Entry): PlayheadError {
     const { topic, partition } = this.#options
     const isOpen = isInFlight || isInDoubt
-    const why = failure instanceof Error ? ` (${failure.message})` : ''
+    const reason = failure ?? this.#unreached
+    const why = reason instanceof Error ? ` (${reason.message})` : ''
     const known = isOpen ? 'whether it was written is unknown' : 'it was not written'
     // A refusal that lasted is more telling than silence.
     const code = isPlayheadError(failure) && !isOpen ? failure.code : 'unavailable'

@@ -14,6 +14,7 @@ import { appendEvents } from './event-append.ts'
 import type { ExpectedVersion } from './expected-version.ts'
 import { timeOf } from './moment.ts'
 import type { Moment } from './moment.ts'
+import type { Route } from './route.ts'
 import type { TopicState, WaitOptions } from './topic-state.ts'
 
 const pageEvents = 1_000
@@ -170,9 +171,9 @@ export class EventStream {
    */
   async info(options: WaitOptions & { readonly after?: Token } = {}): Promise<StreamInfo> {
     const { after, ...wait } = options
-    return this.#read(after, wait, async (token) => {
+    return this.#read(after, wait, async (token, route) => {
       const request = { topic: this.#state.name, stream: this.name, after: token }
-      const { header } = await this.#state.cluster.call('streamInfo', request, { policy: 'reads', ...wait })
+      const { header } = await this.#state.cluster.call('streamInfo', request, { policy: 'reads', route, ...wait })
       this.#state.observe({ topicId: header.topicId, partition: header.partition, endOffset: header.highWatermark })
       const { partition, lastVersion, firstVersion, lastOffset } = header
       return { partition, lastVersion, firstVersion, lastOffset }
@@ -186,7 +187,7 @@ export class EventStream {
   ): Promise<{ events: StreamEvent[]; nextVersion: number | undefined }> {
     const { backwards = false, asOf, knownAt, after, timeoutMs, signal } = options
     const wait = { ...(timeoutMs !== undefined && { timeoutMs }), ...(signal && { signal }) }
-    return this.#read(after, wait, async (token) => {
+    return this.#read(after, wait, async (token, route) => {
       const request = {
         topic: this.#state.name,
         stream: this.name,
@@ -198,7 +199,8 @@ export class EventStream {
         maxBytes: pageBytes,
         after: token,
       }
-      const { header, body } = await this.#state.cluster.call('readStream', request, { policy: 'reads', ...wait })
+      const { cluster } = this.#state
+      const { header, body } = await cluster.call('readStream', request, { policy: 'reads', route, ...wait })
       this.#state.observe({ topicId: header.topicId, partition: header.partition, endOffset: header.highWatermark })
       const records: LogRecord[] = splitBatches(body).flatMap((batch) => [...batch])
       const events = records.map((record, index) =>
@@ -208,15 +210,16 @@ export class EventStream {
     })
   }
 
-  /** The layout is needed only to find the session's token, so a session without one does not ask for it. */
+  /** The layout is needed only to find the session's token and the leader: without a token, and with one broker, it is not asked for. */
   async #read<T>(
     after: Token | undefined,
     wait: WaitOptions,
-    read: (after: Token | undefined) => Promise<T>,
+    read: (after: Token | undefined, route: Route | undefined) => Promise<T>,
   ): Promise<T> {
-    if (!this.#state.hasTokens) return read(after)
-    const partition = await this.#state.partitionOfStream(this.name, wait)
-    return this.#state.read(partition, after, read)
+    const state = this.#state
+    if (!state.hasTokens && !state.cluster.hasOthers) return read(after, undefined)
+    const partition = await state.partitionOfStream(this.name, wait)
+    return state.read(partition, after, (token) => read(token, state.routes.of(partition)))
   }
 }
 

@@ -38,7 +38,11 @@ export class NamedPlayhead {
    */
   async read(options: WaitOptions = {}): Promise<PlayheadState | undefined> {
     const request = { topic: this.#state.name, name: this.name }
-    const { header } = await this.#state.cluster.call('readPlayhead', request, { policy: 'reads', ...options })
+    const { header } = await this.#state.cluster.call('readPlayhead', request, {
+      policy: 'reads',
+      route: this.#state.cluster.playheads,
+      ...options,
+    })
     if (!header.known) return undefined
     const { version, positions, committedAtMs } = header
     return { version, positions, committedAtMs }
@@ -64,16 +68,19 @@ export class NamedPlayhead {
       throw new PlayheadError('invalidExpectedVersion', message)
     }
     const request = { topic: this.#state.name, name: this.name, positions: [...positions], expectedVersion: expected }
+    const { cluster } = this.#state
+    const route = cluster.playheads
     if (expected === undefined) {
       // Only the last place counts, so that to commit it twice is to commit it once.
-      const { header } = await this.#state.cluster.call('commitPlayhead', request, { policy: 'reads', ...wait })
+      const { header } = await cluster.call('commitPlayhead', request, { policy: 'reads', route, ...wait })
       return header
     }
     try {
-      const { header } = await this.#state.cluster.call('commitPlayhead', request, { policy: 'changes', ...wait })
+      const { header } = await cluster.call('commitPlayhead', request, { policy: 'changes', route, ...wait })
       return header
     } catch (error) {
-      if (!isIndefinite(error) || !isPlayheadError(error, 'unavailable')) throw error
+      if (!isIndefinite(error) || !(isPlayheadError(error, 'unavailable') || isPlayheadError(error, 'notLeader')))
+        throw error
       return this.#settle(positions, expected, wait, error)
     }
   }

@@ -67,7 +67,7 @@ export class NamedProducer {
     const ahead: number[] = []
     for (let partition = 0; partition < layout.partitions; partition++) {
       const request = { topic: state.name, partition, producerId }
-      const { header } = await state.cluster.call('producerState', request, {
+      const { header } = await state.call(partition, 'producerState', request, {
         policy: 'reads',
         ...(signal && { signal }),
       })

@@ -80,7 +80,7 @@ export class PartitionFetcher {
         waitMsMax: waitMs,
         after,
       }
-      return this.#state.cluster.call('fetch', request, {
+      return this.#state.call(partition, 'fetch', request, {
         policy: 'reads',
         purpose: 'fetches',
         waitMs,

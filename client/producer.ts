@@ -284,6 +284,7 @@ export class Producer {
       const lane = new AppendLane(this.#state.cluster, {
         topic: this.#state.name,
         partition,
+        route: this.#state.routes.of(partition),
         acks,
         producerId,
         producerEpoch: producerEpoch(partition),

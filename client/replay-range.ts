@@ -18,7 +18,7 @@ export interface PartitionRange {
   readonly untilOffset: number
 }
 
-type PartitionOffsets = TopicDescription['partitions'][number]
+type PartitionOffsets = Pick<TopicDescription['partitions'][number], 'partition' | 'logStartOffset' | 'highWatermark'>
 
 export interface PlaceOptions extends WaitOptions {
   /** Only this partition. */
@@ -67,14 +67,24 @@ export async function resolvePlace(
 
 async function chosenPartitions(state: TopicState, options: PlaceOptions): Promise<PartitionOffsets[]> {
   const { partition, partitions = partition === undefined ? undefined : [partition] } = options
-  const described = await state.describe(waitOf(options))
-  if (partitions === undefined) return described.partitions
-  return partitions.map((wanted) => {
-    const found = described.partitions.find((known) => known.partition === wanted)
+  const { description, led } = await state.routes.describe(waitOf(options))
+  const numbers = partitions ?? description.partitions.map((known) => known.partition)
+  const chosen = numbers.map((wanted) => {
+    const found = description.partitions.find((known) => known.partition === wanted)
     if (found !== undefined) return found
-    const message = `${state.name}: found partition ${wanted}, wanted 0 … ${described.partitions.length - 1}`
+    const message = `${state.name}: found partition ${wanted}, wanted 0 … ${description.partitions.length - 1}`
     throw new PlayheadError('unknownPartition', message, { partition: wanted })
   })
+  // What a broker that does not lead says may be behind.
+  return Promise.all(
+    chosen.map(async (known) => (led.has(known.partition) ? known : fromLeader(state, known.partition, options))),
+  )
+}
+
+async function fromLeader(state: TopicState, partition: number, options: PlaceOptions): Promise<PartitionOffsets> {
+  const request = { topic: state.name, partition, at: 'start' as const, timestamp: undefined, clock: 'event' as const }
+  const { header } = await state.call(partition, 'listOffsets', request, { policy: 'reads', ...waitOf(options) })
+  return { partition, logStartOffset: header.offset, highWatermark: header.highWatermark }
 }
 
 async function offsetsOf(
@@ -128,7 +138,7 @@ async function offsetAtTime(
   options: PlaceOptions,
 ): Promise<number> {
   const request = { topic: state.name, partition, at: 'time' as const, timestamp, clock: options.clock ?? 'event' }
-  const { header } = await state.cluster.call('listOffsets', request, { policy: 'reads', ...waitOf(options) })
+  const { header } = await state.call(partition, 'listOffsets', request, { policy: 'reads', ...waitOf(options) })
   return header.offset
 }
 

@@ -17,9 +17,12 @@ const pauseMsMax = 1_000
 /** Answers of a broker that leave open whether the request took effect. */
 const indefinite: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['unavailable', 'timedOut', 'internal', 'storageFailed'])
 
-/** True if a failed request may have taken effect: the connection broke, or no answer came, after it had been sent. */
+/** True if a failed request may have taken effect: the connection broke, no answer came, or the broker itself does not know. */
 export function isIndefinite(error: unknown): boolean {
-  return isPlayheadError(error) && indefinite.has(error.code) && error.details['outcome'] !== 'notApplied'
+  if (!isPlayheadError(error)) return false
+  const { outcome } = error.details
+  // As notLeader of a broker that led when it took the request in.
+  return indefinite.has(error.code) ? outcome !== 'notApplied' : outcome === 'unknown'
 }
 
 export function isWorthRetrying(error: unknown, policy: RetryPolicy): boolean {

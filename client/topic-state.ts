@@ -2,26 +2,21 @@
  * TopicState: what one client knows of one topic: its partitions, how far it has seen each (the session's tokens), and its event
  * appends. Shared by everything that reaches the topic through the same client, so that a session reads its own writes.
  */
-import type { ReplyOf } from '../protocol/api.ts'
+import type { ApiName, RequestOf } from '../protocol/api.ts'
 import { isPlayheadError } from '../protocol/errors.ts'
 import { partitionOf } from '../protocol/murmur2.ts'
 import type { Token } from '../protocol/token.ts'
 import { UUID_BYTES, stampUuidV7 } from '../protocol/uuid.ts'
 import { AppendLane } from './append-lane.ts'
-import type { Cluster } from './cluster.ts'
+import type { Answered, CallOptions, Cluster } from './cluster.ts'
+import { TopicRoutes } from './topic-routes.ts'
+import type { TopicDescription, WaitOptions } from './topic-routes.ts'
+
+export type { TopicDescription, WaitOptions } from './topic-routes.ts'
 
 const randomPoolIds = 256
 /** Few, so that appends which wait meanwhile share the next frame. */
 const eventFramesInFlight = 4
-
-export type TopicDescription = ReplyOf<'describeTopic'>
-
-export interface WaitOptions {
-  /** Without progress for this long the call fails with `unavailable`, ms; the client's default when absent. */
-  readonly timeoutMs?: number
-  /** Ends the wait: the call rejects with the signal's reason. */
-  readonly signal?: AbortSignal
-}
 
 /** What the place of a record depends on; fixed once a topic holds streams. */
 export interface TopicLayout {
@@ -33,6 +28,8 @@ export interface TopicLayout {
 export class TopicState {
   readonly name: string
   readonly cluster: Cluster
+  /** Who leads its partitions. */
+  readonly routes: TopicRoutes
   #layout: Promise<TopicLayout> | undefined
   /** What `#layout` has resolved to. */
   #knownLayout: TopicLayout | undefined
@@ -46,18 +43,28 @@ export class TopicState {
   constructor(cluster: Cluster, name: string) {
     this.cluster = cluster
     this.name = name
+    this.routes = new TopicRoutes(cluster, name)
     this.#eventProducerId = cluster.random.integer52()
   }
 
   async describe(options: WaitOptions = {}): Promise<TopicDescription> {
-    const { header } = await this.cluster.call('describeTopic', { topic: this.name }, { policy: 'reads', ...options })
-    return header
+    return (await this.routes.describe(options)).description
+  }
+
+  /** A request about one partition, to the broker that leads it. */
+  call<A extends ApiName>(
+    partition: number,
+    api: A,
+    header: RequestOf<A>,
+    options: Omit<CallOptions, 'route'>,
+  ): Promise<Answered<A>> {
+    return this.cluster.call(api, header, { ...options, route: this.routes.of(partition) })
   }
 
   /** Asked once, and again after a failure or after `forget`. */
   layout(options: WaitOptions = {}): Promise<TopicLayout> {
     if (this.#layout !== undefined) return this.#layout
-    const asked = this.describe(options).then(layoutOf)
+    const asked = this.routes.ask(options).then(layoutOf)
     this.#layout = asked
     asked.then(
       (layout) => this.#onLayout(asked, layout),
@@ -83,6 +90,7 @@ export class TopicState {
     this.#layout = undefined
     this.#knownLayout = undefined
     this.#tokens.clear()
+    this.routes.clear()
   }
 
   /** Notes how far a reply has proved a partition. */
@@ -132,6 +140,7 @@ export class TopicState {
       lane = new AppendLane(this.cluster, {
         topic: this.name,
         partition,
+        route: this.routes.of(partition),
         acks: 'all',
         producerId: this.#eventProducerId,
         producerEpoch: 0,

@@ -7,6 +7,7 @@ import type { ReplyOf } from '../protocol/api.ts'
 import { appendEvents } from './event-append.ts'
 import type { StreamAppend } from './event-append.ts'
 import { EventStream } from './event-stream.ts'
+import { listStreams } from './stream-list.ts'
 import { NamedPlayhead } from './named-playhead.ts'
 import { NamedProducer } from './named-producer.ts'
 import type { NamedProducerOptions } from './named-producer.ts'
@@ -129,7 +130,7 @@ export class Topic {
     const { header } = await this.#state.cluster.call(
       'listPlayheads',
       { topic: this.name },
-      { policy: 'reads', ...options },
+      { policy: 'reads', route: this.#state.cluster.playheads, ...options },
     )
     return header.playheads
   }
@@ -146,11 +147,11 @@ export class Topic {
     let afterStream: string | undefined
     for (let left = limit; left > 0; ) {
       const request = { topic: this.name, prefix, afterStream, limit: Math.min(left, streamsPage, streamsPerListMax) }
-      const { header } = await this.#state.cluster.call('listStreams', request, { policy: 'reads', ...wait })
-      yield* header.streams
-      left -= header.streams.length
-      afterStream = header.streams.at(-1)?.stream
-      if (!header.more || afterStream === undefined) return
+      const { streams, more } = await listStreams(this.#state, request, wait)
+      yield* streams
+      left -= streams.length
+      afterStream = streams.at(-1)?.stream
+      if (!more || afterStream === undefined) return
     }
   }
 

@@ -7,6 +7,8 @@ export const topicNameBytesMax = 249
 export const streamNameBytesMax = 1024
 export const playheadNameBytesMax = 249
 export const partitionsMax = 4096
+/** Brokers that have one partition. */
+export const replicasMax = 1000
 export const tagsPerEventMax = 16
 export const tagBytesMax = 256
 /** Independent groups in one append frame. */

@@ -1,7 +1,7 @@
 /** Stream requests: read one stream's events, ask where it stands, list streams by prefix. */
-import { bool, int, list, optional, struct, text } from './header-schema.ts'
+import { bool, int, later, list, optional, struct, text } from './header-schema.ts'
 import type { ValueOf } from './header-schema.ts'
-import { eventsPerReadMax, streamsPerListMax } from './limits.ts'
+import { eventsPerReadMax, partitionsMax, streamsPerListMax } from './limits.ts'
 import { token } from './token.ts'
 import { topicName } from './topic.ts'
 
@@ -63,6 +63,8 @@ export const listStreamsRequest = struct({
   afterStream: optional(text(1024)),
   /** Names wanted. */
   limit: int(1, streamsPerListMax),
+  /** Only streams of these, all of which the broker must lead; absent = of all. */
+  partitions: later(list(int(), partitionsMax)),
 })
 export const listStreamsReply = struct({
   streams: list(listedStream, streamsPerListMax),

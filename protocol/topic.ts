@@ -1,7 +1,7 @@
 /** Topic requests: create, list, describe, alter, delete. Settings travel as text under Kafka's names. */
-import { bool, int, list, oneOf, optional, struct, text } from './header-schema.ts'
+import { bool, int, later, list, oneOf, optional, struct, text } from './header-schema.ts'
 import type { ValueOf } from './header-schema.ts'
-import { partitionsMax } from './limits.ts'
+import { partitionsMax, replicasMax } from './limits.ts'
 
 const name = text(1024) // longer than a valid name, so that a bad one is refused as invalidTopicName and not as a bad header
 const setting = struct({
@@ -28,6 +28,13 @@ export const listTopicsRequest = struct({
 })
 export const listTopicsReply = struct({ topics: list(listedTopic, 1_000_000) })
 
+const leader = struct({
+  broker: int(),
+  /** Where clients reach it; absent = not known now. */
+  host: optional(text(1024)),
+  port: optional(int(1, 65_535)),
+})
+
 const describedPartition = struct({
   partition: int(),
   leaderEpoch: int(),
@@ -44,6 +51,12 @@ const describedPartition = struct({
   segments: int(),
   /** Names of what is damaged in it; empty when all is well. */
   damage: list(text(4096), 1000),
+  /** Who leads; absent = nobody is known to, or the broker that answers is by itself. What else is said here is its own, unless it leads. */
+  leader: later(leader),
+  /** Ids of the brokers that have it, the preferred leader first; absent = the broker that answers is by itself. */
+  replicas: later(list(int(), replicasMax)),
+  /** Those of them that have all that is committed. */
+  inSync: later(list(int(), replicasMax)),
 })
 export type DescribedPartition = ValueOf<typeof describedPartition>
 

@@ -26,16 +26,27 @@ export class Following {
   }
 }
 
+interface Named {
+  readonly topic: string
+  readonly partition: number
+}
+
 /** The refusal of a broker that does not lead: who does, as far as it knows. */
-export function notLeader(
-  { topic, partition }: { readonly topic: string; readonly partition: number },
-  leader: number | null,
-  leaderEpoch: number,
-): PlayheadError {
+export function notLeader({ topic, partition }: Named, leader: number | null, leaderEpoch: number): PlayheadError {
   const found = leader === null ? 'no leader' : `broker ${leader} leading`
   return new PlayheadError(
     'notLeader',
     `${topic}/${partition}: found ${found} in epoch ${leaderEpoch}, wanted this broker to lead; ask the leader, or again later`,
     { leaderEpoch, ...(leader !== null && { leader }) },
+  )
+}
+
+/** What whoever waits is told when this broker leads no more: the next leader has what it waits for, or nobody ever will. */
+export function steppedDown({ topic, partition }: Named, leader: number | null, leaderEpoch: number): PlayheadError {
+  const next = leader === null ? 'nobody leads' : `broker ${leader} leads`
+  return new PlayheadError(
+    'notLeader',
+    `${topic}/${partition}: found ${next} in epoch ${leaderEpoch} before this was committed, wanted this broker to lead; whether it takes effect is unknown: send it to the leader again, under the same producer sequence`,
+    { leaderEpoch, ...(leader !== null && { leader }), outcome: 'unknown' },
   )
 }

@@ -11,7 +11,7 @@ import type { Token } from '../protocol/token.ts'
 import type { EpochEnd } from '../storage/leader-epochs.ts'
 import type { AppendGroup, Appended, Log, ReadStream, StreamPage } from '../storage/log.ts'
 import { divergenceOf } from './divergence.ts'
-import { Following, notLeader } from './following.ts'
+import { Following, notLeader, steppedDown } from './following.ts'
 import type { SeenPartition } from './isr-transaction.ts'
 import { OffsetWaiters } from './offset-waiters.ts'
 import { ReplicaSet } from './replica-set.ts'
@@ -222,7 +222,7 @@ export class Partition {
    */
   async follow(leader: number | null, leaderEpoch: number): Promise<boolean> {
     const highWatermark = this.highWatermark
-    const refusal = notLeader(this, leader, leaderEpoch)
+    const refusal = steppedDown(this, leader, leaderEpoch)
     this.#leading?.close(refusal)
     this.#leading = undefined
     this.#following = new Following(leader, leaderEpoch, highWatermark)

@@ -9,8 +9,11 @@ import { failureOf } from '../../protocol/header-codec.ts'
 import { recordsPerBatchMax } from '../../protocol/limits.ts'
 import { isInternalTopic } from '../../protocol/names.ts'
 import { BATCH_HEADER_BYTES, recordCount } from '../../protocol/record-batch.ts'
+import type { Partition } from '../../replication/partition.ts'
 import type { AppendGroup, Appended } from '../../storage/log.ts'
-import type { Handler, ReplyRoom } from '../request.ts'
+import type { ProducerProgress } from '../../storage/producer-state.ts'
+import { withAddress } from '../brokers.ts'
+import type { Handler, ReplyRoom, RequestContext } from '../request.ts'
 
 /** So many in a reply are small beside the request itself. */
 const fewVersions = 1_000
@@ -30,7 +33,7 @@ export const append: Handler<'append'> = async (request, { services, body, piece
   const verdicts: Verdict[] = []
   for (const outcome of outcomes) {
     if (outcome instanceof PlayheadError) {
-      verdicts.push(refused(outcome))
+      verdicts.push(refused(withAddress(outcome, services.brokers)))
     } else {
       verdicts.push(written(outcome))
       endOffset = Math.max(endOffset, outcome.endOffset)
@@ -41,8 +44,8 @@ export const append: Handler<'append'> = async (request, { services, body, piece
   return { header: { topicId: partition.topicId, endOffset, groups: verdicts } }
 }
 
-export const producerState: Handler<'producerState'> = async ({ topic, partition, producerId }, { services }) => {
-  const state = services.partitions.get(topic, partition).log.producerState(producerId)
+export const producerState: Handler<'producerState'> = async ({ topic, partition, producerId }, context) => {
+  const state = await committedProgress(context.services.partitions.get(topic, partition), producerId, context)
   return {
     header: {
       known: state !== undefined,
@@ -50,6 +53,24 @@ export const producerState: Handler<'producerState'> = async ({ topic, partition
       lastSequence: state?.lastSequence ?? -1,
       lastOffset: state?.lastOffset ?? -1,
     },
+  }
+}
+
+/** Who is told that something was appended does not send it again: what may still vanish is not told of. */
+async function committedProgress(
+  partition: Partition,
+  producerId: number,
+  { services, signal }: RequestContext,
+): Promise<ProducerProgress | undefined> {
+  for (;;) {
+    partition.checkLeads()
+    const { topicId, leaderEpoch } = partition
+    const state = partition.log.producerState(producerId)
+    if (state === undefined) return undefined
+    const end = { topicId, partition: partition.partition, endOffset: state.lastOffset + 1 }
+    await partition.reach(end, services.config.tokenWaitMsMax, signal)
+    // Led again in a later epoch, the log may have something else there.
+    if (partition.leaderEpoch === leaderEpoch && partition.following === undefined) return state
   }
 }
 

@@ -3,11 +3,12 @@ import { PlayheadError } from '../../protocol/errors.ts'
 import { delayedFetch } from '../delayed-fetch.ts'
 import type { Handler, RequestContext } from '../request.ts'
 import type { Token } from '../../protocol/token.ts'
+import type { Partition } from '../../replication/partition.ts'
 
 export const fetch: Handler<'fetch'> = async (request, context) => {
   const { partitions, config } = context.services
   const partition = partitions.get(request.topic, request.partition)
-  if (request.after) await reachToken(request.topic, request.after, context)
+  if (request.after) await reachToken(partition, request.after, context)
   const { batches, pieces, nextOffset, highWatermark } = await delayedFetch(
     partition,
     {
@@ -35,8 +36,14 @@ export const listOffsets: Handler<'listOffsets'> = async (request, { services })
   return { header: { offset, topicId, highWatermark } }
 }
 
-/** Waits for what a read's token has seen; it may be of another partition of the topic than the one that is read. */
-export async function reachToken(topic: string, token: Token, { services, signal }: RequestContext): Promise<void> {
-  const partition = services.partitions.get(topic, token.partition)
-  await partition.reach(token, services.config.tokenWaitMsMax, signal)
+/**
+ * Waits for what a read's token has seen. It may be of another partition of the topic than the one that is read: then there is nothing to wait for
+ * where this broker does not lead that.
+ */
+export async function reachToken(read: Partition, token: Token, { services, signal }: RequestContext): Promise<void> {
+  const { partitions, config } = services
+  const { id } = partitions.topic(read.topic).topic
+  const partition = token.partition === read.partition ? read : partitions.replica(id, token.partition)
+  const isElsewhere = partition !== read && partition.following !== undefined
+  await partition.reach(isElsewhere ? { ...token, endOffset: 0 } : token, config.tokenWaitMsMax, signal)
 }

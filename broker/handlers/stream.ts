@@ -13,7 +13,7 @@ const listedStreamBytesMax = 32
 export const readStream: Handler<'readStream'> = async (request, context) => {
   const { partitions, config } = context.services
   const partition = partitions.ofStream(request.topic, request.stream)
-  if (request.after) await reachToken(request.topic, request.after, context)
+  if (request.after) await reachToken(partition, request.after, context)
   const maxBytes = Math.min(request.maxBytes, config.fetchBytesMax)
   await context.reply.reserve(maxBytes)
   const { stream, from, limit, backwards, asOf, knownAt } = request
@@ -33,18 +33,20 @@ export const readStream: Handler<'readStream'> = async (request, context) => {
 
 export const streamInfo: Handler<'streamInfo'> = async (request, context) => {
   const partition = context.services.partitions.ofStream(request.topic, request.stream)
-  if (request.after) await reachToken(request.topic, request.after, context)
+  if (request.after) await reachToken(partition, request.after, context)
   const { highWatermark, topicId } = partition
   const info = partition.log.streamInfo(request.stream, highWatermark)
   return { header: { topicId, partition: partition.partition, highWatermark, ...info } }
 }
 
-export const listStreams: Handler<'listStreams'> = async ({ topic, prefix, afterStream, limit }, context) => {
+export const listStreams: Handler<'listStreams'> = async (request, context) => {
+  const { topic, prefix, afterStream, limit, partitions: wanted } = request
   const { partitions, clock } = context.services
   await context.reply.reserve(limit * (streamNameBytesMax + listedStreamBytesMax))
   // Each partition answers one more than asked for, in order: merged, that tells the first `limit` and whether there are more.
   let listed: ListedStream[] = []
-  for (const { partition } of partitions.topic(topic).partitions) {
+  const all = partitions.topic(topic).partitions.map(({ partition }) => partition)
+  for (const partition of new Set(wanted ?? all)) {
     // A partition with many streams takes long: others get their turn in between, and the topic may go.
     await clock.yield()
     if (context.signal.aborted) throw stopped()

@@ -3,7 +3,8 @@ import { KiB } from '../../protocol/limits.ts'
 import { checkTopicName } from '../../protocol/names.ts'
 import type { Partition } from '../../replication/partition.ts'
 import type { DescribedPartition } from '../../protocol/topic.ts'
-import type { Handler } from '../request.ts'
+import { placeOf } from '../brokers.ts'
+import type { Handler, Services } from '../request.ts'
 import { refuseInternalTopic } from './append.ts'
 
 /** What a client leaves to us, by asking for 0. */
@@ -13,7 +14,7 @@ const replicationFactorDefault = 1
 /** Of one topic in a reply to listTopics, of all settings and of one partition, without damage, in one to describeTopic. */
 const listedTopicBytesMax = 512
 const settingsBytesMax = 16 * KiB
-const describedPartitionBytesMax = 256
+const describedPartitionBytesMax = 1 * KiB
 
 export const createTopic: Handler<'createTopic'> = async (request, { services }) => {
   const { topic, partitions, replicationFactor, settings } = request
@@ -50,7 +51,7 @@ export const describeTopic: Handler<'describeTopic'> = async (request, { service
       topicId: topic.id,
       internal: topic.internal,
       settings: topic.describeSettings(),
-      partitions: partitions.map(describePartition),
+      partitions: partitions.map((partition) => describePartition(partition, services)),
     },
   }
 }
@@ -68,7 +69,8 @@ export const deleteTopic: Handler<'deleteTopic'> = async ({ topic }, { services 
   return { header: {} }
 }
 
-function describePartition({ partition, leaderEpoch, highWatermark, log }: Partition): DescribedPartition {
+function describePartition(described: Partition, { brokers, identity }: Services): DescribedPartition {
+  const { partition, leaderEpoch, highWatermark, log } = described
   const { logStartOffset, logEndOffset, durableOffset, sizeBytes, segmentCount, damage } = log
   return {
     partition,
@@ -80,5 +82,6 @@ function describePartition({ partition, leaderEpoch, highWatermark, log }: Parti
     sizeBytes,
     segments: segmentCount,
     damage: damage.slice(0, 1000),
+    ...placeOf(described, brokers, identity.brokerId),
   }
 }

@@ -308,7 +308,7 @@ test('readStream, streamInfo, listStreams over 4 partitions', async () => {
   const info = await client.request('streamInfo', { topic: 't', stream: 'customer-1', after: undefined })
   assert.deepEqual([info.header.firstVersion, info.header.lastVersion], [0, 2])
   const list = (prefix: string, limit: number, afterStream?: string) =>
-    client.request('listStreams', { topic: 't', prefix, afterStream, limit })
+    client.request('listStreams', { topic: 't', prefix, afterStream, limit, partitions: undefined })
   const names = ({ header }: Awaited<ReturnType<typeof list>>) => header.streams.map(({ stream }) => stream)
   const firstPage = await list('customer-', 1)
   assert.deepEqual([names(firstPage), firstPage.header.more], [['customer-1'], true])
@@ -323,7 +323,7 @@ test('listStreams: many asked for at once hold nobody up, and hold no more repli
   await createTopic(client, 't')
   const names = Array.from({ length: 10_000 }, (_, index) => `stream-${index}`)
   await appendBatch(client, 't', eventBatch(names))
-  const request = { topic: 't', prefix: '', afterStream: undefined, limit: 10_000 }
+  const request = { topic: 't', prefix: '', afterStream: undefined, limit: 10_000, partitions: undefined }
   using other = await connectFrameClient(running.broker.port)
   const order: string[] = []
   const lists = Array.from({ length: 50 }, async () => {

@@ -10,6 +10,7 @@ import { FLAG_ERROR, FrameReader, encodeFrame } from '../../protocol/frame.ts'
 import type { Frame } from '../../protocol/frame.ts'
 import { decodeHeader, encodeHeader, failureOf } from '../../protocol/header-codec.ts'
 import type { Field } from '../../protocol/header-schema.ts'
+import type { DescribedPartition } from '../../protocol/topic.ts'
 import type { Connection, Listener } from '../../platform/transport.ts'
 import { MemoryTransport } from './memory-transport.ts'
 import { ScriptedPartition } from './scripted-partition.ts'
@@ -32,11 +33,28 @@ interface Answer {
   readonly body?: Buffer
 }
 
+/** Who leads a partition, as a broker of a cluster has it. */
+export interface Leading {
+  /** Undefined = nobody. */
+  readonly broker: number | undefined
+  readonly leaderEpoch: number
+}
+
+/** What a broker knows of its cluster. */
+export interface ClusterView {
+  readonly replicas: readonly number[]
+  readonly leading: readonly Leading[]
+  addressOf(broker: number): { host: string; port: number } | undefined
+}
+
 export const topicId = '00000000-0000-7000-8000-000000000001'
 
 export class ScriptedBroker {
-  readonly transport = new MemoryTransport()
+  readonly transport: MemoryTransport
+  readonly brokerId: number
   readonly partitions: ScriptedPartition[]
+  /** Undefined: it is by itself. */
+  view: ClusterView | undefined
   /** Asked before each request takes effect. */
   fault: (asked: Asked) => Fault | undefined = () => undefined
   /** Refuses a single group of an append: asked before it takes effect. */
@@ -52,8 +70,11 @@ export class ScriptedBroker {
   #listener: Listener | undefined
   playhead = { version: -1, positions: [] as { partition: number; offset: number }[] }
 
-  constructor(partitions = 1) {
-    this.partitions = Array.from({ length: partitions }, () => new ScriptedPartition())
+  constructor(partitions: number | ScriptedPartition[] = 1, brokerId = 1, transport = new MemoryTransport()) {
+    this.partitions =
+      typeof partitions === 'number' ? Array.from({ length: partitions }, () => new ScriptedPartition()) : partitions
+    this.brokerId = brokerId
+    this.transport = transport
   }
 
   async listen(port = 0): Promise<string> {
@@ -105,9 +126,10 @@ export class ScriptedBroker {
   }
 
   #answer(api: ApiName, header: unknown, body: Buffer): Answer {
+    this.#checkLeads(api, header as { partition?: number })
     switch (api) {
       case 'hello':
-        return { header: { version: 0, clusterId: 'c', brokerId: 1, ...this.limits, apis: [] } }
+        return { header: { version: 0, clusterId: 'c', brokerId: this.brokerId, ...this.limits, apis: [] } }
       case 'describeTopic':
         return { header: this.#describe(header as RequestOf<'describeTopic'>) }
       case 'append':
@@ -135,7 +157,7 @@ export class ScriptedBroker {
     if (topic !== this.topic) throw new PlayheadError('unknownTopic', `topic ${topic}: found no such topic`)
     const partitions = this.partitions.map(({ endOffset }, partition) => ({
       partition,
-      leaderEpoch: 0,
+      leaderEpoch: this.view?.leading[partition]?.leaderEpoch ?? 0,
       logStartOffset: 0,
       highWatermark: endOffset,
       logEndOffset: endOffset,
@@ -143,8 +165,31 @@ export class ScriptedBroker {
       sizeBytes: 0,
       segments: 1,
       damage: [],
+      ...this.#placeOf(partition),
     }))
     return { topic, topicId: this.topicId, internal: false, settings: [], partitions }
+  }
+
+  /** Streams and playheads are in partition 0. */
+  #checkLeads(api: ApiName, { partition = 0 }: { partition?: number }): void {
+    const leading = this.view?.leading[partition]
+    if (leading === undefined || leading.broker === this.brokerId || isOfAnyBroker.has(api)) return
+    const { broker, leaderEpoch } = leading
+    const address = broker === undefined ? undefined : this.view?.addressOf(broker)
+    const named = broker === undefined ? {} : { leader: broker, ...address }
+    throw new PlayheadError('notLeader', `partition ${partition}: found ${broker} leading`, { leaderEpoch, ...named })
+  }
+
+  #placeOf(partition: number): Pick<DescribedPartition, 'leader' | 'replicas' | 'inSync'> {
+    if (this.view === undefined) return { leader: undefined, replicas: undefined, inSync: undefined }
+    const { leading, replicas } = this.view
+    const { broker } = leading[partition]!
+    const { host, port } = (broker === undefined ? undefined : this.view.addressOf(broker)) ?? {}
+    return {
+      leader: broker === undefined ? undefined : { broker, host, port },
+      replicas: [...replicas],
+      inSync: [...replicas],
+    }
   }
 
   #append({ partition, groups }: RequestOf<'append'>, body: Buffer): ReplyOf<'append'> {
@@ -215,5 +260,7 @@ export class ScriptedBroker {
     throw new PlayheadError('tokenMismatch', `token: found topic id ${after.topicId}, wanted ${this.topicId}`)
   }
 }
+
+const isOfAnyBroker: ReadonlySet<ApiName> = new Set(['hello', 'describeTopic', 'createTopic', 'status'])
 
 const zeros = { uptimeMs: 0, cpuMs: 0, rssBytes: 0, connections: 0, topics: 0, partitions: 0, logBytes: 0 }

@@ -3,6 +3,7 @@
  */
 import { apis } from '../../protocol/api.ts'
 import type { ApiName, ReplyOf, RequestOf } from '../../protocol/api.ts'
+import type { DescribedPartition } from '../../protocol/topic.ts'
 import { failure } from '../../protocol/append.ts'
 import { PlayheadError } from '../../protocol/errors.ts'
 import { FLAG_ERROR, encodeFrame } from '../../protocol/frame.ts'
@@ -91,6 +92,31 @@ function errorFrame(): ExampleFrame {
   }
 }
 
+const describedPartition: DescribedPartition = {
+  partition: 0,
+  leaderEpoch: 3,
+  logStartOffset: 0,
+  highWatermark: 8,
+  logEndOffset: 8,
+  durableOffset: 8,
+  sizeBytes: 1128,
+  segments: 1,
+  damage: [],
+  leader: undefined,
+  replicas: undefined,
+  inSync: undefined,
+}
+
+function clusterFrame(): ExampleFrame {
+  const leader = { broker: 2, host: 'broker-2.example', port: 7420 }
+  const partition = { ...describedPartition, leader, replicas: [1, 2, 3], inSync: [2, 3] }
+  const field = apis.describeTopic.reply as Field<unknown>
+  const header = { topic: 'carts', topicId, internal: false, settings: [], partitions: [partition] }
+  const prefix = { version: 0, api: apis.describeTopic.number, flags: 0, correlation: 4 }
+  const bytes = Buffer.concat(encodeFrame(prefix, encodeHeader(field, header), []))
+  return { name: 'describeTopic reply of a cluster', api: 'describeTopic', field, header, body: Buffer.alloc(0), bytes }
+}
+
 export const exampleFrames: readonly ExampleFrame[] = [
   ...frames(
     'hello',
@@ -132,19 +158,7 @@ export const exampleFrames: readonly ExampleFrame[] = [
       topicId,
       internal: false,
       settings: [{ name: 'max.message.bytes', value: '2097152', source: 'topic' }],
-      partitions: [
-        {
-          partition: 0,
-          leaderEpoch: 3,
-          logStartOffset: 0,
-          highWatermark: 8,
-          logEndOffset: 8,
-          durableOffset: 8,
-          sizeBytes: 1128,
-          segments: 1,
-          damage: [],
-        },
-      ],
+      partitions: [describedPartition],
     },
   ),
   ...frames('alterTopic', { topic: 'carts', settings: [{ name: 'max.message.bytes', value: undefined }] }, {}),
@@ -209,7 +223,7 @@ export const exampleFrames: readonly ExampleFrame[] = [
   ),
   ...frames(
     'listStreams',
-    { topic: 'carts', prefix: 'customer-', afterStream: undefined, limit: 1 },
+    { topic: 'carts', prefix: 'customer-', afterStream: undefined, limit: 1, partitions: undefined },
     { streams: [{ stream: 'customer-17850', partition: 0, lastVersion: 4 }], more: true },
   ),
   ...frames(
@@ -246,4 +260,5 @@ export const exampleFrames: readonly ExampleFrame[] = [
     },
   ),
   errorFrame(),
+  clusterFrame(),
 ]

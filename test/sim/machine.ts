@@ -3,6 +3,7 @@
  * The broker is put together as broker/broker.ts does it, from the same parts, without HTTP and with the simulated cache in place of LMDB.
  * Neighbours: nemesis.ts starts, stops, kills and unplugs it.
  */
+import { noBrokers } from '../../broker/brokers.ts'
 import { resolveConfig, storageSettings } from '../../broker/config.ts'
 import { Dispatch } from '../../broker/dispatch.ts'
 import { Listener } from '../../broker/listener.ts'
@@ -177,6 +178,7 @@ export class Machine {
       random,
       partitions,
       playheads,
+      brokers: noBrokers,
       problems: () => [...partitions.all()].flatMap(({ log }) => log.damage),
       status: () => {
         throw new Error('not simulated')
