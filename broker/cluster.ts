@@ -8,7 +8,6 @@ import { parseEtcdAddress } from '../replication/etcd-address.ts'
 import { EtcdMetadataStore } from '../replication/etcd-metadata-store.ts'
 import type { MetadataStore } from '../replication/metadata-store.ts'
 import type { LogStore } from '../storage/log-store.ts'
-import type { ReportLevel } from './broker.ts'
 import type { BrokerConfig } from './config.ts'
 import { release } from './release.ts'
 
@@ -21,7 +20,7 @@ export interface ClusterParts {
   readonly transport: Transport
   readonly clock: Clock
   readonly random: Random
-  readonly report: (level: ReportLevel, message: string) => void
+  readonly report: (level: 'info' | 'warn' | 'error', message: string) => void
   readonly onFatal: (error: Error) => void
 }
 

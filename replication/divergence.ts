@@ -10,12 +10,12 @@ import type { Log } from '../storage/log.ts'
  * else the largest epoch at or below that one that this log has, and where it ends.
  */
 export function divergenceOf(leader: Log, lastEpoch: number, offset: number): EpochEnd | undefined {
-  const end = leader.epochs.endOf(lastEpoch, leader.logEndOffset)
+  const end = leader.replica.epochs.endOf(lastEpoch, leader.logEndOffset)
   if (lastEpoch < 0) return offset <= leader.logStartOffset ? undefined : end
   return end.epoch === lastEpoch && offset <= end.endOffset ? undefined : end
 }
 
 /** Where the follower cuts its log back to: what is before it, both have. */
 export function truncationOffset(follower: Log, { epoch, endOffset }: EpochEnd): number {
-  return Math.min(follower.epochs.endOf(epoch, follower.logEndOffset).endOffset, endOffset)
+  return Math.min(follower.replica.epochs.endOf(epoch, follower.logEndOffset).endOffset, endOffset)
 }

@@ -3,7 +3,7 @@
  * what a follower says of its disk never waits behind a reply full of batches. Neighbours: ReplicaFetcher asks through one, BrokerConnection carries it.
  */
 import { BrokerConnection } from '../client/connection.ts'
-import type { BrokerAddress } from '../client/addresses.ts'
+import type { BrokerAddress } from './broker-address.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Transport } from '../platform/transport.ts'
 import { PlayheadError } from '../protocol/errors.ts'

@@ -94,9 +94,10 @@ export class Partition {
 
   /** What it has on its disk may be committed or not: who leads will tell. */
   #followNobody(): void {
-    const { epochs, logStartOffset } = this.#log
+    const { logStartOffset, replica } = this.#log
+    const { epochs } = replica
     this.#following = new Following(null, epochs.latest, logStartOffset)
-    void this.#log.follow(notLeader(this, null, epochs.latest)) // nothing is under way yet that it could wait for
+    void replica.follow(notLeader(this, null, epochs.latest)) // nothing is under way yet that it could wait for
   }
 
   get leaderEpoch(): number {
@@ -197,8 +198,8 @@ export class Partition {
     const { self, seen, lagMsMax, clock } = options
     const { leaderEpoch } = seen.state
     // Nor in one that it led in before it was started again: what it had told nobody of may be gone.
-    if (leaderEpoch <= this.#log.epochs.latest) throw this.#fenced(leaderEpoch)
-    const startOffset = await this.#log.beginEpoch(leaderEpoch)
+    if (leaderEpoch <= this.#log.replica.epochs.latest) throw this.#fenced(leaderEpoch)
+    const startOffset = await this.#log.replica.beginEpoch(leaderEpoch)
     const set: ReplicaSet = new ReplicaSet({
       self,
       seen,
@@ -212,7 +213,7 @@ export class Partition {
     this.#leaderEpoch = leaderEpoch
     this.#following = undefined
     this.#leading = set
-    this.#log.lead(leaderEpoch, set)
+    this.#log.replica.lead(leaderEpoch, set)
     set.advance()
   }
 
@@ -227,8 +228,8 @@ export class Partition {
     this.#leading = undefined
     this.#following = new Following(leader, leaderEpoch, highWatermark)
     this.#leaderEpoch = leaderEpoch
-    await this.#log.follow(refusal)
-    return await this.#log.epochs.accept(leaderEpoch)
+    await this.#log.replica.follow(refusal)
+    return await this.#log.replica.epochs.accept(leaderEpoch)
   }
 
   /** This broker has no replica of it: only whom to ask. */
@@ -238,7 +239,7 @@ export class Partition {
     this.#leading = undefined
     this.#following = new Following(leader, leaderEpoch, this.#log.logStartOffset)
     this.#leaderEpoch = leaderEpoch
-    void this.#log.follow(notLeader(this, leader, leaderEpoch))
+    void this.#log.replica.follow(notLeader(this, leader, leaderEpoch))
   }
 
   /** The follower's log was cut back, and another one has taken its place. */
@@ -247,7 +248,7 @@ export class Partition {
     this.#log = log
     log.onDurableMoved = () => this.#durableMoved()
     const following = this.#following
-    if (following !== undefined) void log.follow(notLeader(this, following.leader, following.leaderEpoch))
+    if (following !== undefined) void log.replica.follow(notLeader(this, following.leader, following.leaderEpoch))
   }
 
   /** As its leader has it. */
@@ -311,7 +312,7 @@ export class Partition {
   }
 
   #fenced(leaderEpoch: number): PlayheadError {
-    const latest = Math.max(this.#leaderEpoch, this.#log.epochs.latest)
+    const latest = Math.max(this.#leaderEpoch, this.#log.replica.epochs.latest)
     return new PlayheadError(
       'fencedEpoch',
       `${this.topic}/${this.partition}: found leader epoch ${leaderEpoch}, wanted ${latest}; read the metadata again`,

@@ -96,7 +96,7 @@ export class ReplicaFetcher {
     const request = {
       ...this.#who(log.durableOffset),
       offset: log.logEndOffset,
-      lastEpoch: log.lastEpoch,
+      lastEpoch: log.replica.lastEpoch,
       maxBytes: fetchBytesMax,
       waitMsMax,
     }
@@ -106,7 +106,7 @@ export class ReplicaFetcher {
     this.stats.fetches++
     this.stats.fetchedBytes += body.length
     if (header.diverging !== undefined) return await this.#cutBack(header.diverging)
-    await log.appendAsFollower(cutBatches(body, header.appendTimes))
+    await log.replica.append(cutBatches(body, header.appendTimes))
     partition.followHighWatermark(header.highWatermark)
   }
 

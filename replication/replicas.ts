@@ -173,7 +173,7 @@ export class Replicas {
     const { broker } = this.#options
     const { leader, leaderEpoch, replicas } = seen.state
     const { partition } = place
-    if (leaderEpoch < partition.leaderEpoch && partition.log.epochs.latest > leaderEpoch) return // older than what is known here
+    if (leaderEpoch < partition.leaderEpoch && partition.log.replica.epochs.latest > leaderEpoch) return // older than what is known here
     if (leader === broker) return await this.#lead(place, seen)
     if (!replicas.includes(broker)) {
       await stopFetching(place)

@@ -11,13 +11,13 @@ import { Admission } from './admission.ts'
 import { Appender } from './appender.ts'
 import { Checkpointer } from './checkpointer.ts'
 import { describeRange } from './damage.ts'
-import type { LeaderBatch } from './follower-append.ts'
 import { FollowerLane } from './follower-lane.ts'
 import { IncomingAppend } from './incoming-append.ts'
 import type { AppendGroup, Appended, BatchRules } from './incoming-append.ts'
 import { LeaderEpochs } from './leader-epochs.ts'
 import { Leadership, refusalOf } from './leadership.ts'
 import type { CommitPoint } from './leadership.ts'
+import { LogReplica } from './log-replica.ts'
 import { LogEnd } from './log-end.ts'
 import type { Decision } from './log-end.ts'
 import type { ProducerProgress } from './producer-state.ts'
@@ -72,7 +72,8 @@ export class Log {
   readonly #end: LogEnd
   readonly #admission: Admission
   readonly #followerLane: FollowerLane
-  readonly #epochs: LeaderEpochs
+  /** The log as one replica of several. */
+  readonly replica: LogReplica
   readonly #reader: LogReader
   readonly #sealing: Sealing
   readonly #checkpointer: Checkpointer
@@ -82,7 +83,6 @@ export class Log {
 
   private constructor(options: LogOptions, recovered: RecoveredLog, epochs: LeaderEpochs) {
     const { context, identity, settings } = options
-    this.#epochs = epochs
     this.#context = context
     this.#identity = identity
     this.#settings = settings
@@ -133,7 +133,10 @@ export class Log {
       blocker: (append) => this.#blocker(append.group.batch.length),
       decide: (append) => this.#decide(append),
     })
-    this.#followerLane = this.#openFollowerLane()
+    this.#followerLane = this.#openFollowerLane(epochs)
+    const [leadership, lane] = [this.#leadership, this.#followerLane]
+    const [admission, appender, end] = [this.#admission, this.#appender, this.#end]
+    this.replica = new LogReplica({ leadership, epochs, lane, admission, appender, end })
     this.#checkpointer = new Checkpointer({
       context,
       identity,
@@ -162,10 +165,10 @@ export class Log {
     })
   }
 
-  #openFollowerLane(): FollowerLane {
+  #openFollowerLane(epochs: LeaderEpochs): FollowerLane {
     return new FollowerLane({
       decompression: this.#context.decompression,
-      beginEpoch: (epoch, startOffset) => this.#epochs.begin(epoch, startOffset),
+      beginEpoch: (epoch, startOffset) => epochs.begin(epoch, startOffset),
       blocker: (batchBytes) => this.#blocker(batchBytes),
       take: (append) => this.#end.follow(append),
     })
@@ -236,16 +239,6 @@ export class Log {
     return this.#recovered.leaderEpoch
   }
 
-  /** Which leader epochs this replica has seen. */
-  get epochs(): LeaderEpochs {
-    return this.#epochs
-  }
-
-  /** Of the newest batch; -1 = there is none. */
-  get lastEpoch(): number {
-    return this.#end.lastEpoch
-  }
-
   get sizeBytes(): number {
     return this.#chain.sizeBytes
   }
@@ -302,36 +295,6 @@ export class Log {
     const rules = this.#rules()
     for (const group of groups) decisions.push(this.#enter(group, rules))
     return await this.#leadership.outcomes(decisions)
-  }
-
-  /** Before it leads in `epoch`, in which nobody else leads: resolves with where that begins, once all before it, and that, is on disk. */
-  async beginEpoch(epoch: number): Promise<number> {
-    await this.#followerLane.drained()
-    await this.#appender.drained()
-    const startOffset = this.logEndOffset
-    await this.#epochs.begin(epoch, startOffset)
-    return startOffset
-  }
-
-  /** Takes appends from now on, in an epoch that was begun. What they rest on is told when `committed` has it. */
-  lead(epoch: number, committed: CommitPoint): void {
-    this.#leadership.lead(epoch, committed)
-  }
-
-  /** Takes no appends but those of a leader from now on; resolves when what was under way has been refused, or is durable. */
-  async follow(refusal: PlayheadError): Promise<void> {
-    this.#leadership.follow(refusal)
-    await this.#admission.drained()
-    await this.#appender.drained()
-    await this.#epochs.endAt(this.logEndOffset)
-  }
-
-  /**
-   * Puts batches of the leader behind what is here, as they are. Resolves when they have taken effect; `durableOffset` tells when they are durable.
-   * Rejects with replicaDiverged when they do not continue this log, and with what ends it.
-   */
-  async appendAsFollower(batches: readonly LeaderBatch[]): Promise<void> {
-    await this.#followerLane.append(batches)
   }
 
   #rules(): BatchRules {

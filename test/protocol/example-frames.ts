@@ -261,4 +261,26 @@ export const exampleFrames: readonly ExampleFrame[] = [
   ),
   errorFrame(),
   clusterFrame(),
+  ...frames(
+    'replicaFetch',
+    {
+      topicId,
+      partition: 0,
+      leaderEpoch: 3,
+      broker: 2,
+      brokerEpoch: 41,
+      durableOffset: 7,
+      offset: 7,
+      lastEpoch: 3,
+      maxBytes: 4_194_304,
+      waitMsMax: 500,
+    },
+    { diverging: undefined, highWatermark: 7, logStartOffset: 0, appendTimes: [1_306_886_400_123] },
+    { reply: storedBatch },
+  ),
+  ...frames(
+    'replicaProgress',
+    { topicId, partition: 0, leaderEpoch: 3, broker: 2, brokerEpoch: 41, durableOffset: 8 },
+    { highWatermark: 8 },
+  ),
 ]

@@ -50,7 +50,7 @@ async function batchesOf(from: Log, offset: number, maxBytes = 1e9): Promise<Lea
 }
 
 async function follow(follower: Log, leader: Log): Promise<void> {
-  await follower.appendAsFollower(await batchesOf(leader, follower.logEndOffset))
+  await follower.replica.append(await batchesOf(leader, follower.logEndOffset))
   await follower.durable(follower.logEndOffset)
 }
 
@@ -65,8 +65,8 @@ function ownDisk(log: Log): CommitPoint {
 }
 
 async function lead(log: Log, epoch: number): Promise<void> {
-  await log.beginEpoch(epoch)
-  log.lead(epoch, ownDisk(log))
+  await log.replica.beginEpoch(epoch)
+  log.replica.lead(epoch, ownDisk(log))
 }
 
 async function assertSame(log: Log, other: Log): Promise<void> {
@@ -97,8 +97,8 @@ test('follower: takes batches in as they are: bytes, offsets, append times, vers
   await assertSame(follower, leader)
   assert.deepEqual(await batchesOf(follower, 0), await batchesOf(leader, 0))
   assert.deepEqual(follower.producerState(7), leader.producerState(7))
-  assert.equal(follower.lastEpoch, 4)
-  assert.deepEqual(follower.epochs.starts, [{ epoch: 4, startOffset: 0 }])
+  assert.equal(follower.replica.lastEpoch, 4)
+  assert.deepEqual(follower.replica.epochs.starts, [{ epoch: 4, startOffset: 0 }])
 })
 
 test('follower: refuses its own appends, and a batch that does not continue it, and takes the next one that does', async () => {
@@ -110,14 +110,14 @@ test('follower: refuses its own appends, and a batch that does not continue it, 
   await append(leader, 'a=1')
   await append(leader, 'a=2')
   const [first, second] = await batchesOf(leader, 0)
-  await follower.follow(new PlayheadError('notLeader', 'carts/0: found a follower'))
+  await follower.replica.follow(new PlayheadError('notLeader', 'carts/0: found a follower'))
   await assert.rejects(append(follower, 'a=mine'), { code: 'notLeader' })
-  await assert.rejects(follower.appendAsFollower([second!]), { code: 'replicaDiverged' })
-  await follower.appendAsFollower([first!, second!])
-  await assert.rejects(follower.appendAsFollower([second!]), { code: 'replicaDiverged' })
+  await assert.rejects(follower.replica.append([second!]), { code: 'replicaDiverged' })
+  await follower.replica.append([first!, second!])
+  await assert.rejects(follower.replica.append([second!]), { code: 'replicaDiverged' })
   const flipped = { ...first!, batch: Buffer.from(first!.batch) }
   flipped.batch[flipped.batch.length - 1]! ^= 1
-  await assert.rejects(follower.appendAsFollower([flipped]), { code: 'invalidBatch' })
+  await assert.rejects(follower.replica.append([flipped]), { code: 'invalidBatch' })
   await follow(follower, leader)
   await assertSame(follower, leader)
 })
@@ -135,11 +135,12 @@ test('follower: knows the epochs of its leaders and where each ends, also after 
       await follow(follower, leader)
     }
     await lead(leader, 9) // nothing is written in it
-    assert.equal(await follower.epochs.accept(9), true)
-    assert.equal(await follower.epochs.accept(8), false)
+    assert.equal(await follower.replica.epochs.accept(9), true)
+    assert.equal(await follower.replica.epochs.accept(8), false)
   }
   await using again = await replica(fileSystem)
-  const { epochs, logEndOffset } = again.store.log('carts', 0)
+  const { logEndOffset, replica: found } = again.store.log('carts', 0)
+  const { epochs } = found
   assert.equal(logEndOffset, 14)
   assert.equal(epochs.latest, 9)
   const endOf = (epoch: number) => epochs.endOf(epoch, logEndOffset)
@@ -161,12 +162,12 @@ test('follower: an epoch that it led in and wrote nothing in is not that of what
   await follow(follower, leader)
   await append(leader, 'a=2')
   await lead(follower, 5)
-  await follower.follow(new PlayheadError('notLeader', 'carts/0: found a follower'))
+  await follower.replica.follow(new PlayheadError('notLeader', 'carts/0: found a follower'))
   await lead(leader, 6)
   await append(leader, 'a=3')
   await follow(follower, leader)
-  assert.deepEqual(follower.epochs.starts, leader.epochs.starts)
-  assert.deepEqual(follower.epochs.endOf(4, 3), { epoch: 4, endOffset: 2 })
+  assert.deepEqual(follower.replica.epochs.starts, leader.replica.epochs.starts)
+  assert.deepEqual(follower.replica.epochs.endOf(4, 3), { epoch: 4, endOffset: 2 })
 })
 
 test('truncation: what a leader of an earlier epoch had alone is gone, with its versions, its producers and its epoch', async () => {
@@ -181,13 +182,13 @@ test('truncation: what a leader of an earlier epoch had alone is gone, with its 
   await follower.append(group(['a=alone'], { batchOptions: { producerId: 77, producerEpoch: 0, baseSequence: 0 } }))
   await lead(leader, 3)
   await append(leader, 'b=together')
-  const { epoch, endOffset } = leader.epochs.endOf(follower.lastEpoch, leader.logEndOffset)
+  const { epoch, endOffset } = leader.replica.epochs.endOf(follower.replica.lastEpoch, leader.logEndOffset)
   assert.deepEqual({ epoch, endOffset }, { epoch: 1, endOffset: 10 })
   const cut = await followers.store.truncateLog('carts', 0, endOffset)
   assert.equal(cut.logEndOffset, 10)
   assert.equal(cut.producerState(77), undefined)
-  assert.deepEqual(cut.epochs.starts, [{ epoch: 1, startOffset: 0 }])
-  assert.equal(cut.epochs.latest, 2, 'what was promised to the leader of epoch 2 is not forgotten')
+  assert.deepEqual(cut.replica.epochs.starts, [{ epoch: 1, startOffset: 0 }])
+  assert.equal(cut.replica.epochs.latest, 2, 'what was promised to the leader of epoch 2 is not forgotten')
   assert.equal(followers.store.log('carts', 0), cut)
   await follow(cut, leader)
   await assertSame(cut, leader)
@@ -243,6 +244,6 @@ async function diverge(random: SeededRandom, leader: Log, follower: Log): Promis
   await some(follower, 1 + random.below(15))
   await lead(leader, 3)
   await some(leader, 1 + random.below(10))
-  assert.equal(leader.epochs.endOf(follower.lastEpoch, leader.logEndOffset).endOffset, same)
+  assert.equal(leader.replica.epochs.endOf(follower.replica.lastEpoch, leader.logEndOffset).endOffset, same)
   return same
 }

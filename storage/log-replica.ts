@@ -1,0 +1,70 @@
+/**
+ * LogReplica: a log as one replica of several: who says what comes next in it, this broker or its leader, and in which epochs. Invariant: an epoch
+ * is on disk before anything of it is written, and before this broker leads in it.
+ * Neighbours: Log has one; replication changes it; Leadership, LeaderEpochs and FollowerLane are its parts.
+ */
+import type { PlayheadError } from '../protocol/errors.ts'
+import type { Admission } from './admission.ts'
+import type { Appender } from './appender.ts'
+import type { LeaderBatch } from './follower-append.ts'
+import type { FollowerLane } from './follower-lane.ts'
+import type { LeaderEpochs } from './leader-epochs.ts'
+import type { CommitPoint, Leadership } from './leadership.ts'
+import type { LogEnd } from './log-end.ts'
+
+export interface LogReplicaParts {
+  readonly leadership: Leadership
+  readonly epochs: LeaderEpochs
+  readonly lane: FollowerLane
+  readonly admission: Admission
+  readonly appender: Appender
+  readonly end: LogEnd
+}
+
+export class LogReplica {
+  /** Which leader epochs it has seen. */
+  readonly epochs: LeaderEpochs
+  readonly #parts: LogReplicaParts
+
+  constructor(parts: LogReplicaParts) {
+    this.#parts = parts
+    this.epochs = parts.epochs
+  }
+
+  /** The leader epoch of the newest batch; -1 = there is none. */
+  get lastEpoch(): number {
+    return this.#parts.end.lastEpoch
+  }
+
+  /** Before it leads in `epoch`, in which nobody else leads: resolves with where that begins, once all before it, and that, is on disk. */
+  async beginEpoch(epoch: number): Promise<number> {
+    const { lane, appender, end } = this.#parts
+    await lane.drained()
+    await appender.drained()
+    const startOffset = end.offset
+    await this.epochs.begin(epoch, startOffset)
+    return startOffset
+  }
+
+  /** Takes appends from now on, in an epoch that was begun. What they rest on is told when `committed` has it. */
+  lead(epoch: number, committed: CommitPoint): void {
+    this.#parts.leadership.lead(epoch, committed)
+  }
+
+  /** Takes no appends but those of a leader from now on; resolves when what was under way has been refused, or is durable. */
+  async follow(refusal: PlayheadError): Promise<void> {
+    const { leadership, admission, appender, end } = this.#parts
+    leadership.follow(refusal)
+    await admission.drained()
+    await appender.drained()
+    await this.epochs.endAt(end.offset)
+  }
+
+  /**
+   * Puts batches of the leader behind what is here, as they are. Resolves when they have taken effect; the log's `durableOffset` tells when they are
+   * durable. Rejects with replicaDiverged when they do not continue this log, and with what ends it.
+   */
+  async append(batches: readonly LeaderBatch[]): Promise<void> {
+    await this.#parts.lane.append(batches)
+  }
+}
