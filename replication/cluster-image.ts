@@ -13,7 +13,7 @@ import type { MetadataStore, Watch } from './metadata-store.ts'
 export interface ClusterImageOptions {
   readonly store: MetadataStore
   readonly clock: Clock
-  readonly report: (level: 'warn' | 'error', message: string) => void
+  readonly report: (level: 'info' | 'warn' | 'error', message: string) => void
 }
 
 export type OnClusterChange = (keys: ReadonlySet<string>) => void
@@ -38,6 +38,8 @@ export class ClusterImage {
   #waiting: PromiseWithResolvers<void>[] = []
   #readAtMs: number
   #reread: Timer | undefined
+  /** Why nothing can be read now, as it was reported: once, not at each try. */
+  #reported: string | undefined
 
   private constructor(options: ClusterImageOptions) {
     this.#options = options
@@ -126,6 +128,8 @@ export class ClusterImage {
       throw error
     }
     this.#readAtMs = this.#options.clock.monotonicMs()
+    if (this.#reported !== undefined) this.#options.report('info', 'the metadata store answers again')
+    this.#reported = undefined
     if (changed.length > 0) for (const listener of this.#listeners) listener(new Set(changed))
     for (const { resolve } of waiting) resolve()
   }
@@ -147,7 +151,9 @@ export class ClusterImage {
   #failed(error: unknown): void {
     if (this.#ended.signal.aborted) return
     const isExpected = error instanceof PlayheadError
-    this.#options.report('warn', isExpected ? error.message : `cluster image: ${String(error)}`)
+    const message = isExpected ? error.message : `cluster image: ${String(error)}`
+    if (message !== this.#reported) this.#options.report('warn', `${message}; the cluster stays as it was until then`)
+    this.#reported = message
     // Nothing that waiting would mend.
     if (!isExpected || !error.retriable) this.#rejectWaiting(error)
   }

@@ -183,7 +183,7 @@ function nextPartitions(
   const brokers = placementBrokers(state)
   if (brokers.length < replicationFactor) {
     const message = `${record.name}: found ${brokers.length} brokers for ${replicationFactor} replicas, wanted as many; it goes on when they are there`
-    throw new PlayheadError('unavailable', message, { brokers: brokers.length, replicationFactor })
+    throw new PlayheadError('notEnoughReplicas', message, { brokers: brokers.length, replicationFactor })
   }
   const compares = new Map<string, Compare>()
   compares.set(metadataKeys.topic(topicId), { key: metadataKeys.topic(topicId), modRevision })
