@@ -165,6 +165,12 @@ export const brokerSettings = {
     [1 * MiB, 64 * GiB],
     'Memory for the records of compressed batches while they are decompressed, over all partitions; beyond, appends and reads of such batches wait.',
   ),
+  partitionsTotalMax: integer(
+    'count',
+    storage.partitionsTotalMax,
+    [1, 1_000_000],
+    'Partitions of all topics together; a topic that would go above is refused (tooManyPartitions). Each that is appended to keeps two files open.',
+  ),
   producersMax: integer(
     'count',
     storage.producersMax,
@@ -213,6 +219,7 @@ export function storageSettings(config: BrokerConfig): StorageSettings {
     readAheadBytes,
     decompressedBytesMax,
     decompressionBytesTotalMax,
+    partitionsTotalMax,
     producersMax,
     openSegmentsMax,
     checkpointIntervalMs,
@@ -224,6 +231,7 @@ export function storageSettings(config: BrokerConfig): StorageSettings {
     readAheadBytes,
     decompressedBytesMax,
     decompressionBytesTotalMax,
+    partitionsTotalMax,
     producersMax,
     openSegmentsMax,
     checkpointIntervalMs,

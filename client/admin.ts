@@ -32,8 +32,8 @@ export class Admin {
   /**
    * Creates a topic; it can be used as soon as this resolves.
    *
-   * @throws PlayheadError `topicExists`, `invalidTopicName`, `invalidPartitions`, `invalidReplicationFactor`, `unknownSetting`,
-   * `invalidSetting`, `unavailable`
+   * @throws PlayheadError `topicExists`, `invalidTopicName`, `invalidPartitions`, `tooManyPartitions`, `invalidReplicationFactor`,
+   * `unknownSetting`, `invalidSetting`, `unavailable`
    * @example
    * await playhead.admin.createTopic('carts', { partitions: 4, settings: { 'partition.by': 'prefix:-' } })
    */

@@ -28,6 +28,7 @@ export const errorTable = {
   invalidSetting: { number: 26, retriable: false, http: 400 },
   internalTopic: { number: 27, retriable: false, http: 403 },
   invalidReplicationFactor: { number: 28, retriable: false, http: 400 },
+  tooManyPartitions: { number: 29, retriable: false, http: 409 },
 
   invalidStream: { number: 40, retriable: false, http: 400 },
   invalidExpectedVersion: { number: 41, retriable: false, http: 400 },

@@ -42,7 +42,7 @@ export interface LmdbCheckpointStoreOptions {
   readonly report: (level: 'info' | 'warn', message: string) => void
   /**
    * The disk has failed under LMDB, and nothing it answers from now on is to be believed: it was seen to say "absent" for what is there, by which
-   * a stream's versions began anew. Whoever holds the store must end the process at once; the next one opens what was committed last.
+   * a stream's versions began anew. Or LMDB has spoilt the memory of the process. Whoever holds the store must end the process at once; the next one opens what was committed last.
    */
   readonly onFatal?: (error: Error) => void
 }
@@ -164,7 +164,7 @@ export class LmdbCheckpointStore implements CheckpointStore {
       this.stats.failedTransactions++
       const cause = await causeOf(error)
       const failure = writeFailed(directory, textOf(cause))
-      if (isDiskFailure(failure)) this.#options.onFatal?.(failure)
+      if (isDiskFailure(failure) || spoilsMemory(failure)) this.#options.onFatal?.(failure)
       else if (isLmdbError(cause)) this.condemn()
       throw failure
     }
@@ -301,6 +301,17 @@ async function causeOf(error: unknown): Promise<unknown> {
 /** Not for want of room: LMDB gives such a transaction up and is as it was. It tells of both in the words of strerror, and its own. */
 function isDiskFailure(failure: PlayheadError): boolean {
   return /Input\/output error|MDB_PANIC/.test(failure.message)
+}
+
+/**
+ * lmdb 3.5 says which write has failed in a text that may be longer than the 100 bytes it has taken for it (mdb_page_flush): then what lies behind them in
+ * memory is not what it was, and the process must end before it stumbles over that. The room on the disk is looked at before; a quota cannot be.
+ */
+function spoilsMemory(failure: PlayheadError): boolean {
+  const [told = ''] =
+    /Attempting to write page at position \d+, size \d+, blocks \d+, buffer sizes(?: -?\d+){3}/.exec(failure.message) ??
+    []
+  return told.length >= 100
 }
 
 function textOf(error: unknown): string {

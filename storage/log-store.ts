@@ -17,6 +17,7 @@ import { ReadAheadBudget } from './read-ahead.ts'
 import { inParallel } from './in-parallel.ts'
 import { IndexMemory } from './index-memory.ts'
 import type { Log } from './log.ts'
+import { RecoveryProgress } from './recovery-progress.ts'
 import { SegmentPool } from './segment-pool.ts'
 import type { Report, StorageContext } from './storage-context.ts'
 import type { StorageSettings } from './storage-settings.ts'
@@ -138,7 +139,7 @@ export class LogStore {
     return this.#topics.topic(name)
   }
 
-  /** Throws invalidTopicName, topicExists, invalidPartitions, invalidReplicationFactor, unknownSetting, invalidSetting, diskFull. */
+  /** Throws invalidTopicName, topicExists, invalidPartitions, tooManyPartitions, invalidReplicationFactor, unknownSetting, invalidSetting, diskFull. */
   createTopic(topic: NewTopic): Promise<Topic> {
     return this.#topics.create(topic)
   }
@@ -183,6 +184,7 @@ export class LogStore {
 
   async #openAll(): Promise<void> {
     await this.#topics.open()
+    this.#context.progress.end()
     let epoch = -1
     for (const log of this.#topics.logs()) epoch = Math.max(epoch, log.recoveredEpoch)
     if (epoch >= this.epoch) {
@@ -233,6 +235,7 @@ function contextOf(
     decompression: new DecompressionMemory(settings.decompressionBytesTotalMax),
     readAheadBudget: new ReadAheadBudget(settings.readAheadBytes),
     readMemory: new FrameMemory(keptReadBytesMax),
+    progress: new RecoveryProgress(clock, report),
     get leaderEpoch() {
       return directory.facts.epoch
     },

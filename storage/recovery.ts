@@ -133,6 +133,7 @@ class LogRecovery {
   async #openSegment(place: number): Promise<void> {
     const entry = this.#files.entries[place]
     if (entry === undefined) return
+    this.#context.progress.reached(this.#name, place + 1, this.#files.entries.length)
     this.#checkOrder(entry.baseOffset, entry.path)
     const nextBase = this.#files.entries[place + 1]?.baseOffset
     if (entry.foreign !== undefined) return this.#skipForeign(entry, nextBase)
@@ -166,7 +167,7 @@ class LogRecovery {
   /** Puts what a batch says into index and producers, where they do not have it yet. */
   #replay({ bytes, batchStart, batchEnd, appendTimeMs }: ScannedFrame): Promise<void> | undefined {
     if (batchEnd === batchStart) return undefined
-    this.#replayedBytes += batchEnd - batchStart
+    this.#replayed(batchEnd - batchStart)
     const producer = producerBatchAt(bytes, batchStart)
     const { baseOffset, nextOffset } = batchFactsAt(bytes, batchStart)
     if (baseOffset >= this.#producersTo) this.#producers.record(producer, baseOffset, appendTimeMs)
@@ -175,6 +176,11 @@ class LogRecovery {
     return eachKey(bytes, batchStart, decompressedBytesMax, (records, from, to, hash, offset) => {
       if (offset >= indexedTo) this.#index.addKey(records, from, to, hash, offset)
     })
+  }
+
+  #replayed(bytes: number): void {
+    this.#replayedBytes += bytes
+    this.#context.progress.replayed(bytes)
   }
 
   /** A sealed segment whose footer holds is not read, unless something derived lacks what is in it. */
@@ -198,7 +204,7 @@ class LogRecovery {
           if (lost !== undefined) this.#indexMissing(stream, firstVersion, lost)
           this.#index.addPostings(stream, firstVersion, offsets)
         }
-        this.#replayedBytes += segment.endPosition
+        this.#replayed(segment.endPosition)
         return
       } catch (error) {
         if (!(error instanceof PlayheadError)) throw error

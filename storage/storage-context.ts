@@ -7,6 +7,7 @@ import type { CheckpointStore } from './checkpoint-store.ts'
 import type { DecompressionMemory } from './decompression-memory.ts'
 import type { IndexMemory } from './index-memory.ts'
 import type { ReadAheadBudget } from './read-ahead.ts'
+import type { RecoveryProgress } from './recovery-progress.ts'
 import type { SegmentPool } from './segment-pool.ts'
 import type { StorageSettings } from './storage-settings.ts'
 import type { TailCacheBudget } from './tail-cache.ts'
@@ -28,6 +29,8 @@ export interface StorageContext {
   readonly readMemory: FrameMemory
   /** Of this run of the broker; stamped into every batch. Final once all logs are recovered: it is higher than any in them. */
   readonly leaderEpoch: number
+  /** Of the start that is under way. */
+  readonly progress: RecoveryProgress
   readonly report: Report
   /** A write or sync failed: the process must end. */
   readonly onFatal: (error: Error) => void

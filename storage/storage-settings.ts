@@ -36,6 +36,8 @@ export interface StorageSettings {
   readonly saveRetryMsMax: number
   /** Sealed segments kept open for reading, over all logs. */
   readonly openSegmentsMax: number
+  /** Partitions of all topics together, but for Playhead's own; a topic that would go above is not made. */
+  readonly partitionsTotalMax: number
   /** Producers remembered per log, the least recent forgotten first; named ones are never forgotten. */
   readonly producersMax: number
   /** Events of a stream looked at in one call that filters them by time. */
@@ -62,6 +64,7 @@ export const defaultStorageSettings: StorageSettings = {
   saveRetryMsMin: 1000,
   saveRetryMsMax: 60_000,
   openSegmentsMax: 64,
+  partitionsTotalMax: 10_000,
   producersMax: 10_000,
   examinedEventsMax: 10_000,
 }

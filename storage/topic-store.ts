@@ -12,6 +12,7 @@ import { refusalOf } from './disk-space.ts'
 import { logPrefix } from './index-keys.ts'
 import { inParallel } from './in-parallel.ts'
 import { Log } from './log.ts'
+import { PartitionLimit } from './partition-limit.ts'
 import type { StorageContext } from './storage-context.ts'
 import { deletedSuffix, newTopicId, readTopicFile, Topic, topicIdBytes, writeTopicFile } from './topic.ts'
 import type { TopicFacts } from './topic.ts'
@@ -49,6 +50,7 @@ export class TopicStore {
   readonly #directory: string
   readonly #saving: TopicStoreOptions['saving']
   readonly #topics = new Map<string, Topic>()
+  readonly #partitionLimit: PartitionLimit
   /** Names of topics on their way in or out. */
   readonly #changing = new Set<string>()
   /** Topics that were to go and whose directory could not be renamed: the next start would find them, so their names stay taken. */
@@ -61,6 +63,7 @@ export class TopicStore {
     this.#context = context
     this.#directory = directory
     this.#saving = saving
+    this.#partitionLimit = new PartitionLimit(context.settings.partitionsTotalMax)
   }
 
   get size(): number {
@@ -107,7 +110,9 @@ export class TopicStore {
       await fileSystem.syncDirectory(directory) // the names of its partitions: see findSegmentFiles
       found.push({ directory, facts })
     }
+    this.#context.progress.begin(found.reduce((sum, { facts }) => sum + facts.partitions, 0))
     for (const { directory, facts } of found) {
+      this.#partitionLimit.found(facts)
       const twin = this.#topics.get(facts.name)
       if (twin !== undefined)
         throw new PlayheadError('damagedData', `${directory}: found a second topic named ${facts.name}, wanted one`)
@@ -190,11 +195,17 @@ export class TopicStore {
       )
     }
     const facts: TopicFacts = { id: newTopicId(this.#context), name, partitions, replicationFactor, internal, settings }
-    const directory = this.#topicDirectory(facts.id)
-    await this.#writeNewTopic(directory, facts)
-    const topic = await this.#openNewTopic(directory, facts)
-    this.#topics.set(name, topic)
-    return topic
+    this.#partitionLimit.hold(facts)
+    try {
+      const directory = this.#topicDirectory(facts.id)
+      await this.#writeNewTopic(directory, facts)
+      const topic = await this.#openNewTopic(directory, facts)
+      this.#topics.set(name, topic)
+      return topic
+    } catch (error) {
+      this.#partitionLimit.letGo(name)
+      throw error
+    }
   }
 
   async #writeNewTopic(directory: string, facts: TopicFacts): Promise<void> {
@@ -243,6 +254,7 @@ export class TopicStore {
       topic: topic.name,
     })
     for (const log of topic.logs) await log.abandon(reason)
+    this.#partitionLimit.letGo(topic.name)
     await this.#takeAway(topic)
   }
 
@@ -293,6 +305,7 @@ export class TopicStore {
         directory: `${directory}/${partition}`,
       }
       logs[partition] = await Log.open({ context: this.#context, identity, settings: () => topic.settings })
+      this.#context.progress.opened()
     })
     const failed = results.find((result) => result.status === 'rejected')
     if (failed === undefined) return topic

@@ -47,7 +47,7 @@ const layers: Layer[] = [
     budgetMinutes: 5,
     command: nodeTest([...testFiles('test/sim'), ...testFiles('test/mutants')], 1),
   },
-  { name: 'hostile clients', budgetMinutes: 2, command: nodeTest(testFiles('test/hostile'), 2) },
+  { name: 'hostile clients', budgetMinutes: 2, command: nodeTest(testFiles('test/hostile'), 3) },
   { name: 'crash', budgetMinutes: 1, command: nodeTest(testFiles('test/crash'), 1) },
   { name: 'end to end', budgetMinutes: 8, command: nodeTest(e2e, 1) },
 ]

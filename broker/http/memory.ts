@@ -4,19 +4,15 @@
  * anybody waits, a connection whose request is not over `stallMsMax` after it began is closed. Called by HttpServer, counts in a RequestMemory.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Clock } from '../../platform/clock.ts'
 import { PlayheadError } from '../../protocol/errors.ts'
 import { KiB } from '../../protocol/limits.ts'
 import { RequestMemory } from '../request-memory.ts'
-import type { RequestHolder } from '../request-memory.ts'
+import type { RequestHolder, RequestMemoryOptions } from '../request-memory.ts'
 
 /** Of any request, however small: what Node and fastify make for it. */
 const requestBytesMin = 16 * KiB
 
-export interface HttpMemoryOptions {
-  readonly clock: Clock
-  readonly bytesMax: number
-  readonly stallMsMax: number
+export interface HttpMemoryOptions extends RequestMemoryOptions {
   /** Requests that may wait for memory. */
   readonly waitingMax: number
 }

@@ -18,6 +18,9 @@ export interface FrameReply<A extends ApiName> {
   readonly body: Buffer
 }
 
+/** What `connectFrameClient` says first. */
+export const helloRequest: RequestOf<'hello'> = { client: 'test', minVersion: 0, maxVersion: 0, credentials: undefined }
+
 export class FrameClient {
   readonly socket: Socket
   /** Resolves when the connection is gone. */
@@ -80,7 +83,7 @@ export class FrameClient {
   }
 
   hello(): Promise<FrameReply<'hello'>> {
-    return this.request('hello', { client: 'test', minVersion: 0, maxVersion: 0, credentials: undefined })
+    return this.request('hello', helloRequest)
   }
 
   [Symbol.dispose](): void {

@@ -4,10 +4,9 @@ import { test } from 'node:test'
 import { sleep, systemClock } from '../../platform/clock.ts'
 import { FLAG_ERROR } from '../../protocol/frame.ts'
 import { KiB, MiB } from '../../protocol/limits.ts'
-import { FrameClient, connectFrameClient } from './frame-client.ts'
+import { FrameClient, connectFrameClient, helloRequest } from './frame-client.ts'
 import { appendBatch, createTopic, eventBatch, fetchRequest, runBroker } from './running-broker.ts'
 
-const helloRequest = { client: 'test', minVersion: 0, maxVersion: 0, credentials: undefined }
 const listRequest = FrameClient.frame('listTopics', { internal: false }, [], 7)
 
 /** The frame with one field of its prefix changed. */

@@ -1,9 +1,10 @@
 /** playhead dump segment: every byte of a file is in one piece, in order; damage is named and gone past; people and programs read the same. */
 import assert from 'node:assert/strict'
-import { readdir, readFile, truncate, writeFile } from 'node:fs/promises'
+import { readFile, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { append, group, StoreUnderTest } from '../storage/store-under-test.ts'
+import { pathsIn } from '../storage/paths-in.ts'
+import { append, group, StoreUnderTest, until } from '../storage/store-under-test.ts'
 import { TemporaryDirectory } from '../temporary-directory.ts'
 import { runPlayhead } from './run-playhead.ts'
 
@@ -25,10 +26,11 @@ async function write(directory: string): Promise<[sealed: string, active: string
     await log.append(group(['b=two', 'a=three'], { batchOptions: { compression: 'zstd' } }))
     const producer = { producerId: 7, producerEpoch: 1, baseSequence: 4 }
     await log.append(group(['c=four'], { batchOptions: producer }))
+    // A stop ends a sealing that is under way: the next start would do it.
+    await until(async () => (await pathsIn(directory, '.idx')).length === 1)
   }
-  const names = await readdir(directory, { recursive: true })
-  const [sealed, active] = names.filter((name) => name.endsWith('.log')).toSorted()
-  return [join(directory, sealed!), join(directory, active!)]
+  const [sealed, active] = await pathsIn(directory, '.log')
+  return [sealed!, active!]
 }
 
 async function dump(...args: string[]): Promise<{ pieces: Piece[]; code: number | null; stderr: string }> {
@@ -97,7 +99,7 @@ test('dump segment: what is damaged is named and gone past, and the exit code is
     assert.equal(code, 1)
     assertCovers(pieces, bytes.length)
     const damage = pieces.filter(({ kind }) => kind === 'damage')
-    const [{ position, endPosition }] = [sound[1]!]
+    const { position, endPosition } = sound[1]!
     assert.deepEqual(
       damage.map((piece) => [piece.position, piece.endPosition]),
       [[position, endPosition]],

@@ -1,6 +1,6 @@
 /** The processes of playhead verify: they find what one process finds, in its order; one that ends or hangs over the cache is a finding. */
 import assert from 'node:assert/strict'
-import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { WorkerProcesses } from '../../cli/verify-workers.ts'
@@ -9,6 +9,7 @@ import { nodeFileSystem } from '../../platform/node-file-system.ts'
 import { LmdbCheckpointStore } from '../../storage/lmdb-checkpoint-store.ts'
 import type { VerifyResult } from '../../storage/verify-findings.ts'
 import { verify, type VerifyWorkers } from '../../storage/verify.ts'
+import { pathsIn } from '../storage/paths-in.ts'
 import { group, StoreUnderTest } from '../storage/store-under-test.ts'
 import { TemporaryDirectory } from '../temporary-directory.ts'
 
@@ -27,11 +28,7 @@ async function fill(directory: string): Promise<string[]> {
         await log.append(group([`hot=${'x'.repeat(100_000)}`, `s${round % 7}=a`, `s${round}=b`, '=nobody']))
     }
   }
-  const names = await readdir(directory, { recursive: true })
-  return names
-    .filter((name) => name.endsWith('.log'))
-    .toSorted()
-    .map((name) => join(directory, name))
+  return pathsIn(directory, '.log')
 }
 
 async function check(directory: string, workers?: VerifyWorkers): Promise<VerifyResult> {

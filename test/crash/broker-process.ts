@@ -26,6 +26,7 @@ export interface BrokerOptions {
   readonly directory: string
   readonly port: number
   readonly flags?: readonly string[]
+  readonly environment?: Readonly<Record<string, string>>
 }
 
 const pollMs = 5
@@ -41,12 +42,12 @@ export class BrokerProcess {
   errors = ''
   readonly #child: ChildProcess
 
-  constructor({ directory, port, flags = [] }: BrokerOptions, trace?: Trace) {
+  constructor({ directory, port, flags = [], environment = {} }: BrokerOptions, trace?: Trace) {
     const serve = [playheadCommand, 'serve', '--json', '--data', directory, '--port', `${port}`, '--http-port', '0']
     const strace = trace === undefined ? [] : straceCommand(trace.output, trace.injection)
     const [command = '', ...args] = [...strace, ...serve, ...flags]
-    const environment = { ...cleanEnvironment(), UV_THREADPOOL_SIZE: '1', UV_USE_IO_URING: '0' }
-    const child = spawn(command, args, { env: environment, stdio: ['ignore', 'pipe', 'pipe'] })
+    const env = { ...cleanEnvironment(), UV_THREADPOOL_SIZE: '1', UV_USE_IO_URING: '0', ...environment }
+    const child = spawn(command, args, { env, stdio: ['ignore', 'pipe', 'pipe'] })
     this.#child = child
     this.isTraced = trace !== undefined
     child.stderr.setEncoding('utf8').on('data', (text: string) => (this.errors += text))

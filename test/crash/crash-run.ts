@@ -34,7 +34,6 @@ export interface CrashResult {
   readonly ends: readonly UnplannedEnd[]
   /** That the traced broker has made; with an injection those of one kind, the last of them where it ended. */
   readonly calls: readonly SystemCall[]
-  readonly thread: number
   readonly operations: number
 }
 
@@ -70,7 +69,7 @@ class CrashRun {
     const { anomalies, operations } = this.#recorder.finish()
     for (const { kind, message } of anomalies) findings.push(`${kind}: ${message}`)
     const calls = await callsOf(this.#output, supervisor.tracedId, this.#directory)
-    return { findings, ends: supervisor.ends, calls, thread: supervisor.tracedId, operations }
+    return { findings, ends: supervisor.ends, calls, operations }
   }
 
   /** As `playhead verify` does it. */
@@ -134,11 +133,8 @@ class CrashRun {
 
   async #start(supervisor: Supervisor, part: Part): Promise<void> {
     if (part !== this.#part) return supervisor.start()
-    const { call, when, action, file } = this.#harm ?? {}
-    const injection =
-      call === undefined || when === undefined || action === undefined
-        ? undefined
-        : { call, when, action, ...(file !== undefined && { file: join(this.#directory, file) }) }
+    const harm = this.#harm
+    const injection = harm && { ...harm, ...(harm.file !== undefined && { file: join(this.#directory, harm.file) }) }
     await supervisor.start({ output: this.#output, ...(injection && { injection }) })
   }
 }

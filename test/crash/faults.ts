@@ -5,4 +5,5 @@ export const faults = {
   inputOutputError: 'EIO from a write or sync',
   powerCut: 'power cut (ext4 shut down)',
   diskFull: 'disk full (ext4)',
+  shortTransfer: 'read or write cut short',
 } as const

@@ -31,6 +31,10 @@ export interface LoadOptions {
   /** What is done to the broker, until one serves again; kill -9 and the next start by default. */
   readonly harm?: (target: Target) => Promise<void>
   readonly fault?: string
+  /** Added to that of the broker. */
+  readonly environment?: Readonly<Record<string, string>>
+  /** How often it was done in the end, if not once a round. */
+  readonly times?: () => Promise<number>
 }
 
 export interface Target {
@@ -49,14 +53,17 @@ async function killAndStart({ supervisor }: Target): Promise<void> {
 
 export async function loadRun(options: LoadOptions, tally: Tally): Promise<void> {
   const { seed, rounds, parent = tmpdir(), fault = faults.killUnderLoad } = options
+  const { times = () => Promise.resolve(rounds) } = options
   const temporary = await mkdtemp(join(parent, 'playhead-load-'))
+  tally.began()
   try {
     const run = new LoadRun(join(temporary, 'data'), options)
     const port = await freePort()
     const { operations, acknowledged } = await run.run(port)
     for (const finding of run.findings) tally.found(`${fault}, seed ${seed}: ${finding}`)
-    tally.survived(fault, operations, rounds)
-    console.log(`${fault}: ${rounds} times, ${operations} operations, ${acknowledged} acknowledged (seed ${seed})`)
+    const struck = await times()
+    tally.survived(fault, operations, struck)
+    console.log(`${fault}: ${struck} times, ${operations} operations, ${acknowledged} acknowledged (seed ${seed})`)
   } catch (error) {
     tally.found(`${fault}, seed ${seed}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`)
   } finally {
@@ -83,7 +90,8 @@ class LoadRun {
   }
 
   async run(port: number): Promise<{ operations: number; acknowledged: number }> {
-    await using supervisor = new Supervisor({ directory: this.#directory, port, flags })
+    const { environment = {} } = this.#options
+    await using supervisor = new Supervisor({ directory: this.#directory, port, flags, environment })
     await Promise.race([this.#play(supervisor, port), supervisor.failed])
     const { code, stderr } = await runPlayhead(['verify', '--data', this.#directory])
     if (code !== 0) this.findings.push(`verify ended with ${code}: ${stderr}`)

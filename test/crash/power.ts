@@ -29,7 +29,7 @@ const { values } = parseArgs({
     cuts: { type: 'string', default: '60' },
     fills: { type: 'string', default: '10' },
     seed: { type: 'string' },
-    report: { type: 'string' },
+    report: { type: 'boolean' },
   },
 })
 requireLoopDisks()
@@ -37,14 +37,11 @@ const tally = new Tally()
 const firstSeed = Number(values.seed ?? SeededRandom.fresh().seed)
 const wants = (name: string) => values.only === undefined || values.only === name
 
-if (wants('power')) {
-  for (let done = 0, seed = firstSeed; done < Number(values.cuts); done += roundsPerRun, seed++) await cutPower(seed)
-}
-if (wants('full')) {
-  for (let done = 0, seed = firstSeed; done < Number(values.fills); done += roundsPerRun, seed++) await fillDisk(seed)
-}
+let nextSeed = firstSeed
+if (wants('power')) for (let done = 0; done < Number(values.cuts); done += roundsPerRun) await cutPower(nextSeed++)
+if (wants('full')) for (let done = 0; done < Number(values.fills); done += roundsPerRun) await fillDisk(nextSeed++)
 console.log(tally.text())
-tally.report(values.report)
+if (values.report === true) await tally.report('test:power', firstSeed)
 process.exit(tally.findings.length > 0 ? 1 : 0)
 
 async function cutPower(seed: number): Promise<void> {

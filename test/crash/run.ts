@@ -1,11 +1,12 @@
 /**
- * `npm run test:crash`: a real broker killed at each of its file-changing system calls, each of its writes and syncs failed, and kill -9 under load.
- *   --only kill|eio|load   one of these
+ * `npm run test:crash`: a real broker killed at each of its file-changing system calls, each of its writes and syncs failed, kill -9 under load, and reads
+ * and writes that come back short.
+ *   --only kill|eio|load|short   one of these
  *   --part first|second    of the scenario: before or after the kill -9 in its middle
  *   --at POINT             one point again, as it was printed
  *   --rounds N             kills under load (default 100)
  *   --seed N               of the load (default: drawn, and printed)
- *   --report FILE          adds a JSON line for each fault: what the table in docs/guarantees.md is made of
+ *   --report               adds what came of it to test/results/, of which the table in docs/guarantees.md is made
  * Ends with 1 if anything was found.
  */
 import { parseArgs } from 'node:util'
@@ -14,6 +15,7 @@ import { attack } from './attacks.ts'
 import { pointOfText, pointsOf, recordScenario } from './crash-points.ts'
 import { faults } from './faults.ts'
 import { loadRun } from './load-run.ts'
+import { shortIoRun } from './short-io.ts'
 import { requireStrace } from './system-calls.ts'
 import { Tally } from './tally.ts'
 
@@ -24,13 +26,14 @@ const { values } = parseArgs({
     at: { type: 'string' },
     rounds: { type: 'string', default: '100' },
     seed: { type: 'string' },
-    report: { type: 'string' },
+    report: { type: 'boolean' },
   },
 })
 requireStrace()
 /** Kills of one broker's directory. */
 const roundsPerRun = 10
 const tally = new Tally()
+const seed = Number(values.seed ?? SeededRandom.fresh().seed)
 const wants = (name: string) => values.at === undefined && (values.only === undefined || values.only === name)
 
 if (values.at !== undefined)
@@ -46,10 +49,10 @@ if (wants('kill') || wants('eio')) {
   if (wants('eio')) await attack({ fault: faults.inputOutputError, points: failures, beyond: false }, tally)
 }
 if (wants('load')) {
-  const seed = Number(values.seed ?? SeededRandom.fresh().seed)
   for (let done = 0, run = seed; done < Number(values.rounds); done += roundsPerRun, run++)
     await loadRun({ seed: run, rounds: roundsPerRun }, tally)
 }
+if (wants('short')) await shortIoRun(seed, roundsPerRun, tally)
 console.log(tally.text())
-tally.report(values.report)
+if (values.report === true) await tally.report('test:crash', seed)
 process.exit(tally.findings.length > 0 ? 1 : 0)

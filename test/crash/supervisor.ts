@@ -98,10 +98,11 @@ export async function freePort(): Promise<number> {
   for (let tries = 0; tries < 100; tries++) {
     const port = 20_000 + Math.floor(Math.random() * 12_000)
     const server = createServer()
-    const taken = await Promise.race([
-      once(server.listen(port, '127.0.0.1'), 'listening').then(() => false),
-      once(server, 'error').then(() => true),
-    ]).catch(() => true)
+    const listening = once(server.listen(port, '127.0.0.1'), 'listening')
+    const taken = await listening.then(
+      () => false,
+      () => true,
+    )
     if (taken) continue
     await new Promise((resolve) => server.close(resolve))
     return port

@@ -1,5 +1,6 @@
-/** Tally: which faults were survived how often, under how many operations, and what was found. Written as JSON lines for the table of faults. */
-import { appendFileSync } from 'node:fs'
+/** Tally: which faults were survived how often, under how many operations, and what was found. Neighbours: whoever attacks fills it, test/results/ keeps it. */
+import { writeRun } from '../results/test-run.ts'
+import type { FaultCount } from '../results/test-run.ts'
 
 interface Row {
   times: number
@@ -10,6 +11,7 @@ export class Tally {
   readonly findings: string[] = []
   readonly #rows = new Map<string, Row>()
   readonly #startedMs = Date.now()
+  #seeds = 0
 
   /** `operations`: appends and reads of clients that the checker has judged. */
   survived(fault: string, operations: number, times = 1): void {
@@ -17,6 +19,11 @@ export class Tally {
     row.times += times
     row.operations += operations
     this.#rows.set(fault, row)
+  }
+
+  /** One more seed was drawn from. */
+  began(): void {
+    this.#seeds++
   }
 
   times(fault: string): number {
@@ -34,9 +41,12 @@ export class Tally {
     return `${seconds} s, ${this.findings.length} findings: ${rows.join(', ')}`
   }
 
-  /** One line for each fault: {"fault","times","operations"}. Nothing is written for a run that found something. */
-  report(path: string | undefined): void {
-    if (path === undefined || this.findings.length > 0) return
-    for (const [fault, row] of this.#rows) appendFileSync(path, `${JSON.stringify({ fault, ...row })}\n`)
+  /** For test/results/, what the table in docs/guarantees.md is made of. */
+  async report(command: string, seed: number): Promise<void> {
+    const faults = [...this.#rows].map(([fault, row]): FaultCount => ({ fault, ...row }))
+    const operations = faults.reduce((sum, each) => sum + each.operations, 0)
+    const startedAt = new Date(this.#startedMs).toISOString()
+    const seeds = { first: seed, count: this.#seeds }
+    await writeRun({ command, startedAt, seeds, operations, findings: this.findings.length, faults })
   }
 }

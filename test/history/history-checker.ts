@@ -87,7 +87,7 @@ export class HistoryChecker {
     if (name.baseOffset === undefined) name.baseOffset = baseOffset
     else if (name.baseOffset !== baseOffset) {
       const message = `${append.producer}#${append.sequence} was told ${name.baseOffset} and ${baseOffset}`
-      this.#findings.add('disagreeingRetry', message)
+      this.#findings.add('disagreeingRetry', append.partition, message)
     }
     this.#partition(append.partition).written(append, baseOffset)
     for (const { stream, version } of append.expected) {
@@ -153,16 +153,16 @@ export class HistoryChecker {
     if (base !== undefined && outcome.kind !== 'refused') {
       const isWhole = offsets.every((offset, index) => offset === base + index || partition.isDamaged(base + index))
       if (!isWhole && partition.dump !== undefined) {
-        this.#findings.add('tornAppend', `${producer}#${sequence} stands at ${offsets.join(', ')}`)
+        this.#findings.add('tornAppend', at, `${producer}#${sequence} stands at ${offsets.join(', ')}`)
       }
     }
     if (outcome.kind !== 'written') return false
     if (partition.dump === undefined) {
-      this.#findings.add('unseen', `${producer}#${sequence} was acknowledged, partition ${at} was never dumped`)
+      this.#findings.add('unseen', at, `${producer}#${sequence} was acknowledged, partition ${at} was never dumped`)
       return false
     }
     const isThere = events.every(({ value }) => partition.isDumped(value))
-    if (!isThere) this.#findings.add('lostWrite', `${producer}#${sequence} (${events[0]?.value}) was acknowledged`)
+    if (!isThere) this.#findings.add('lostWrite', at, `${producer}#${sequence} (${events[0]?.value}) was acknowledged`)
     return isThere
   }
 
@@ -170,10 +170,12 @@ export class HistoryChecker {
     for (const partition of this.#partitions.values()) {
       for (const [value, offset] of partition.values()) {
         const writer = this.#writers.get(value)
-        const where = `${value} at ${offset} of partition ${partition.partition}`
-        if (writer === undefined) this.#findings.add('garbage', `nobody wrote ${where}`)
-        else if (writer.partition !== partition.partition) this.#findings.add('garbage', `written elsewhere: ${where}`)
-        else if (writer.outcome.kind === 'refused') this.#findings.add('abortedRead', `refused, and there: ${where}`)
+        const { partition: at } = partition
+        const where = `${value} at ${offset} of partition ${at}`
+        if (writer === undefined) this.#findings.add('garbage', at, `nobody wrote ${where}`)
+        else if (writer.partition !== at) this.#findings.add('garbage', at, `written elsewhere: ${where}`)
+        else if (writer.outcome.kind === 'refused')
+          this.#findings.add('abortedRead', at, `refused, and there: ${where}`)
       }
     }
   }
@@ -186,7 +188,7 @@ export class HistoryChecker {
         const last = ends.get(partition)
         if (last !== undefined && last.baseOffset > baseOffset) {
           const message = `${producer}: #${last.sequence} at ${last.baseOffset}, #${sequence} at ${baseOffset}`
-          this.#findings.add('reorderedProducer', message)
+          this.#findings.add('reorderedProducer', partition, message)
         }
         ends.set(partition, { sequence, baseOffset })
       }
@@ -216,7 +218,7 @@ export class HistoryChecker {
   #stream(partition: number, stream: string): StreamHistory {
     const streams = this.#streamsOf(partition)
     let history = streams.get(stream)
-    if (history === undefined) streams.set(stream, (history = new StreamHistory(stream, this.#findings)))
+    if (history === undefined) streams.set(stream, (history = new StreamHistory(stream, partition, this.#findings)))
     return history
   }
 

@@ -126,5 +126,6 @@ export type AnomalyKind =
 
 export interface Anomaly {
   readonly kind: AnomalyKind
+  readonly partition: number
   readonly message: string
 }

@@ -159,7 +159,7 @@ export class PartitionHistory {
   }
 
   #found(kind: Parameters<Findings['add']>[0], message: string): void {
-    this.#findings.add(kind, `partition ${this.partition}: ${message}`)
+    this.#findings.add(kind, this.partition, `partition ${this.partition}: ${message}`)
   }
 }
 

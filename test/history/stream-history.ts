@@ -14,6 +14,7 @@ interface Claim {
 
 export class StreamHistory {
   readonly name: string
+  readonly #partition: number
   readonly #findings: Findings
   readonly #claims: Claim[] = []
   readonly #conditions: { append: AppendOperation; version: number; baseOffset: number }[] = []
@@ -23,8 +24,9 @@ export class StreamHistory {
   readonly #offsets: number[] = []
   readonly #writers: (AppendOperation | undefined)[] = []
 
-  constructor(name: string, findings: Findings) {
+  constructor(name: string, partition: number, findings: Findings) {
     this.name = name
+    this.#partition = partition
     this.#findings = findings
   }
 
@@ -124,6 +126,6 @@ export class StreamHistory {
   }
 
   #found(kind: Parameters<Findings['add']>[0], message: string): void {
-    this.#findings.add(kind, `stream ${this.name}: ${message}`)
+    this.#findings.add(kind, this.#partition, `stream ${this.name}: ${message}`)
   }
 }

@@ -1,27 +1,10 @@
 /** Dice: random choices from a seed, so that a failing run can be run again (SEED=… in the environment). */
-import { seededRandom } from '../client/seeded-random.ts'
+import { SeededRandom } from '../storage/seeded-random.ts'
 
-export class Dice {
-  readonly #random: () => number
-
-  constructor(seed: number) {
-    this.#random = seededRandom(seed)
-  }
-
-  /** An integer from 0 to `count` - 1. */
-  below(count: number): number {
-    return Math.floor(this.#random() * count)
-  }
-
+export class Dice extends SeededRandom {
   /** True once in `count` times. */
   oneIn(count: number): boolean {
     return this.below(count) === 0
-  }
-
-  pick<T>(values: readonly T[]): T {
-    const value = values[this.below(values.length)]
-    if (value === undefined) throw new Error('nothing to pick from')
-    return value
   }
 }
 

@@ -6,18 +6,20 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { setTimeout as wait } from 'node:timers/promises'
+import { isPlayheadError } from '../../protocol/errors.ts'
 import { KiB, MiB } from '../../protocol/limits.ts'
 import { encodeRecordBatch } from '../../protocol/record-batch.ts'
 import type { Compression } from '../../protocol/record-batch.ts'
-import { FrameClient, connectFrameClient } from '../broker/frame-client.ts'
-import { createTopic, fetchRequest } from '../broker/running-broker.ts'
+import { FrameClient, connectFrameClient, helloRequest } from '../broker/frame-client.ts'
+import { appendBatch, createTopic, fetchRequest } from '../broker/running-broker.ts'
 import { endAll, flood, floodOf } from './flood.ts'
 import type { Flooder } from './flood.ts'
 import { WatchedBroker } from './watched-broker.ts'
+import type { Usage } from './watched-broker.ts'
 
 /** Descriptors that come and go without being anybody's connection: segments, the cache, what is being closed. */
 const otherDescriptors = 16
-const helloFrame = FrameClient.frame('hello', { client: 'x', minVersion: 0, maxVersion: 0, credentials: undefined })
+const helloFrame = FrameClient.frame('hello', helloRequest)
 
 /** So many descriptors does a process of this machine get at most, or the test fails and says what to do. */
 function needDescriptors(count: number): void {
@@ -27,8 +29,19 @@ function needDescriptors(count: number): void {
   assert.ok(enough, `found a limit of ${hard} open files, wanted ${count}: raise it with ulimit -Hn ${count}`)
 }
 
-function grown(watched: WatchedBroker, before: { rssBytes: number }): number {
-  return Math.round((watched.usage().rssBytes - before.rssBytes) / MiB)
+function grownBy(before: Usage, now: Usage): string {
+  return `grown by ${Math.round((now.rssBytes - before.rssBytes) / MiB)} MiB`
+}
+
+function assertGrownBelow(bytesMax: number, before: Usage, now: Usage): void {
+  assert.ok(now.rssBytes - before.rssBytes < bytesMax, `${grownBy(before, now)}, wanted less than ${bytesMax / MiB}`)
+}
+
+/** When those who flooded are gone, so is what they had, and the healthy are served. */
+async function assertRecovers(watched: WatchedBroker, before: Usage, flooders: readonly Flooder[] = []): Promise<void> {
+  endAll(flooders)
+  await watched.settled(before.descriptors + otherDescriptors)
+  await watched.check()
 }
 
 async function whenAll(what: string, isSo: () => boolean): Promise<void> {
@@ -47,32 +60,28 @@ test('flood: 10,000 idle connections after hello (connectionsMax), in less than 
   t.diagnostic(
     `${(during.rssBytes - before.rssBytes) / idle.length / KiB} KiB a connection, ${during.descriptors} open`,
   )
-  assert.ok(during.rssBytes - before.rssBytes < idle.length * 64 * KiB, `grown by ${grown(watched, before)} MiB`)
+  assertGrownBelow(idle.length * 64 * KiB, before, during)
   assert.ok(
     during.descriptors >= idle.length && during.descriptors <= idle.length + before.descriptors + otherDescriptors,
   )
   await watched.check()
-  endAll(idle)
-  await watched.settled(before.descriptors + otherDescriptors)
-  await watched.check()
+  await assertRecovers(watched, before, idle)
 })
 
 test('flood: 3,000 connections where 100 may be (connectionsMax), 40 from one address (connectionsPerAddressMax): the others are told or closed', async () => {
   await using watched = await WatchedBroker.start('--connections-max', '100', '--connections-per-address-max', '40')
   const before = watched.usage()
   const making = floodOf(3_000, () => flood(watched.port, helloFrame))
-  const { descriptors, rssBytes } = await watched.most(making)
+  const during = await watched.most(making)
   const flooders = await making
   await whenAll('all but 40 are closed', () => flooders.filter(({ isClosed }) => isClosed).length === 2_960)
   // Those that are being told why are descriptors too, a hundred at most; what the kernel accepted in one go is closed in the same turn.
-  assert.ok(descriptors < before.descriptors + 40 + 100 + 600, `${descriptors} descriptors`)
-  assert.ok(rssBytes - before.rssBytes < 100 * MiB, `grown by ${(rssBytes - before.rssBytes) / MiB} MiB`)
+  assert.ok(during.descriptors < before.descriptors + 40 + 100 + 600, `${during.descriptors} descriptors`)
+  assertGrownBelow(100 * MiB, before, during)
   assert.ok(watched.usage().descriptors <= before.descriptors + 40 + otherDescriptors)
   const told = flooders.filter(({ isClosed, last }) => isClosed && last.includes('connectionsPerAddressMax'))
   assert.ok(told.length > 0, 'nobody was told why')
-  endAll(flooders)
-  await watched.settled(before.descriptors + otherDescriptors)
-  await watched.check()
+  await assertRecovers(watched, before, flooders)
 })
 
 test('flood: 400 HTTP connections where 100 may be, 40 from one address', async () => {
@@ -81,9 +90,33 @@ test('flood: 400 HTTP connections where 100 may be, 40 from one address', async 
   const flooders = await floodOf(400, () => flood(watched.httpPort))
   await whenAll('all but 40 are closed', () => flooders.filter(({ isClosed }) => isClosed).length === 360)
   assert.ok(watched.usage().descriptors <= before.descriptors + 40 + otherDescriptors)
-  endAll(flooders)
-  await watched.settled(before.descriptors + otherDescriptors)
+  await assertRecovers(watched, before, flooders)
+})
+
+test('flood: 3,000 topics asked for, of one partition and of many, where 60 partitions may be (partitionsTotalMax): told by name, and nothing of them stays', async () => {
+  await using watched = await WatchedBroker.start('--partitions-total-max', '60')
+  const before = watched.usage()
+  const codes = new Map<string, number>()
+  const ask = async (client: FrameClient, index: number): Promise<void> => {
+    const request = { partitions: index % 5 === 0 ? 4_096 : 1, replicationFactor: 1, settings: [] }
+    try {
+      await client.request('createTopic', { topic: `flood-${index}`, ...request })
+      codes.set('made', (codes.get('made') ?? 0) + 1)
+    } catch (error) {
+      const code = isPlayheadError(error) ? error.code : String(error)
+      codes.set(code, (codes.get(code) ?? 0) + 1)
+    }
+  }
+  using client = await connectFrameClient(watched.port)
+  for (let at = 0; at < 3_000; at += 500)
+    await Promise.all(Array.from({ length: 500 }, (_, index) => ask(client, at + index)))
+  // One is the healthy client's.
+  assert.deepEqual(Object.fromEntries(codes), { made: 59, tooManyPartitions: 2_941 })
+  const after = watched.usage()
+  assertGrownBelow(100 * MiB, before, after)
+  assert.ok(after.descriptors <= before.descriptors + otherDescriptors, `${after.descriptors} descriptors`)
   await watched.check()
+  await watched.restart('--partitions-total-max', '60')
 })
 
 test('flood: 300 handshakes that never end, a byte at a time or not at all (helloWaitMsMax 300): closed, and told why', async () => {
@@ -108,9 +141,8 @@ test('flood: 300 handshakes that never end, a byte at a time or not at all (hell
     flooders.every(({ last }) => last.includes('hello')),
     'not all were told',
   )
-  assert.ok(grown(watched, before) < 50, `grown by ${grown(watched, before)} MiB`)
-  await watched.settled(before.descriptors + otherDescriptors)
-  await watched.check()
+  assertGrownBelow(50 * MiB, before, watched.usage())
+  await assertRecovers(watched, before)
 })
 
 test('flood: 30 frames of 64 MiB that are begun and sent byte by byte (requestBytesTotalMax 128 MiB, stallMsMax 300): others get their memory', async () => {
@@ -119,7 +151,7 @@ test('flood: 30 frames of 64 MiB that are begun and sent byte by byte (requestBy
   const before = watched.usage()
   const begun = Buffer.concat([helloFrame, Buffer.from([0, 0, 0, 4]), Buffer.from([0, 10, 0, 0])])
   const making = floodOf(30, () => flood(watched.port, begun))
-  const { rssBytes } = await watched.most(making)
+  const during = await watched.most(making)
   const flooders = await making
   let turns = 0
   // Those that are read from are closed once others wait for longer than stallMsMax; then the next are read from.
@@ -131,10 +163,8 @@ test('flood: 30 frames of 64 MiB that are begun and sent byte by byte (requestBy
   }
   // Two hold all the memory that there is; when nobody waits any more, the last ones may stay.
   assert.ok(closedCount() >= 26, 'slow senders were not closed')
-  assert.ok(rssBytes - before.rssBytes < 300 * MiB, `grown by ${(rssBytes - before.rssBytes) / MiB} MiB`)
-  endAll(flooders)
-  await watched.settled(before.descriptors + otherDescriptors)
-  await watched.check()
+  assertGrownBelow(300 * MiB, before, during)
+  await assertRecovers(watched, before, flooders)
 })
 
 test('flood: frames that claim 2^31 and 2^32 - 1 bytes (frameBytesMax) are refused as soon as they say so, before and after hello', async () => {
@@ -152,9 +182,8 @@ test('flood: frames that claim 2^31 and 2^32 - 1 bytes (frameBytesMax) are refus
       )
     }
   }
-  assert.ok(grown(watched, before) < 50, `grown by ${grown(watched, before)} MiB`)
-  await watched.settled(before.descriptors + otherDescriptors)
-  await watched.check()
+  assertGrownBelow(50 * MiB, before, watched.usage())
+  await assertRecovers(watched, before)
 })
 
 test('flood: 50 consumers that ask for 100 x 1 MiB each and read nothing (replyBytesMax, replyBytesTotalMax 32 MiB, stallMsMax 500): others read on', async () => {
@@ -171,7 +200,10 @@ test('flood: 50 consumers that ask for 100 x 1 MiB each and read nothing (replyB
   {
     using client = await connectFrameClient(watched.port)
     await createTopic(client, 'carts')
-    for (let round = 0; round < 8; round++) await appendRaw(client, recordBatch(1_000_000, 'none'))
+    for (let round = 0; round < 8; round++) {
+      const { header } = await appendBatch(client, 'carts', recordBatch(1_000_000, 'none'))
+      assert.equal(header.groups[0]?.failure, undefined)
+    }
   }
   const before = watched.usage()
   const wishes = [
@@ -182,23 +214,15 @@ test('flood: 50 consumers that ask for 100 x 1 MiB each and read nothing (replyB
   ]
   const making = floodOf(50, () => flood(watched.port, Buffer.concat(wishes), { reads: false }))
   const sleepers = await making
-  const { rssBytes } = await watched.most(watched.check())
+  const during = await watched.most(watched.check())
   // What the kernel holds for each is its own; the broker's replies are total and what they are made in.
-  assert.ok(rssBytes - before.rssBytes < total + 160 * MiB, `grown by ${(rssBytes - before.rssBytes) / MiB} MiB`)
-  endAll(sleepers)
-  await watched.settled(before.descriptors + otherDescriptors)
-  await watched.check()
+  assertGrownBelow(total + 160 * MiB, before, during)
+  await assertRecovers(watched, before, sleepers)
 })
 
 /** One record whose value is so many zeros. */
 function recordBatch(valueBytes: number, compression: Compression): Buffer {
   return encodeRecordBatch([{ key: null, value: Buffer.alloc(valueBytes), timestamp: 0 }], { compression })
-}
-
-async function appendRaw(client: FrameClient, batch: Buffer): Promise<void> {
-  const groups = [{ batchBytes: batch.length, expected: [], wantVersions: false }]
-  const { header } = await client.request('append', { topic: 'carts', partition: 0, acks: 'all', groups }, [batch])
-  assert.equal(header.groups[0]?.failure, undefined)
 }
 
 for (const compression of ['gzip', 'zstd'] as const) {
@@ -214,16 +238,11 @@ for (const compression of ['gzip', 'zstd'] as const) {
       client.request('append', { topic: 'carts', partition: index, acks: 'all', groups }, [bomb]),
     )
     const during = await watched.most(Promise.all(appends))
-    t.diagnostic(`bomb of ${bomb.length} bytes; grown by ${Math.round((during.rssBytes - before.rssBytes) / MiB)} MiB`)
+    t.diagnostic(`bomb of ${bomb.length} bytes; ${grownBy(before, during)}`)
     // The pieces of one are joined in the end, twice the size for a moment, and the collector comes later; all at once would be 1.9 GiB.
-    assert.ok(
-      during.rssBytes - before.rssBytes < 1000 * MiB,
-      `grown by ${(during.rssBytes - before.rssBytes) / MiB} MiB`,
-    )
+    assertGrownBelow(1000 * MiB, before, during)
     for (const { header } of await Promise.all(appends)) assert.equal(header.groups[0]?.failure, undefined)
-    const refusedGroups = [{ batchBytes: tooLarge.length, expected: [], wantVersions: false }]
-    const refusedAppend = { topic: 'carts', partition: 0, acks: 'all' as const, groups: refusedGroups }
-    const { header } = await client.request('append', refusedAppend, [tooLarge])
+    const { header } = await appendBatch(client, 'carts', tooLarge)
     assert.match(header.groups[0]?.failure?.message ?? '', /more than 67108864 bytes once decompressed/)
     await watched.check()
   })
@@ -243,11 +262,9 @@ test('flood: a million versions asked for in each of 64 small requests at once (
   const codes = (await outcomes).map((outcome) =>
     outcome.status === 'fulfilled' ? 'written' : String((outcome.reason as { code?: string }).code),
   )
-  t.diagnostic(
-    `batch of ${million.length} bytes; grown by ${Math.round((during.rssBytes - before.rssBytes) / MiB)} MiB`,
-  )
+  t.diagnostic(`batch of ${million.length} bytes; ${grownBy(before, during)}`)
   assert.deepEqual(new Set(codes), new Set(['written', 'overloaded']))
-  assert.ok(during.rssBytes - before.rssBytes < 500 * MiB, `grown by ${(during.rssBytes - before.rssBytes) / MiB} MiB`)
+  assertGrownBelow(500 * MiB, before, during)
   const [one] = groups
   assert.ok(one !== undefined)
   await assert.rejects(client.request('append', { ...request, groups: [one, one] }, [million, million]), {
@@ -288,8 +305,8 @@ test('flood: msgpack bombs in 4 MiB headers: arrays of 2^32 - 1, nested millions
       await Promise.all(replies)
     }
   })()
-  const { rssBytes } = await watched.most(sending)
-  assert.ok(rssBytes - before.rssBytes < 1024 * MiB, `grown by ${(rssBytes - before.rssBytes) / MiB} MiB`)
+  const during = await watched.most(sending)
+  assertGrownBelow(1024 * MiB, before, during)
   await watched.check()
 })
 
@@ -315,9 +332,8 @@ test('flood: HTTP heads and bodies that never end, a byte at a time (httpRequest
     flooders.every(({ isClosed }) => isClosed),
     'a request without an end is still open',
   )
-  assert.ok(grown(watched, before) < 60, `grown by ${grown(watched, before)} MiB`)
-  await watched.settled(before.descriptors + otherDescriptors)
-  await watched.check()
+  assertGrownBelow(60 * MiB, before, watched.usage())
+  await assertRecovers(watched, before)
 })
 
 test('flood: 100 HTTP bodies of 15 MiB, chunked or with a length that is not kept (httpBytesTotalMax 32 MiB, stallMsMax 500); larger ones are refused', async (t) => {
@@ -339,8 +355,8 @@ test('flood: 100 HTTP bodies of 15 MiB, chunked or with a length that is not kep
     return flooders
   })
   const during = await watched.most(sending)
-  t.diagnostic(`grown by ${Math.round((during.rssBytes - before.rssBytes) / MiB)} MiB`)
-  assert.ok(during.rssBytes - before.rssBytes < 200 * MiB, `grown by ${(during.rssBytes - before.rssBytes) / MiB} MiB`)
+  t.diagnostic(grownBy(before, during))
+  assertGrownBelow(200 * MiB, before, during)
   endAll(await sending)
   await watched.settled(before.descriptors + otherDescriptors)
   using large = await flood(watched.httpPort, `${slowHead}Content-Length: ${2 ** 40}\r\n\r\n`)
@@ -371,9 +387,7 @@ test('flood: 80 HTTP clients that ask for 4 pages of 6 MiB each and read nothing
   const sleepers = await floodOf(80, () => flood(watched.httpPort, asking, { reads: false }))
   const reading = fetch(url).then(({ status }) => assert.equal(status, 200))
   const during = await watched.most(reading)
-  t.diagnostic(`grown by ${Math.round((during.rssBytes - before.rssBytes) / MiB)} MiB`)
-  assert.ok(during.rssBytes - before.rssBytes < 650 * MiB, `grown by ${(during.rssBytes - before.rssBytes) / MiB} MiB`)
-  endAll(sleepers)
-  await watched.settled(before.descriptors + otherDescriptors)
-  await watched.check()
+  t.diagnostic(grownBy(before, during))
+  assertGrownBelow(650 * MiB, before, during)
+  await assertRecovers(watched, before, sleepers)
 })

@@ -14,7 +14,7 @@ import { encodeFrame, FLAG_ERROR, FrameReader } from '../../protocol/frame.ts'
 import { decodeHeader, encodeHeader } from '../../protocol/header-codec.ts'
 import type { Field } from '../../protocol/header-schema.ts'
 import { MiB } from '../../protocol/limits.ts'
-import { FrameClient, connectFrameClient } from '../broker/frame-client.ts'
+import { FrameClient, connectFrameClient, helloRequest } from '../broker/frame-client.ts'
 import { freshSeed } from '../client/seeded-random.ts'
 import { exampleFrames } from '../protocol/example-frames.ts'
 import { mutateBatch, plainBatches } from './batch-mutation.ts'
@@ -27,6 +27,8 @@ import { WatchedBroker } from './watched-broker.ts'
 const seed = freshSeed()
 /** Above what the broker has when it has served a healthy client. */
 const grownBytesMax = 400 * MiB
+/** So that nobody waits for nobody: an answer may take its milliseconds. */
+const connectionsAtOnce = 5
 const flags = ['--fetch-wait-ms-max', '5', '--token-wait-ms-max', '5', '--hello-wait-ms-max', '5000']
 
 const requests = exampleFrames
@@ -114,16 +116,20 @@ test('hostile: 80,000 mutated requests, each answered, none with internal; the h
   const before = watched.usage()
   const dice = new Dice(seed)
   let refused = 0
-  const perRound = 400
-  const rounds = 80_000 / perRound
+  const perConnection = 400
+  const rounds = 80_000 / perConnection / connectionsAtOnce
   for (let round = 0; round < rounds; round++) {
-    if (round % 10 === 0) await makeTopics(watched.port)
-    const frames = Array.from({ length: perRound }, (_, index) => mutatedRequest(dice, index + 100))
-    refused += (await exchange(watched.port, frames, `seed ${seed}, round ${round}`)).refused
+    if (round % 2 === 0) await makeTopics(watched.port)
+    const talks = Array.from({ length: connectionsAtOnce }, () =>
+      Array.from({ length: perConnection }, (_, index) => mutatedRequest(dice, index + 100)),
+    )
+    const where = `seed ${seed}, round ${round}`
+    const answers = await Promise.all(talks.map((frames) => exchange(watched.port, frames, where)))
+    for (const answer of answers) refused += answer.refused
     const { rssBytes, descriptors } = watched.usage()
     assert.ok(rssBytes - before.rssBytes < grownBytesMax, `seed ${seed}, round ${round}: ${rssBytes} bytes`)
     assert.ok(descriptors < 2_000, `seed ${seed}, round ${round}: ${descriptors} descriptors`)
-    if (round % 50 === 49) await watched.check()
+    if (round % 10 === 9) await watched.check()
   }
   assert.ok(refused > 1_000 && refused < 80_000 - 1_000, `${refused} refused`)
   await watched.check()
@@ -137,7 +143,7 @@ test('hostile: 3,000 connections whose bytes are no frames, or end in the middle
   await using watched = await WatchedBroker.start(...flags)
   const before = watched.usage()
   const dice = new Dice(seed)
-  const hello = FrameClient.frame('hello', { client: 'x', minVersion: 0, maxVersion: 0, credentials: undefined })
+  const hello = FrameClient.frame('hello', helloRequest)
   const frames = exampleFrames.map(({ bytes }) => bytes)
   const one = async (): Promise<void> => {
     using client = await FrameClient.open(watched.port)
@@ -146,7 +152,7 @@ test('hostile: 3,000 connections whose bytes are no frames, or end in the middle
     await client.closed
     for (const error of client.unasked) assert.ok('code' in error && error.code !== 'internal', String(error))
   }
-  for (let round = 0; round < 3_000 / 50; round++) await Promise.all(Array.from({ length: 50 }, one))
+  for (let round = 0; round < 3_000 / 200; round++) await Promise.all(Array.from({ length: 200 }, one))
   await watched.check()
   await watched.settled(before.descriptors + 8)
 })
@@ -166,14 +172,16 @@ function converse(port: number, talk: readonly Buffer[]): Promise<Buffer> {
 }
 
 test('hostile: 20,000 mutated HTTP requests: no answer is a 500, each connection ends, the healthy are served', async (t) => {
-  await using watched = await WatchedBroker.start(...flags, '--http-request-wait-ms-max', '300')
+  const connections = 625
+  const room = ['--connections-per-address-max', String(connections + 100)]
+  await using watched = await WatchedBroker.start(...flags, ...room, '--http-request-wait-ms-max', '300')
   const before = watched.usage()
   await makeTopics(watched.port)
   const dice = new Dice(seed)
   const statuses = new Map<number, number>()
   const perConnection = 8
-  for (let round = 0; round < 20_000 / perConnection / 125; round++) {
-    const talks = Array.from({ length: 125 }, () =>
+  for (let round = 0; round < 20_000 / perConnection / connections; round++) {
+    const talks = Array.from({ length: connections }, () =>
       Array.from({ length: perConnection }, (_, index) => httpRequest(dice, index === perConnection - 1)),
     )
     const answers = await Promise.all(talks.map((talk) => converse(watched.httpPort, talk)))

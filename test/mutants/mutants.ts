@@ -67,6 +67,17 @@ export const mutants: readonly Mutant[] = [
     ],
   },
   {
+    name: 'waiters hear yes when the log fails',
+    by: { kinds: ['syncError', 'power'] },
+    edits: [
+      {
+        file: 'storage/appender.ts',
+        find: 'for (const waiter of this.#waiters.splice(0)) waiter.reject(failure)\n',
+        replace: 'for (const waiter of this.#waiters.splice(0)) waiter.resolve()\n',
+      },
+    ],
+  },
+  {
     name: 'cut at the first bad CRC',
     by: { kinds: ['flip', 'kill'] },
     edits: [

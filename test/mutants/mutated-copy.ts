@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import type { Edit } from './mutants.ts'
 
 const root = join(import.meta.dirname, '../..')
-const copied = ['platform', 'protocol', 'storage', 'replication', 'client', 'broker', 'test', 'package.json']
+const copied = ['platform', 'protocol', 'storage', 'replication', 'client', 'broker', 'bench', 'test', 'package.json']
 
 /** The text with the edit. Throws when it does not fit any more. */
 export function edited(edit: Edit, text: string): string {

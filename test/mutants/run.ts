@@ -2,11 +2,11 @@
  * `npm run test:mutants`: the harness on every mutant of the product, one after the other, and on the product itself.
  *   --only TEXT    those whose name has it
  *   --from N       first seed (default 1), --seeds N so many at most for each (default 1500)
- *   --report FILE  writes what came of it as JSON
+ *   --report       adds what came of it to test/results/, of which the table in docs/guarantees.md is made
  * Ends with 1 if one survives.
  */
-import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
+import { writeRun } from '../results/test-run.ts'
 import { hunt } from './hunt.ts'
 import type { Hunted } from './hunt.ts'
 import { mutants } from './mutants.ts'
@@ -16,11 +16,12 @@ const { values } = parseArgs({
     only: { type: 'string', default: '' },
     from: { type: 'string', default: '1' },
     seeds: { type: 'string', default: '1500' },
-    report: { type: 'string' },
+    report: { type: 'boolean' },
   },
 })
 
 const fromSeed = Number(values.from)
+const startedAt = new Date().toISOString()
 const hunted: Hunted[] = []
 
 function print({ name, killed, seed, seeds, seconds, found }: Hunted): void {
@@ -42,6 +43,12 @@ for (const mutant of mutants.filter(({ name }) => name.includes(values.only))) {
 }
 const killed = hunted.filter((each) => each.killed).length
 console.log(`${killed} of ${hunted.length} mutants killed`)
-if (values.report !== undefined)
-  writeFileSync(values.report, `${JSON.stringify({ killed, mutants: hunted }, null, 2)}\n`)
+if (values.report === true) {
+  const found = hunted.map(({ name, killed: isKilled, seed, found: text }) => {
+    const by = seed === undefined ? text : `seed ${seed}: ${text}`
+    return { mutant: name, killed: isKilled, by }
+  })
+  const facts = { operations: 0, findings: hunted.length - killed, faults: [] }
+  await writeRun({ command: 'test:mutants', startedAt, ...facts, mutants: found })
+}
 process.exit(killed === hunted.length && hunted.length > 0 ? 0 : 1)

@@ -3,9 +3,8 @@ import { statfsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { lmdbRoomProblem } from '../../platform/lmdb-file.ts'
+import { MiB } from '../../protocol/limits.ts'
 import { TemporaryDirectory } from '../temporary-directory.ts'
-
-const MiB = 1024 * 1024
 
 test('lmdb file: a transaction that the disk may have no room for is told, one that fits is not', async () => {
   await using directory = await TemporaryDirectory.make()

@@ -5,6 +5,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { nodeFileSystem } from '../../platform/node-file-system.ts'
+import { SeededRandom } from '../storage/seeded-random.ts'
 import { TemporaryDirectory } from '../temporary-directory.ts'
 
 const withCode = (code: string) => (error: unknown) => error instanceof Error && 'code' in error && error.code === code
@@ -184,6 +185,65 @@ test('file system: where direct writes are refused, at first or later, appends a
     assert.equal(found.length, 3 * MiB + 100)
     assert.ok(found.subarray(0, expected.length).equals(expected), `${allowed} direct writes`)
     assert.ok(found.subarray(expected.length).every((byte) => byte === 0))
+  }
+})
+
+test('file system: reads and writes that the kernel cuts short are continued: every byte is there, in its place (direct and not)', async (context) => {
+  for (const direct of [true, false]) {
+    await using directory = await TemporaryDirectory.make()
+    const path = join(directory.path, 'file')
+    const random = SeededRandom.fresh()
+    const { open, read, write, writev } = fs
+    const directDescriptors = new Set<unknown>()
+    let cut = 0
+    const some = (bytes: number, least: number) => {
+      if (bytes <= least || random.below(2) === 0) return bytes
+      cut++
+      return least + random.below(bytes - least)
+    }
+    context.mock.method(fs, 'open', (...args: unknown[]) => {
+      const opened = args.at(-1) as (error: Error | null, descriptor?: number) => void
+      const isDirect = typeof args[1] === 'number'
+      const note = (error: Error | null, descriptor?: number) => {
+        if (isDirect) directDescriptors.add(descriptor)
+        opened(error, descriptor)
+      }
+      if (isDirect && !direct) setImmediate(() => opened(new Error('EINVAL: not here')))
+      else Reflect.apply(open, fs, [...args.slice(0, -1), note])
+    })
+    context.mock.method(fs, 'read', (fd: number, target: Buffer, at: number, length: number, ...rest: unknown[]) =>
+      Reflect.apply(read, fs, [fd, target, at, some(length, 1), ...rest]),
+    )
+    context.mock.method(fs, 'write', (fd: number, bytes: Buffer, at: number, length: number, ...rest: unknown[]) => {
+      // A direct write is cut at a sector, which may lie inside a block.
+      const least = directDescriptors.has(fd) ? 4096 : 1
+      const taken = some(length, least)
+      Reflect.apply(write, fs, [fd, bytes, at, least === 1 ? taken : taken - (taken % 512), ...rest])
+    })
+    context.mock.method(fs, 'writev', (fd: number, parts: Buffer[], ...rest: unknown[]) => {
+      const bytes = Buffer.concat(parts)
+      Reflect.apply(writev, fs, [fd, [bytes.subarray(0, some(bytes.length, 1))], ...rest])
+    })
+    const file = await nodeFileSystem.open(path, 'create')
+    await file.allocate(0, 4 * MiB)
+    let expected = Buffer.alloc(0)
+    for (let round = 0; round < 60; round++) {
+      const bytes = patterned(1 + random.below(60_000), round)
+      const middle = random.below(bytes.length)
+      const parts = [bytes.subarray(0, middle), bytes.subarray(middle)]
+      if (round % 3 === 0) await file.write(parts, expected.length)
+      else await file.append(parts, expected.length)
+      expected = Buffer.concat([expected, bytes])
+      const found = Buffer.alloc(bytes.length)
+      assert.equal(await file.read(found, expected.length - bytes.length), bytes.length)
+      assert.ok(found.equals(bytes), `seed ${random.seed}, round ${round}`)
+    }
+    await file.close()
+    context.mock.restoreAll()
+    assert.ok(cut > 50 && directDescriptors.size === (direct ? 1 : 0), `seed ${random.seed}: ${cut} cut`)
+    const all = await readFile(path)
+    assert.ok(all.subarray(0, expected.length).equals(expected), `seed ${random.seed}`)
+    assert.ok(all.subarray(expected.length).every((byte) => byte === 0))
   }
 })
 

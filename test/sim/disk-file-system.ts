@@ -67,7 +67,7 @@ export class DiskFileSystem implements FileSystem {
     return this.call('open', path, () => {
       if (mode === 'create') {
         if (this.#disk.find(path) !== undefined) throw coded('EEXIST', path)
-        if (this.#disk.isFull) throw coded('ENOSPC', path)
+        if (this.#disk.isFull) throw this.#disk.refusal(path)
         const made = new Inode()
         this.#parent(path).change((names) => names.set(nameOf(path), made))
       }
@@ -90,7 +90,7 @@ export class DiskFileSystem implements FileSystem {
       const parent = above
       const isMade = await this.call('open', at, () => {
         if (this.#disk.find(at) !== undefined) return false
-        if (this.#disk.isFull) throw coded('ENOSPC', at)
+        if (this.#disk.isFull) throw this.#disk.refusal(at)
         const made = new Directory()
         this.#disk.directory(parent).change((names) => names.set(name, made))
         return true
@@ -180,7 +180,7 @@ class DiskFile implements File {
     const lengthBytes = parts.reduce((sum, part) => sum + part.length, 0)
     const split = Math.floor((lengthBytes * this.#disk.random.below(1000)) / 1000)
     const put = (from: number, to: number) => () => {
-      if (this.#disk.isFull && position + to > this.#inode.sizeBytes) throw coded('ENOSPC', this.path)
+      if (this.#disk.isFull && position + to > this.#inode.sizeBytes) throw this.#disk.refusal(this.path)
       this.#inode.write(Buffer.concat(parts).subarray(from, to), position + from)
     }
     await this.#fileSystem.call('open', this.path, put(0, split))
@@ -212,7 +212,7 @@ class DiskFile implements File {
   async allocate(from: number, to: number): Promise<void> {
     if (from < this.#inode.sizeBytes) throw new Error(`${this.path}: allocated what is there already, from ${from}`)
     await this.#fileSystem.call('allocate', this.path, () => {
-      if (this.#disk.isFull) throw coded('ENOSPC', this.path)
+      if (this.#disk.isFull) throw this.#disk.refusal(this.path)
       this.#inode.write(Buffer.alloc(to - from), from)
     })
     await this.sync().catch((error: unknown) => {

@@ -46,13 +46,15 @@ interface ArmedFault {
   readonly call: DiskCall
   /** Path ends with this. */
   readonly suffix: string
-  readonly code: 'EIO' | 'ENOSPC'
+  readonly code: 'EIO' | 'ENOSPC' | 'EDQUOT'
 }
 
 export class Disk {
   readonly random: SeededRandom
-  /** Everything that takes room fails with ENOSPC. */
+  /** Everything that takes room fails. */
   isFull = false
+  /** Whose room it is that is used up: the disk's, or the user's on it. */
+  readonly noRoom: 'ENOSPC' | 'EDQUOT'
   /** Every call takes so many times as long. */
   slowness = 1
   /** Faults that have struck. */
@@ -62,6 +64,13 @@ export class Disk {
 
   constructor(random: SeededRandom) {
     this.random = random
+    // Not drawn: seeds stay the runs that they were.
+    this.noRoom = random.seed % 3 === 0 ? 'EDQUOT' : 'ENOSPC'
+  }
+
+  /** What takes room on a full disk is refused with. */
+  refusal(path: string): Error {
+    return coded(this.noRoom, path)
   }
 
   /** The next such call fails, once. */

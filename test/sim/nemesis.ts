@@ -87,7 +87,7 @@ export class Nemesis {
     machine.disk.disarm()
     machine.wallSkewMs = 0
     rot.healPages()
-    if (this.#remembersPages || rot.isCacheSpoilt) machine.kill()
+    if (this.#remembersPages || rot.isCacheSpoilt || machine.isEnding) machine.kill()
     this.#remembersPages = false
     rot.wipeSpoiltCache()
     // Two starts: one that was under way may have met the last fault.
@@ -112,7 +112,7 @@ export class Nemesis {
       return disk.fail({ call: 'sync', suffix: scheduler.random.pick(['.log', '']), code: 'EIO' })
     if (kind === 'writeError') {
       const call = scheduler.random.pick(['write', 'allocate', 'rename', 'syncDirectory'] as const)
-      const code = scheduler.random.pick(['EIO', 'ENOSPC'] as const)
+      const code = scheduler.random.pick(['EIO', disk.noRoom] as const)
       return disk.fail({ call, suffix: scheduler.random.pick(['.log', '']), code })
     }
     if (kind === 'skew') return machine.skewWallClock(scheduler.between(-3_600_000, 3_600_000))
@@ -151,7 +151,7 @@ export class Nemesis {
     const isStarting = machine.isRunning && !machine.serves
     if (scheduler.oneIn(2)) machine.kill()
     await scheduler.sleep(scheduler.between(10, 1000), 'harm')
-    if (isStarting || machine.starts !== starts) rot.isStartedUnreadable = true
+    if (isStarting || machine.starts !== starts) rot.startedUnreadable()
     if (this.#ended) return true
     rot.healPages()
     machine.kill()

@@ -72,12 +72,12 @@ export class Rot {
   isCacheSpoilt = false
   /** What needed such values may have been refused: answers from before the wipe are on their way for a while. */
   mayRefuse = false
-  /** A broker has started while pages could not be read: what it derived then lacks what stands on them. */
-  isStartedUnreadable = false
   /** What it did last, for the trace. */
   last = ''
   readonly #options: RotOptions
   #lost: LostRange[] = []
+  /** Directories of partitions: a broker has started while pages of theirs could not be read, and what it derived then lacks what stands on them. */
+  readonly #startedUnreadable = new Set<string>()
   /** Flips in records, named as in `#flipped`. */
   readonly #damaged = new Set<string>()
   /** Files that had pages which could not be read. */
@@ -177,9 +177,23 @@ export class Rot {
     return [...this.#spoilt].some((path) => text.startsWith(path))
   }
 
-  /** True if versions and retries cannot be judged. */
-  get losesDerived(): boolean {
-    return this.isStartedUnreadable || (!this.keepsDerived && this.#lost.some(({ isPassing }) => !isPassing))
+  /** A broker starts, or has started, while pages cannot be read. */
+  startedUnreadable(): void {
+    for (const path of this.#spoilt) this.#startedUnreadable.add(dirname(path))
+  }
+
+  /** True if versions and retries in a partition cannot be judged: damage took what they are derived from. In others they are judged as ever. */
+  losesDerived(partition: number): boolean {
+    const isHere = (path: string) => partitionOf(path) === partition && this.#topicOf(path) === this.#options.topic
+    return this.#files('.log').some((path) => isHere(path) && this.losesDerivedOf(path))
+  }
+
+  /** The same of the partition that a file belongs to. */
+  losesDerivedOf(path: string): boolean {
+    if (this.#startedUnreadable.has(dirname(path))) return true
+    const [topic, partition] = [this.#topicOf(path), partitionOf(path)]
+    const isHere = (range: LostRange) => range.topic === topic && range.partition === partition
+    return !this.keepsDerived && this.#lost.some((range) => isHere(range) && !range.isPassing)
   }
 
   /** One value of the cache cannot be read any more. */

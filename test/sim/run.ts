@@ -6,12 +6,12 @@
  *   --threads N    at once (default: one for each core)
  *   --kinds A,B    only these faults (nemesis.ts has their names)
  *   --until-wrong  ends with the first seed that found something
- *   --report FILE  writes the totals as JSON
+ *   --report       adds what came of it to test/results/, of which the table in docs/guarantees.md is made
  * Ends with 1 if any seed found anything; what it found, and how to see it again, is printed.
  */
-import { writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
+import { writeRun } from '../results/test-run.ts'
 import { faultKinds } from './nemesis.ts'
 import type { Fault } from './nemesis.ts'
 import { runSeeds } from './seed-pool.ts'
@@ -28,7 +28,7 @@ const { values } = parseArgs({
     threads: { type: 'string' },
     kinds: { type: 'string' },
     'until-wrong': { type: 'boolean' },
-    report: { type: 'string' },
+    report: { type: 'boolean' },
     trace: { type: 'boolean' },
   },
 })
@@ -56,6 +56,8 @@ function wantedKinds(): Fault[] | undefined {
 }
 
 const isOne = values.seed !== undefined
+const startedAt = new Date().toISOString()
+const first = Number(values.seed ?? values.from ?? Date.now() % 2 ** 31)
 const kinds = wantedKinds()
 const totals = new Totals()
 const again = (seed: number) => `npm run test:sim -- --seed ${seed}${kinds ? ` --kinds ${kinds.join(',')}` : ''}`
@@ -69,14 +71,13 @@ function take(result: SimulationResult): boolean {
 }
 
 if (isOne) {
-  take(await simulate({ seed: Number(values.seed), keepTrace: values.trace === true, ...(kinds && { kinds }) }))
+  take(await simulate({ seed: first, keepTrace: values.trace === true, ...(kinds && { kinds }) }))
 } else {
-  const first = Number(values.from ?? Date.now() % 2 ** 31)
   console.log(`seeds from ${first}`)
   const untilMs = values.minutes === undefined ? Infinity : Date.now() + Number(values.minutes) * 60_000
   const count = Number(values.seeds ?? (values.minutes === undefined ? 200 : Infinity))
   await runSeeds({ first, count, untilMs, threads: Number(values.threads ?? availableParallelism()), kinds }, take)
 }
 console.log(totals.text())
-if (values.report !== undefined) writeFileSync(values.report, `${JSON.stringify(totals.report(), null, 2)}\n`)
+if (values.report === true) await writeRun({ command: 'test:sim', startedAt, ...totals.report(first) })
 process.exit(totals.wrong > 0 ? 1 : 0)

@@ -23,7 +23,7 @@ const seedMsMax = 120_000
 /** Resolves when all seeds have been through; `onResult` gets them as they end, and answers false when that was enough. */
 export async function runSeeds(
   { first, count, untilMs = Infinity, threads, kinds }: SeedPoolOptions,
-  onResult: (result: SimulationResult) => boolean | void,
+  onResult: (result: SimulationResult) => boolean,
 ): Promise<void> {
   let next = first
   let enough = false
@@ -35,7 +35,7 @@ export async function runSeeds(
       const result = await worker.run(seed, kinds)
       if (result === undefined) worker = undefined
       const goOn = onResult(result ?? { ...emptyResult(seed), findings: [`no end after ${seedMsMax} ms of real time`] })
-      if (goOn === false) enough = true
+      if (!goOn) enough = true
     }
     await worker?.end()
   }

@@ -6,7 +6,6 @@
  */
 import type { CheckpointPut, CheckpointStore } from '../../storage/checkpoint-store.ts'
 import { MemoryCheckpointStore } from '../../storage/memory-checkpoint-store.ts'
-import { coded } from './disk.ts'
 import type { Disk } from './disk.ts'
 import type { SimulatedProcess } from './simulated-process.ts'
 
@@ -71,7 +70,7 @@ export class SimulatedCache {
       last = (async () => {
         await before
         await happens(process, () => {
-          if (this.#disk.isFull) throw coded('ENOSPC', 'cache')
+          if (this.#disk.isFull) throw this.#disk.refusal('cache')
           happen(change)
         })
       })()

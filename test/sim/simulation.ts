@@ -34,7 +34,21 @@ export interface SimulationOptions {
   readonly keepTrace?: boolean
 }
 
-export interface SimulationResult {
+/** What is counted of a seed, and summed up over many. */
+export const noCounts = {
+  /** Of clients, all of them judged by the history checker. */
+  operations: 0,
+  appends: 0,
+  acknowledged: 0,
+  refused: 0,
+  reads: 0,
+  starts: 0,
+  events: 0,
+  simulatedMs: 0,
+}
+export type SimulationCounts = Readonly<typeof noCounts>
+
+export interface SimulationResult extends SimulationCounts {
   readonly seed: number
   /** Of the whole trace. */
   readonly hash: number
@@ -42,15 +56,6 @@ export interface SimulationResult {
   /** Whatever else should not have been. */
   readonly findings: readonly string[]
   readonly faults: Partial<Record<Fault, number>>
-  readonly events: number
-  readonly simulatedMs: number
-  /** Of clients, all of them judged by the history checker. */
-  readonly operations: number
-  readonly appends: number
-  readonly acknowledged: number
-  readonly refused: number
-  readonly reads: number
-  readonly starts: number
   readonly reports: readonly string[]
   readonly trace: readonly string[]
 }
@@ -74,17 +79,7 @@ const livenessMsMax = 60_000
 
 /** Of a seed about which nothing is known yet. */
 export function emptyResult(seed: number): SimulationResult {
-  const counts = {
-    events: 0,
-    simulatedMs: 0,
-    operations: 0,
-    appends: 0,
-    acknowledged: 0,
-    refused: 0,
-    reads: 0,
-    starts: 0,
-  }
-  return { seed, hash: 0, anomalies: [], findings: [], faults: {}, reports: [], trace: [], ...counts }
+  return { seed, hash: 0, anomalies: [], findings: [], faults: {}, reports: [], trace: [], ...noCounts }
 }
 
 export async function simulate(options: SimulationOptions): Promise<SimulationResult> {
@@ -167,7 +162,7 @@ class Run {
 
   result(): SimulationResult {
     const { anomalies, operations } = this.#recorder.finish()
-    const isJudged = ({ kind }: Anomaly) => !this.#rot.losesDerived || !ofDerived.has(kind)
+    const isJudged = ({ kind, partition }: Anomaly) => !ofDerived.has(kind) || !this.#rot.losesDerived(partition)
     const { appends, acknowledged, refused, reads } = this.#recorder
     const { hash, events, nowMs, lines = [] } = this.#scheduler
     const { starts, reports, bugs } = this.#machine
@@ -253,7 +248,8 @@ class Run {
   #judgeVerified(damages: readonly { readonly file: string }[]): void {
     const { flippedFiles, damagedFiles } = this.#rot
     // Sidecars made after a start that could not read everything lack what stood there: docs/guarantees.md says so.
-    const isExcused = (file: string) => flippedFiles.has(file) || (this.#rot.losesDerived && file.endsWith('.idx'))
+    const isExcused = (file: string) =>
+      flippedFiles.has(file) || (file.endsWith('.idx') && this.#rot.losesDerivedOf(file))
     for (const damage of damages) if (!isExcused(damage.file)) this.findings.push(`verify: ${JSON.stringify(damage)}`)
     for (const file of damagedFiles) {
       if (!damages.some((damage) => damage.file === file))

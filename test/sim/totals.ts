@@ -1,35 +1,27 @@
-/** Totals: what many seeds have been through, for people and, as JSON, for the table of faults in docs/guarantees.md. */
-import type { SimulationResult } from './simulation.ts'
+/** Totals: what many seeds have been through, for people and for the table of faults in docs/guarantees.md. */
+import type { FaultCount } from '../results/test-run.ts'
+import { noCounts } from './simulation.ts'
+import type { SimulationCounts, SimulationResult } from './simulation.ts'
 
 export class Totals {
   seeds = 0
   wrong = 0
   readonly #startedMs = Date.now()
-  readonly #sums = {
-    operations: 0,
-    appends: 0,
-    acknowledged: 0,
-    refused: 0,
-    reads: 0,
-    starts: 0,
-    events: 0,
-    simulatedSeconds: 0,
-  }
+  readonly #sums = { ...noCounts }
   readonly #faults: Record<string, number> = {}
 
   add(result: SimulationResult): void {
     this.seeds++
     if (result.anomalies.length + result.findings.length > 0) this.wrong++
-    const { operations, appends, acknowledged, refused, reads, starts, events, simulatedMs } = result
-    const simulatedSeconds = simulatedMs / 1000
-    const sums = { operations, appends, acknowledged, refused, reads, starts, events, simulatedSeconds }
-    for (const [name, value] of Object.entries(sums)) this.#sums[name as keyof typeof sums] += value
+    for (const name of Object.keys(noCounts) as (keyof SimulationCounts)[]) this.#sums[name] += result[name]
     for (const [kind, times] of Object.entries(result.faults)) this.#faults[kind] = (this.#faults[kind] ?? 0) + times
   }
 
   text(): string {
-    const sums = Object.entries({ ...this.#sums, ...this.#faults }).map(([name, sum]) => `${name} ${Math.round(sum)}`)
-    return `${this.seeds} seeds, ${this.wrong} wrong, ${this.#seconds.toFixed(1)} s: ${sums.join(', ')}`
+    const { simulatedMs, ...counts } = this.#sums
+    const sums = Object.entries({ ...counts, simulatedSeconds: simulatedMs / 1000, ...this.#faults })
+    const texts = sums.map(([name, sum]) => `${name} ${Math.round(sum)}`)
+    return `${this.seeds} seeds, ${this.wrong} wrong, ${this.#seconds.toFixed(1)} s: ${texts.join(', ')}`
   }
 
   /** How often a fault struck. */
@@ -37,16 +29,16 @@ export class Totals {
     return this.#faults[fault] ?? 0
   }
 
-  /** Everything as one value, in plain numbers. */
-  report() {
-    const { simulatedSeconds, ...sums } = this.#sums
+  /** Of a test run (test/results/test-run.ts) that began with this seed. */
+  report(firstSeed: number) {
+    const faults = Object.entries(this.#faults).map(([fault, times]): FaultCount => ({ fault, times, operations: 0 }))
+    const { operations, simulatedMs } = this.#sums
     return {
-      seeds: this.seeds,
-      wrong: this.wrong,
-      seconds: Math.round(this.#seconds * 10) / 10,
-      simulatedHours: Math.round((simulatedSeconds / 3600) * 1000) / 1000,
-      ...sums,
-      faults: this.#faults,
+      seeds: { first: firstSeed, count: this.seeds },
+      operations,
+      simulatedHours: Math.round(simulatedMs / 3_600) / 1000,
+      findings: this.wrong,
+      faults,
     }
   }
 

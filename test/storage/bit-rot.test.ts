@@ -6,12 +6,11 @@ import assert from 'node:assert/strict'
 import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { isPlayheadError } from '../../protocol/errors.ts'
-import { RecordBatch } from '../../protocol/record-batch.ts'
 import type { CheckpointStore } from '../../storage/checkpoint-store.ts'
-import type { Log } from '../../storage/log.ts'
 import { MemoryCheckpointStore } from '../../storage/memory-checkpoint-store.ts'
 import { TemporaryDirectory } from '../temporary-directory.ts'
+import { copyOf } from './copied-checkpoint-store.ts'
+import { eventsAround, recordsAround } from './read-around.ts'
 import { SeededRandom } from './seeded-random.ts'
 import { append, StoreUnderTest } from './store-under-test.ts'
 
@@ -33,49 +32,6 @@ async function writeLog(directory: string, checkpointStore: CheckpointStore, ran
   return written
 }
 
-/** Every record that can be read, by offset. Damage is jumped over as its error says. */
-async function readAround(log: Log): Promise<Map<number, string>> {
-  const found = new Map<number, string>()
-  for (let offset = 0; offset < log.logEndOffset; ) {
-    try {
-      const { batches, nextOffset } = await log.read({ offset, maxBytes: 100_000, limitOffset: Infinity })
-      for (const bytes of batches)
-        for (const record of new RecordBatch(bytes))
-          found.set(record.offset, `${record.key?.toString()}=${record.value?.toString()}`)
-      assert.ok(nextOffset > offset)
-      offset = nextOffset
-    } catch (error) {
-      if (!isPlayheadError(error, 'corruptBatch')) throw error
-      assert.ok(Number(error.details.nextOffset) > offset)
-      offset = Number(error.details.nextOffset)
-    }
-  }
-  return found
-}
-
-async function readStreamAround(log: Log, stream: string): Promise<Map<number, string>> {
-  const found = new Map<number, string>()
-  for (let from: number | undefined = 0; from !== undefined; ) {
-    try {
-      const page = await log.readStream({
-        stream,
-        from,
-        limit: 20,
-        backwards: false,
-        maxBytes: 1e6,
-        limitOffset: Infinity,
-      })
-      for (const [place, { value }] of page.records.entries())
-        found.set(page.versions[place] ?? -1, `${stream}=${value?.toString()}`)
-      from = page.nextVersion
-    } catch (error) {
-      if (!isPlayheadError(error, 'corruptBatch')) throw error
-      from = Number(error.details.nextVersion)
-    }
-  }
-  return found
-}
-
 async function checkFlipped(
   directory: string,
   checkpointStore: CheckpointStore,
@@ -84,12 +40,12 @@ async function checkFlipped(
   await using opened = await StoreUnderTest.open(directory, { checkpointStore, settings })
   const log = opened.store.log('carts', 0)
   assert.equal(log.logEndOffset, written.length)
-  const found = await readAround(log)
+  const found = await recordsAround(log)
   for (const [offset, record] of found) assert.equal(record, written[offset])
   assert.ok(found.size >= written.length - 4, `one batch at most is lost: ${written.length - found.size} records`)
   for (const stream of ['s0', 's3', 's5']) {
     const versions = written.filter((text) => text.startsWith(`${stream}=`))
-    for (const [version, event] of await readStreamAround(log, stream)) assert.equal(event, versions[version])
+    for (const [version, event] of await eventsAround(log, stream)) assert.equal(event, versions[version])
   }
   assert.equal((await append(log, 's0=after')).baseOffset, written.length)
 }
@@ -123,9 +79,3 @@ test('bit rot: any flipped byte of segments and sidecars of a stopped log', asyn
     await rm(copy, { recursive: true })
   }
 })
-
-async function copyOf(store: MemoryCheckpointStore): Promise<CheckpointStore> {
-  const copy = new MemoryCheckpointStore()
-  await copy.write(store.range(Buffer.alloc(0), Buffer.alloc(20, 0xff), { limit: 1e6 }))
-  return copy
-}

@@ -59,14 +59,13 @@ async function runFlips(directory: string, seed: number): Promise<Endings> {
   for (;;) {
     const child = spawn(process.execPath, [script, directory, String(seed), String(next), String(flips)])
     let stderr = ''
-    let silence = setTimeout(() => child.kill('SIGKILL'), silentMsMax)
+    const silence = setTimeout(() => child.kill('SIGKILL'), silentMsMax)
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       stderr = (stderr + text).slice(-4000)
     })
     let stdout = ''
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
-      clearTimeout(silence)
-      silence = setTimeout(() => child.kill('SIGKILL'), silentMsMax)
+      silence.refresh()
       const lines = (stdout + text).split('\n')
       stdout = lines.pop()!
       for (const line of lines) if (!line.endsWith(' []')) named++

@@ -251,14 +251,21 @@ for (const [what, damage] of Object.entries(damages)) {
   })
 }
 
-test('lmdb: a write that finds no room rejects with storageFailed, and the process lives', async () => {
-  await using directory = await TemporaryDirectory.make()
+test('lmdb: a write that finds no room rejects with storageFailed, and the process lives; what spoilt its memory is fatal', async () => {
   // The limit on file sizes stands in for a full disk: both fail the writes of pages at commit.
   const script = fileURLToPath(new URL('./fill-cache.ts', import.meta.url))
-  const command = `ulimit -f 4096; exec "${process.execPath}" "${script}" "${directory.path}"`
-  const run = spawnSync('/bin/bash', ['-c', command], { encoding: 'utf8' })
-  assert.equal(run.status, 0, run.stderr)
-  assert.deepEqual(JSON.parse(run.stdout), { code: 'storageFailed', kept: '1', lost: false, failed: 1 })
+  // LMDB tells of the larger write in more bytes than it has for that; one that is cut short it takes for a disk that fails.
+  for (const { fileKilobytes, valueBytes, fatal } of [
+    { fileKilobytes: 12, valueBytes: 3_000, fatal: 0 },
+    { fileKilobytes: 12, valueBytes: 200_000, fatal: 1 },
+    { fileKilobytes: 3_000, valueBytes: 200_000, fatal: 1 },
+  ]) {
+    await using directory = await TemporaryDirectory.make()
+    const command = `ulimit -f ${fileKilobytes}; exec "${process.execPath}" "${script}" "${directory.path}" ${valueBytes}`
+    const run = spawnSync('/bin/bash', ['-c', command], { encoding: 'utf8' })
+    assert.equal(run.status, 0, run.stderr)
+    assert.deepEqual(JSON.parse(run.stdout), { code: 'storageFailed', kept: '1', lost: false, failed: 1, fatal })
+  }
 })
 
 test('lmdb: killed in the middle of writing, it has all of each write that was answered and half of none (5 times)', async () => {

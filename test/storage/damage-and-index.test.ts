@@ -1,10 +1,11 @@
 /** Damage in segments and what is derived from them, each found by simulation: nothing beside the damaged batch is lost, versions stay in order. */
 import assert from 'node:assert/strict'
-import { readdir, readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { readFile, writeFile } from 'node:fs/promises'
 import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { systemClock } from '../../platform/clock.ts'
 import { nodeFileSystem } from '../../platform/node-file-system.ts'
+import { baseOffset } from '../../protocol/record-batch.ts'
 import { nextFrame } from '../../storage/frame-search.ts'
 import type { Log } from '../../storage/log.ts'
 import { MemoryCheckpointStore } from '../../storage/memory-checkpoint-store.ts'
@@ -13,25 +14,24 @@ import { verify } from '../../storage/verify.ts'
 import { TemporaryDirectory } from '../temporary-directory.ts'
 import { FaultyFileSystem } from './faulty-file-system.ts'
 import { eventsOf, recordsOf } from './log-contents.ts'
+import { pathsIn } from './paths-in.ts'
 import { append, StoreUnderTest, until } from './store-under-test.ts'
 
 const settings = { tailCacheBytes: 0 }
 
-async function pathsIn(directory: string, suffix: string): Promise<string[]> {
-  const names = await readdir(directory, { recursive: true })
-  return names
-    .filter((name) => name.endsWith(suffix))
-    .map((name) => join(directory, name))
-    .toSorted()
+/** Where the first frame begins that `choose` wants. */
+function findFrame(bytes: Buffer, path: string, choose: (position: number) => boolean): number {
+  const { salt } = decodeSegmentHeader(bytes, path)!
+  let at = nextFrame(bytes, 0, salt)
+  while (!choose(at)) at = nextFrame(bytes, at + 1, salt)
+  return at
 }
 
 /** Changes the first frame that `choose` wants. */
 async function damage(path: string, choose: (batchBytes: number) => boolean): Promise<void> {
   const bytes = await readFile(path)
-  const { salt } = decodeSegmentHeader(bytes, path)!
-  let at = nextFrame(bytes, 0, salt)
-  while (!choose(frameBatchBytes(bytes, at))) at = nextFrame(bytes, at + 1, salt)
-  bytes[at + 30]! ^= 1
+  const frame = findFrame(bytes, path, (position) => choose(frameBatchBytes(bytes, position)))
+  bytes[frame + 30]! ^= 1
   await writeFile(path, bytes)
 }
 
@@ -83,8 +83,7 @@ test("damage: behind the last batch of a sealed segment is the segment's, not it
     const log = await opened.createLog('carts', { 'segment.ms': '100' })
     await append(log, 'a=0')
     await until(() => log.stats.floorFrames === 1)
-    const end = systemClock.now() + 150
-    await until(() => systemClock.now() > end)
+    await sleep(150)
     await append(log, 'a=1')
     await until(async () => (await pathsIn(directory.path, '.idx')).length === 1)
   }
@@ -103,11 +102,9 @@ test('damage: an index made anew does not put lost events behind those that foll
     await append(log, 'b=0', 'b=1', 'b=2')
     await append(log, 'a=1')
     await until(() => log.stats.floorFrames === 1)
-    const end = systemClock.now() + 150
-    await until(() => systemClock.now() > end)
+    await sleep(150)
     await append(log, 'a=2')
-    const later = systemClock.now() + 150
-    await until(() => systemClock.now() > later)
+    await sleep(150)
     await append(log, 'a=3')
     await until(async () => (await pathsIn(directory.path, '.idx')).length === 2)
   }
@@ -155,9 +152,8 @@ test('damage: in how many offsets a batch takes costs that batch alone (each bit
     await append(log, `a=${3 * round}`, `a=${3 * round + 1}`, `a=${3 * round + 2}`)
   const [path = ''] = await pathsIn(directory.path, '.log')
   const bytes = await readFile(path)
-  const { salt } = decodeSegmentHeader(bytes, path)!
-  let frame = nextFrame(bytes, 0, salt)
-  while (frameBatchBytes(bytes, frame) === 0 || readBase(bytes, frame) !== 9) frame = nextFrame(bytes, frame + 1, salt)
+  const hasBatch = (position: number) => frameBatchBytes(bytes, position) > 0
+  const frame = findFrame(bytes, path, (at) => hasBatch(at) && baseOffset(bytes, at + FRAME_BYTES) === 9)
   const lastOffsetDelta = frame + FRAME_BYTES + 23
   for (let bit = 0; bit < 32; bit++) {
     const flipped = Buffer.from(bytes)
@@ -172,7 +168,3 @@ test('damage: in how many offsets a batch takes costs that batch alone (each bit
     ['9 to 11'],
   )
 })
-
-function readBase(bytes: Buffer, frame: number): number {
-  return Number(bytes.readBigUInt64BE(frame + FRAME_BYTES))
-}

@@ -24,55 +24,57 @@ const large = (stream: string, bytes: number) => ({
 
 const diskFull = (error: unknown) => isPlayheadError(error, 'diskFull')
 
-test('full disk: before the first segment, nothing is left behind and the append works later', async () => {
-  await using directory = await TemporaryDirectory.make()
-  const fileSystem = new FaultyFileSystem()
-  await using opened = await StoreUnderTest.open(directory.path, { fileSystem })
-  const log = await opened.createLog()
-  fileSystem.faults = {
-    allocate: (path) => {
-      throw noSpace(path)
-    },
-  }
-  for (const _ of [1, 2, 3]) await assert.rejects(append(log, 'a=1'), diskFull)
-  const names = await readdir(directory.path, { recursive: true })
-  assert.deepEqual(
-    names.filter((name) => name.endsWith('.log')),
-    [],
-  )
-  fileSystem.faults = {}
-  assert.equal((await append(log, 'a=1')).baseOffset, 0)
-  assert.deepEqual(opened.failures, [])
-})
-
-test('full disk: when a step or a new segment cannot be allocated, reads go on and appends resume by themselves', async () => {
-  await using directory = await TemporaryDirectory.make()
-  const fileSystem = new FaultyFileSystem()
-  await using opened = await StoreUnderTest.open(directory.path, {
-    fileSystem,
-    settings: { allocationBytesMin: 65_536, tailCacheBytes: 0 },
-  })
-  const log = await opened.createLog('carts', { 'segment.bytes': '1048576' })
-  const refused: number[] = []
-  let appended = 0
-  for (let round = 0; round < 60; round++) {
-    fileSystem.faults = round % 3 === 0 ? { allocate: (path) => Promise.reject(noSpace(path)) } : {}
-    try {
-      await log.append(large(`s${round % 4}`, 40_000))
-      appended++
-    } catch (error) {
-      assert.ok(diskFull(error), String(error))
-      refused.push(round)
+for (const code of ['ENOSPC', 'EDQUOT'] as const) {
+  test(`full disk (${code}): before the first segment, nothing is left behind and the append works later`, async () => {
+    await using directory = await TemporaryDirectory.make()
+    const fileSystem = new FaultyFileSystem()
+    await using opened = await StoreUnderTest.open(directory.path, { fileSystem })
+    const log = await opened.createLog()
+    fileSystem.faults = {
+      allocate: (path) => {
+        throw noSpace(path, code)
+      },
     }
-    assert.deepEqual([log.logEndOffset, log.durableOffset], [appended, appended])
-    assert.equal((await recordsOf(log)).length, appended)
-  }
-  assert.ok(
-    refused.length > 0 && appended >= 40 && log.segmentCount > 1,
-    `${refused.length} refused, ${appended} appended`,
-  )
-  assert.deepEqual(opened.failures, [])
-})
+    for (const _ of [1, 2, 3]) await assert.rejects(append(log, 'a=1'), diskFull)
+    const names = await readdir(directory.path, { recursive: true })
+    assert.deepEqual(
+      names.filter((name) => name.endsWith('.log')),
+      [],
+    )
+    fileSystem.faults = {}
+    assert.equal((await append(log, 'a=1')).baseOffset, 0)
+    assert.deepEqual(opened.failures, [])
+  })
+
+  test(`full disk (${code}): when a step or a new segment cannot be allocated, reads go on and appends resume by themselves`, async () => {
+    await using directory = await TemporaryDirectory.make()
+    const fileSystem = new FaultyFileSystem()
+    await using opened = await StoreUnderTest.open(directory.path, {
+      fileSystem,
+      settings: { allocationBytesMin: 65_536, tailCacheBytes: 0 },
+    })
+    const log = await opened.createLog('carts', { 'segment.bytes': '1048576' })
+    const refused: number[] = []
+    let appended = 0
+    for (let round = 0; round < 60; round++) {
+      fileSystem.faults = round % 3 === 0 ? { allocate: (path) => Promise.reject(noSpace(path, code)) } : {}
+      try {
+        await log.append(large(`s${round % 4}`, 40_000))
+        appended++
+      } catch (error) {
+        assert.ok(diskFull(error), String(error))
+        refused.push(round)
+      }
+      assert.deepEqual([log.logEndOffset, log.durableOffset], [appended, appended])
+      assert.equal((await recordsOf(log)).length, appended)
+    }
+    assert.ok(
+      refused.length > 0 && appended >= 40 && log.segmentCount > 1,
+      `${refused.length} refused, ${appended} appended`,
+    )
+    assert.deepEqual(opened.failures, [])
+  })
+}
 
 test('full disk: once a new segment was begun and failed, the old one takes nothing more (its file may be there after a crash)', async () => {
   await using directory = await TemporaryDirectory.make()

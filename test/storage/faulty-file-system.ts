@@ -88,6 +88,7 @@ export class FaultyFileSystem implements FileSystem {
   }
 }
 
-export function noSpace(path: string): Error {
-  return Object.assign(new Error(`ENOSPC: no space left on device, ${path}`), { code: 'ENOSPC' })
+/** The disk's room, or the user's on it, is used up. */
+export function noSpace(path: string, code: 'ENOSPC' | 'EDQUOT' = 'ENOSPC'): Error {
+  return Object.assign(new Error(`${code}: no space left on device, ${path}`), { code })
 }

@@ -9,14 +9,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { systemClock } from '../../platform/clock.ts'
-import { isPlayheadError } from '../../protocol/errors.ts'
-import { RecordBatch } from '../../protocol/record-batch.ts'
 import type { CheckpointStore } from '../../storage/checkpoint-store.ts'
-import type { Log } from '../../storage/log.ts'
 import { MemoryCheckpointStore } from '../../storage/memory-checkpoint-store.ts'
 import { FRAME_BYTES, SEGMENT_HEADER_BYTES } from '../../storage/segment-format.ts'
 import { verify } from '../../storage/verify.ts'
+import { copyOf } from './copied-checkpoint-store.ts'
 import { MemoryFileSystem } from './memory-file-system.ts'
+import { eventsAround, recordsAround } from './read-around.ts'
 import { SeededRandom } from './seeded-random.ts'
 import { append, group, StoreUnderTest, until } from './store-under-test.ts'
 
@@ -52,52 +51,6 @@ async function write(): Promise<Written> {
   return { fileSystem, cache, records }
 }
 
-async function copyOf(store: MemoryCheckpointStore): Promise<CheckpointStore> {
-  const copy = new MemoryCheckpointStore()
-  await copy.write(store.range(Buffer.alloc(0), Buffer.alloc(20, 0xff), { limit: 1e6 }))
-  return copy
-}
-
-function textOf(key: Buffer | null, value: Buffer | null): string {
-  return `${key?.toString() ?? ''}=${value?.toString() ?? ''}`
-}
-
-/** Every record that is served, by offset; what is not is jumped over as its error says. */
-async function readAround(log: Log): Promise<Map<number, string>> {
-  const found = new Map<number, string>()
-  for (let offset = log.logStartOffset; offset < log.logEndOffset; ) {
-    try {
-      const { batches, nextOffset } = await log.read({ offset, maxBytes: 100_000, limitOffset: Infinity })
-      for (const bytes of batches)
-        for (const { offset: at, key, value } of new RecordBatch(bytes)) found.set(at, textOf(key, value))
-      assert.ok(nextOffset > offset)
-      offset = nextOffset
-    } catch (error) {
-      if (!isPlayheadError(error, 'corruptBatch')) throw error
-      assert.ok(Number(error.details.nextOffset) > offset)
-      offset = Number(error.details.nextOffset)
-    }
-  }
-  return found
-}
-
-async function streamAround(log: Log, stream: string): Promise<Map<number, string>> {
-  const found = new Map<number, string>()
-  for (let from: number | undefined = 0; from !== undefined; ) {
-    const request = { stream, from, limit: 20, backwards: false, maxBytes: 1e6, limitOffset: Infinity }
-    try {
-      const { records, versions, nextVersion } = await log.readStream(request)
-      for (const [place, { value }] of records.entries())
-        found.set(versions[place]!, textOf(Buffer.from(stream), value))
-      from = nextVersion
-    } catch (error) {
-      if (!isPlayheadError(error, 'corruptBatch')) throw error
-      from = error.details.nextVersion === undefined ? undefined : Number(error.details.nextVersion)
-    }
-  }
-  return found
-}
-
 /** Opens what is there; answers how many records are not served. */
 async function serve(
   fileSystem: MemoryFileSystem,
@@ -108,11 +61,11 @@ async function serve(
   await using opened = await StoreUnderTest.open(directory, { fileSystem, checkpointStore, settings })
   const log = opened.store.log('carts', 0)
   assert.equal(log.logEndOffset, records.length, 'the end of the log')
-  const found = await readAround(log)
+  const found = await recordsAround(log)
   for (const [offset, record] of found) assert.equal(record, records[offset], `offset ${offset}`)
   for (const stream of streams) {
     const events = records.filter((text) => text.startsWith(`${stream}=`))
-    for (const [version, event] of await streamAround(log, stream))
+    for (const [version, event] of await eventsAround(log, stream))
       assert.equal(event, events[version], `${stream} ${version}`)
   }
   const lost = records.length - found.size

@@ -10,6 +10,7 @@ import { FRAME_BYTES, SEGMENT_HEADER_BYTES } from '../../storage/segment-format.
 import { TemporaryDirectory } from '../temporary-directory.ts'
 import { FaultyFileSystem } from './faulty-file-system.ts'
 import { recordsOf } from './log-contents.ts'
+import { pathsIn } from './paths-in.ts'
 import { append, group, StoreUnderTest, until } from './store-under-test.ts'
 import type { StoreOptions } from './store-under-test.ts'
 
@@ -19,16 +20,8 @@ async function crashCopy(from: string, to: string): Promise<void> {
   await rm(join(to, 'lock'), { force: true })
 }
 
-async function segmentsIn(directory: string): Promise<string[]> {
-  const names = await readdir(directory, { recursive: true })
-  return names
-    .filter((name) => name.endsWith('.log'))
-    .toSorted()
-    .map((name) => join(directory, name))
-}
-
 async function onlySegment(directory: string): Promise<string> {
-  const [path, ...others] = await segmentsIn(directory)
+  const [path, ...others] = await pathsIn(directory, '.log')
   assert.ok(path !== undefined && others.length === 0)
   return path
 }
@@ -315,7 +308,7 @@ test('recovery: a file of another log, or without anything readable, is refused 
   await append(await opened.createLog('carts'), 'a=0')
   await append(await opened.createLog('other'), 'b=0')
   await opened[Symbol.asyncDispose]()
-  const [one, two] = await segmentsIn(directory.path)
+  const [one, two] = await pathsIn(directory.path, '.log')
   const bytes = await readFile(one!)
   await writeFile(one!, await readFile(two!))
   await assert.rejects(

@@ -1,7 +1,6 @@
 /** Rolling, sealing and reading over several segments; what is derived is deleted and made again. */
 import assert from 'node:assert/strict'
-import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { readFile, rm, writeFile } from 'node:fs/promises'
 import { test } from 'node:test'
 import { systemClock } from '../../platform/clock.ts'
 import { isPlayheadError } from '../../protocol/errors.ts'
@@ -11,6 +10,7 @@ import { MemoryCheckpointStore } from '../../storage/memory-checkpoint-store.ts'
 import { TemporaryDirectory } from '../temporary-directory.ts'
 import { FaultyCheckpointStore } from './faulty-checkpoint-store.ts'
 import { eventsOf, recordsOf } from './log-contents.ts'
+import { pathsIn } from './paths-in.ts'
 import { append, StoreUnderTest, until } from './store-under-test.ts'
 import type { StoreOptions } from './store-under-test.ts'
 
@@ -18,14 +18,6 @@ const smallSegments = { 'segment.bytes': '1048576', 'max.message.bytes': '419430
 /** No tail cache, few open files: everything is read from segments. */
 const fromFiles: StoreOptions = { settings: { tailCacheBytes: 0, openSegmentsMax: 2 } }
 const filler = 'x'.repeat(1000)
-
-async function filesIn(directory: string, suffix: string): Promise<string[]> {
-  const names = await readdir(directory, { recursive: true })
-  return names
-    .filter((name) => name.endsWith(suffix))
-    .toSorted()
-    .map((name) => join(directory, name))
-}
 
 /** 60 batches of 100 events of about 1 KB: 6 segments. Event times go up and down; answers what was appended. */
 async function fill(log: Log): Promise<string[]> {
@@ -81,7 +73,7 @@ test('segments: 6 MB in 1 MiB segments are read back whole, from files, before a
     written = await fill(log)
     assert.ok(log.segmentCount >= 5, `${log.segmentCount} segments`)
     await checkReads(log, written)
-    await until(async () => (await filesIn(directory.path, '.idx')).length === log.segmentCount - 1)
+    await until(async () => (await pathsIn(directory.path, '.idx')).length === log.segmentCount - 1)
     await checkReads(log, written)
     assert.deepEqual(opened.reports, [])
   }
@@ -101,9 +93,9 @@ test('segments: sidecars that are missing, cut, or of another segment are made a
     await using opened = await StoreUnderTest.open(directory.path, fromFiles)
     const log = await opened.createLog('carts', smallSegments)
     written = await fill(log)
-    await until(async () => (await filesIn(directory.path, '.idx')).length === log.segmentCount - 1)
+    await until(async () => (await pathsIn(directory.path, '.idx')).length === log.segmentCount - 1)
   }
-  const [first, second, third, fourth] = await filesIn(directory.path, '.idx')
+  const [first, second, third, fourth] = await pathsIn(directory.path, '.idx')
   await rm(first!)
   await writeFile(second!, (await readFile(second!)).subarray(0, 500))
   await writeFile(third!, await readFile(fourth!))
@@ -114,7 +106,7 @@ test('segments: sidecars that are missing, cut, or of another segment are made a
     await using opened = await StoreUnderTest.open(directory.path, fromFiles)
     const log = opened.store.log('carts', 0)
     await checkReads(log, written)
-    await until(async () => (await filesIn(directory.path, '.idx')).length === log.segmentCount - 1)
+    await until(async () => (await pathsIn(directory.path, '.idx')).length === log.segmentCount - 1)
     await checkReads(log, written)
   }
   await using opened = await StoreUnderTest.open(directory.path, fromFiles)
@@ -128,9 +120,9 @@ test('segments: a flipped byte in a sealed one is found when it is read, and onl
     await using opened = await StoreUnderTest.open(directory.path, fromFiles)
     const log = await opened.createLog('carts', smallSegments)
     written = await fill(log)
-    await until(async () => (await filesIn(directory.path, '.idx')).length === log.segmentCount - 1)
+    await until(async () => (await pathsIn(directory.path, '.idx')).length === log.segmentCount - 1)
   }
-  const [, segment] = await filesIn(directory.path, '.log')
+  const [, segment] = await pathsIn(directory.path, '.log')
   const bytes = await readFile(segment!)
   bytes[400_000]! ^= 4
   await writeFile(segment!, bytes)
@@ -184,7 +176,7 @@ test('segments: a missing file in the middle is named; before and behind it is s
   const log = await opened.createLog('carts', smallSegments)
   const written = await fill(log)
   await opened[Symbol.asyncDispose]()
-  const [, second, third] = await filesIn(directory.path, '.log')
+  const [, second, third] = await pathsIn(directory.path, '.log')
   const from = Number(second!.slice(-24, -4))
   const to = Number(third!.slice(-24, -4))
   await rm(second!)
@@ -251,6 +243,6 @@ test('segments: of more streams than are looked up one by one, while no save suc
     await append(log, ...Array.from({ length: 5000 }, (_, place) => `s${batch * 5000 + place}=${filler.slice(0, 190)}`))
   }
   await log.checkpointer.save()
-  await until(async () => (await filesIn(directory.path, '.idx')).length === log.segmentCount - 1)
+  await until(async () => (await pathsIn(directory.path, '.idx')).length === log.segmentCount - 1)
   assert.equal(log.segmentCount, 4)
 })

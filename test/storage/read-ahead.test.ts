@@ -3,10 +3,9 @@ import { test } from 'node:test'
 import type { Clock } from '../../platform/clock.ts'
 import { FrameMemory } from '../../protocol/frame-memory.ts'
 import type { FramePiece } from '../../protocol/frame-memory.ts'
+import { KiB } from '../../protocol/limits.ts'
 import { ReadAhead, ReadAheadBudget } from '../../storage/read-ahead.ts'
 import type { ReadRange } from '../../storage/read-range.ts'
-
-const KiB = 1024
 
 /** Every read answers ten offsets, in a piece of memory; timers run when asked to. */
 class Readings {

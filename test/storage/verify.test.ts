@@ -23,8 +23,9 @@ import { writeSidecar } from '../../storage/sidecar-writer.ts'
 import { verify } from '../../storage/verify.ts'
 import type { VerifyResult } from '../../storage/verify-findings.ts'
 import { TemporaryDirectory } from '../temporary-directory.ts'
+import { pathsIn } from './paths-in.ts'
 import { SeededRandom } from './seeded-random.ts'
-import { group, StoreUnderTest } from './store-under-test.ts'
+import { group, StoreUnderTest, until } from './store-under-test.ts'
 
 const openCache = (directory: string) =>
   LmdbCheckpointStore.open({ directory: join(directory, 'cache'), fileSystem: nodeFileSystem, report: () => {} })
@@ -41,20 +42,14 @@ async function fill(directory: string, rounds = 60): Promise<{ records: number; 
     await log.append(group(texts, { batchOptions: { ...producer, compression } }))
     records += texts.length
   }
+  // A stop ends a sealing that is under way: the next start would do it.
+  await until(async () => (await pathsIn(directory, '.idx')).length === log.segmentCount - 1)
   return { records, topicId: opened.store.topic('carts').id }
 }
 
 async function check(directory: string): Promise<VerifyResult> {
   await using scratch = await TemporaryDirectory.make()
   return await verify({ directory, fileSystem: nodeFileSystem, clock: systemClock, scratchDirectory: scratch.path })
-}
-
-async function files(directory: string, extension: string): Promise<string[]> {
-  const names = await readdir(directory, { recursive: true })
-  return names
-    .filter((name) => name.endsWith(extension))
-    .toSorted()
-    .map((name) => join(directory, name))
 }
 
 async function fingerprint(directory: string): Promise<string[]> {
@@ -138,7 +133,7 @@ test('verify: a torn tail is a note', async () => {
   const copy = join(directory.path, 'copy')
   await cp(live, copy, { recursive: true })
   await rm(join(copy, 'lock'))
-  const [segment] = await files(copy, '.log')
+  const [segment] = await pathsIn(copy, '.log')
   const bytes = await readFile(segment!)
   bytes[bytes.findLastIndex((byte) => byte !== 0)]! ^= 1
   await writeFile(segment!, bytes)
@@ -160,7 +155,7 @@ for (const extension of ['.log', '.idx']) {
     await using directory = await TemporaryDirectory.make()
     await fill(directory.path)
     const random = SeededRandom.fresh()
-    const paths = await files(directory.path, extension)
+    const paths = await pathsIn(directory.path, extension)
     assert(paths.length > 0)
     for (let round = 0; round < 25; round++) {
       const path = random.pick(paths)
@@ -181,7 +176,7 @@ for (const extension of ['.log', '.idx']) {
 test('verify: goes on after damage, and names each', async () => {
   await using directory = await TemporaryDirectory.make()
   const { records } = await fill(directory.path)
-  const [first, second] = await files(directory.path, '.log')
+  const [first, second] = await pathsIn(directory.path, '.log')
   await flip(first!, 90_000, 0)
   await flip(first!, 700_000, 0)
   await flip(second!, 300_000, 0)
@@ -197,7 +192,7 @@ test('verify: goes on after damage, and names each', async () => {
 test('verify: a segment that is gone, one of another place, a sidecar alone', async () => {
   await using directory = await TemporaryDirectory.make()
   await fill(directory.path, 120)
-  const [first, second, third] = await files(directory.path, '.log')
+  const [first, second, third] = await pathsIn(directory.path, '.log')
   const moved = await readFile(second!)
   await rm(second!)
   const gone = await check(directory.path)
@@ -214,7 +209,7 @@ test('verify: a segment that is gone, one of another place, a sidecar alone', as
 test('verify: a log that ends before what the cache says was durable', async () => {
   await using directory = await TemporaryDirectory.make()
   await fill(directory.path)
-  const last = (await files(directory.path, '.log')).at(-1)!
+  const last = (await pathsIn(directory.path, '.log')).at(-1)!
   const bytes = await readFile(last)
   await writeFile(last, bytes.subarray(0, bytes.length - 50_000))
   const { damage } = await check(directory.path)
@@ -224,8 +219,8 @@ test('verify: a log that ends before what the cache says was durable', async () 
 test('verify: broker.json and topic.json that are not what was written', async () => {
   await using directory = await TemporaryDirectory.make()
   await fill(directory.path, 2)
-  const [broker] = await files(directory.path, 'broker.json')
-  const [topic] = await files(directory.path, 'topic.json')
+  const [broker] = await pathsIn(directory.path, 'broker.json')
+  const [topic] = await pathsIn(directory.path, 'topic.json')
   for (const path of [broker!, topic!]) {
     const bytes = await readFile(path)
     await writeFile(path, bytes.toString().replace('1', '2'))
@@ -300,7 +295,7 @@ for (const [what, [change, reason]] of Object.entries(sidecarLies)) {
   test(`verify: a sidecar that is sound in itself and says ${what} is named`, async () => {
     await using directory = await TemporaryDirectory.make()
     await fill(directory.path, 160)
-    const sidecar = (await files(directory.path, '.idx'))[1]!
+    const sidecar = (await pathsIn(directory.path, '.idx'))[1]!
     await rewriteSidecar(sidecar, () => {})
     assert.deepEqual((await check(directory.path)).damage, [])
     await rewriteSidecar(sidecar, change)
