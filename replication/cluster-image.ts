@@ -18,8 +18,9 @@ export interface ClusterImageOptions {
 
 export type OnClusterChange = (keys: ReadonlySet<string>) => void
 
-/** With more keys to read than this, all of it is read in one go. */
+/** With more keys to read than this, and than this part of all, everything is read in one go. */
 const singleReadsMax = 32
+const singleReadsShare = 0.05
 /** Watches have been wrong without anybody noticing: everything is read again this often. */
 const rereadMs = 30_000
 const pauseMsMin = 50
@@ -113,7 +114,7 @@ export class ClusterImage {
 
   async #read(): Promise<void> {
     const keys = [...this.#unread]
-    const isAll = this.#isAllUnread || keys.length > singleReadsMax
+    const isAll = this.#isAllUnread || keys.length > Math.max(singleReadsMax, singleReadsShare * this.state.size)
     const waiting = isAll ? this.#waiting : []
     this.#unread = new Set()
     this.#isAllUnread = false
