@@ -13,13 +13,14 @@ import type { MetadataStore, Watch } from './metadata-store.ts'
 export interface ClusterImageOptions {
   readonly store: MetadataStore
   readonly clock: Clock
-  readonly report: (level: 'warn' | 'error', message: string) => void
+  readonly report: (level: 'info' | 'warn' | 'error', message: string) => void
 }
 
 export type OnClusterChange = (keys: ReadonlySet<string>) => void
 
-/** With more keys to read than this, all of it is read in one go. */
+/** With more keys to read than this, and than this part of all, everything is read in one go. */
 const singleReadsMax = 32
+const singleReadsShare = 0.05
 /** Watches have been wrong without anybody noticing: everything is read again this often. */
 const rereadMs = 30_000
 const pauseMsMin = 50
@@ -38,6 +39,8 @@ export class ClusterImage {
   #waiting: PromiseWithResolvers<void>[] = []
   #readAtMs: number
   #reread: Timer | undefined
+  /** Why nothing can be read now, as it was reported: once, not at each try. */
+  #reported: string | undefined
 
   private constructor(options: ClusterImageOptions) {
     this.#options = options
@@ -111,7 +114,7 @@ export class ClusterImage {
 
   async #read(): Promise<void> {
     const keys = [...this.#unread]
-    const isAll = this.#isAllUnread || keys.length > singleReadsMax
+    const isAll = this.#isAllUnread || keys.length > Math.max(singleReadsMax, singleReadsShare * this.state.size)
     const waiting = isAll ? this.#waiting : []
     this.#unread = new Set()
     this.#isAllUnread = false
@@ -126,6 +129,8 @@ export class ClusterImage {
       throw error
     }
     this.#readAtMs = this.#options.clock.monotonicMs()
+    if (this.#reported !== undefined) this.#options.report('info', 'the metadata store answers again')
+    this.#reported = undefined
     if (changed.length > 0) for (const listener of this.#listeners) listener(new Set(changed))
     for (const { resolve } of waiting) resolve()
   }
@@ -147,7 +152,9 @@ export class ClusterImage {
   #failed(error: unknown): void {
     if (this.#ended.signal.aborted) return
     const isExpected = error instanceof PlayheadError
-    this.#options.report('warn', isExpected ? error.message : `cluster image: ${String(error)}`)
+    const message = isExpected ? error.message : `cluster image: ${String(error)}`
+    if (message !== this.#reported) this.#options.report('warn', `${message}; the cluster stays as it was until then`)
+    this.#reported = message
     // Nothing that waiting would mend.
     if (!isExpected || !error.retriable) this.#rejectWaiting(error)
   }

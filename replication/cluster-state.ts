@@ -60,6 +60,11 @@ export class ClusterState {
     this.#onDamage = onDamage
   }
 
+  /** Keys that are known. */
+  get size(): number {
+    return this.#entries.size
+  }
+
   /** Of a topic that is not being deleted. */
   topicOf(name: string): SeenTopic | undefined {
     return this.topics.get(this.#topicIds.get(name) ?? '')

@@ -86,7 +86,9 @@ export class Controller {
       return await this.#look()
     } catch (error) {
       if (signal.aborted) return false
-      report('warn', `controller: ${error instanceof PlayheadError ? error.message : String(error)}`)
+      // That the store is away is said by the image, once.
+      const isAway = error instanceof PlayheadError && error.code === 'unavailable'
+      if (!isAway) report('warn', `controller: ${error instanceof PlayheadError ? error.message : String(error)}`)
       await sleep(clock, pauseAfterFailureMs, signal).catch(() => undefined)
       return error instanceof PlayheadError && error.retriable
     }

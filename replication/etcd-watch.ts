@@ -20,6 +20,8 @@ export interface EtcdWatchOptions {
 }
 
 const lineBytesMax = 64 * MiB
+/** etcd says at once that the watch stands. */
+const startMsMax = 5_000
 /** A connection that was cut without a word looks like this. */
 const silenceMsMax = 60_000
 const pauseMsMin = 50
@@ -67,7 +69,7 @@ export class EtcdWatch {
       if (this.#stream === stream) this.#again()
     })
     this.#stream = stream
-    this.#timer = clock.after(silenceMsMax, () => this.#open())
+    this.#timer = clock.after(startMsMax, () => this.#again())
   }
 
   /** False when the watch is over. */

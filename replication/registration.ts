@@ -13,7 +13,7 @@ import { metadataKeys } from './metadata-keys.ts'
 import type { PartitionName } from './metadata-keys.ts'
 import { readBroker, writeRecord } from './metadata-records.ts'
 import type { BrokerRecord } from './metadata-records.ts'
-import type { Change } from './metadata-store.ts'
+import type { Change, TransactionResult } from './metadata-store.ts'
 import { changePartition } from './partition-change.ts'
 import type { ChangeFoundation } from './partition-change.ts'
 
@@ -56,8 +56,8 @@ export async function register(options: RegistrationOptions): Promise<number> {
     } else if (!state.gone().has(broker)) {
       if (!hasStruck) await strikeLost(options, state)
       hasStruck = true
-      await attempt(options, state)
-      continue
+      // Whatever comes of it, the next look tells; at once when it went well.
+      if ((await attempt(options, state)) === 'done') continue
     }
     await sleep(clock, pauseMs, signal)
   }
@@ -141,8 +141,10 @@ async function strikeLost(options: RegistrationOptions, state: ClusterState): Pr
   }
 }
 
-/** Whatever comes of it, the next look tells. */
-async function attempt({ store, broker, record, lease }: RegistrationOptions, state: ClusterState): Promise<void> {
+async function attempt(
+  { store, broker, record, lease }: RegistrationOptions,
+  state: ClusterState,
+): Promise<TransactionResult['outcome']> {
   const value = writeRecord(record)
   const known = metadataKeys.broker(broker)
   const draining = state.draining.get(broker)
@@ -152,7 +154,7 @@ async function attempt({ store, broker, record, lease }: RegistrationOptions, st
   ]
   // It gave up its leaderships to be started again, and that has happened.
   if (draining?.record.what === 'leaders') changes.push({ kind: 'delete', key: metadataKeys.draining(broker) })
-  await store.transact({
+  const { outcome } = await store.transact({
     compares: [
       { key: metadataKeys.session(broker), modRevision: 0 },
       { key: known, modRevision: state.brokers.get(broker)?.brokerEpoch ?? 0 },
@@ -160,6 +162,7 @@ async function attempt({ store, broker, record, lease }: RegistrationOptions, st
     ],
     changes,
   })
+  return outcome
 }
 
 export function leaseLost(broker: number): PlayheadError {

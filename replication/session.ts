@@ -38,6 +38,7 @@ export interface SessionOptions extends ChangeFoundation {
 }
 
 const pauseMs = 500
+const stopMsMax = 3_000
 
 export class Session {
   readonly #options: SessionOptions
@@ -86,13 +87,8 @@ export class Session {
   /** Hands its leaderships over, leaves the in-sync sets and gives the session back, all as far as the store can be reached within `waitMs`. */
   async leave(waitMs: number): Promise<void> {
     const { clock } = this.#options
-    const overdue = Promise.withResolvers<void>()
-    const timer = clock.after(waitMs, overdue.resolve)
-    await Promise.race([
-      this.#handOver().catch((error: unknown) => this.#say('leaves as it is', error)),
-      overdue.promise,
-    ])
-    timer.cancel()
+    const handingOver = this.#handOver().catch((error: unknown) => this.#say('leaves as it is', error))
+    await within(clock, waitMs, handingOver)
     await this.stop()
   }
 
@@ -148,8 +144,8 @@ export class Session {
       signal.removeEventListener('abort', stop)
       if (this.#brokerEpoch !== undefined) onEpoch(undefined)
       this.#brokerEpoch = undefined
-      await controller.stop()
-      await lease.close()
+      // With a store that does not answer this would take long: what is left behind ends by itself, and can change nothing.
+      await within(clock, stopMsMax, Promise.all([controller.stop(), lease.close()]))
     }
   }
 
@@ -187,4 +183,12 @@ export class Session {
 
 function pause(clock: Clock, signal: AbortSignal): Promise<void> {
   return sleep(clock, pauseMs, signal).catch(() => undefined)
+}
+
+/** Resolves with the work, or without it after `waitMs`. */
+async function within(clock: Clock, waitMs: number, work: Promise<unknown>): Promise<void> {
+  const overdue = Promise.withResolvers<void>()
+  const timer = clock.after(waitMs, overdue.resolve)
+  await Promise.race([work, overdue.promise])
+  timer.cancel()
 }

@@ -21,6 +21,7 @@ import type { Compare, Transaction, TransactionResult } from './metadata-store.t
 import { newNonce } from './partition-change.ts'
 import type { ChangeFoundation } from './partition-change.ts'
 import { placementBrokers, placePartition } from './placement.ts'
+import type { PlacementBroker } from './placement.ts'
 import { isrMinOf } from './topic-facts.ts'
 
 export interface NewClusterTopic {
@@ -68,11 +69,23 @@ export async function completeTopic(foundation: ChangeFoundation, topicId: strin
     const state = await readClusterState(foundation.store)
     const topic = state.topics.get(topicId)
     if (topic?.record.state !== 'creating') return
-    const transaction = nextPartitions(foundation, state, topic) ?? becomesReady(topic)
-    const { outcome } = await foundation.store.transact(transaction)
-    if (outcome === 'done') tries = -1
+    if (await placeMissing(foundation, state, topic)) tries = -1
   }
   throw stillChanging(`topic ${topicId}`)
+}
+
+/** From one look at the cluster; every transaction says what of it must hold still. False when one was refused, or not answered. */
+async function placeMissing(foundation: ChangeFoundation, state: ClusterState, topic: SeenTopic): Promise<boolean> {
+  const there = state.partitions.get(topic.topicId)
+  const all = Array.from({ length: topic.record.partitions }, (_, partition) => partition)
+  const missing = all.filter((partition) => there?.has(partition) !== true)
+  const brokers = placementBrokers(state)
+  while (missing.length > 0) {
+    const some = missing.splice(0, partitionsPerTransaction)
+    const { outcome } = await foundation.store.transact(newPartitions(foundation, state, topic, brokers, some))
+    if (outcome !== 'done') return false
+  }
+  return (await foundation.store.transact(becomesReady(topic))).outcome === 'done'
 }
 
 /** null sets a setting back to its default. Throws unknownTopic, unknownSetting, invalidSetting, unavailable. */
@@ -168,33 +181,25 @@ function checkNewTopic(state: ClusterState, { name, partitions, replicationFacto
   if (state.topicOf(name) !== undefined) throw topicExists(name)
 }
 
-/** Some of the partitions that are not there yet; undefined when all are. */
-function nextPartitions(
+function newPartitions(
   { random }: ChangeFoundation,
   state: ClusterState,
   { topicId, record, modRevision }: SeenTopic,
-): Transaction | undefined {
-  const { partitions, replicationFactor, settings } = record
-  const there = state.partitions.get(topicId)
-  const missing = Array.from({ length: partitions }, (_, partition) => partition).filter(
-    (partition) => !there?.has(partition),
-  )
-  if (missing.length === 0) return undefined
-  const brokers = placementBrokers(state)
+  brokers: readonly PlacementBroker[],
+  partitions: readonly number[],
+): Transaction {
+  const { replicationFactor, settings } = record
   if (brokers.length < replicationFactor) {
     const message = `${record.name}: found ${brokers.length} brokers for ${replicationFactor} replicas, wanted as many; it goes on when they are there`
-    throw new PlayheadError('unavailable', message, { brokers: brokers.length, replicationFactor })
+    throw new PlayheadError('notEnoughReplicas', message, { brokers: brokers.length, replicationFactor })
   }
   const compares = new Map<string, Compare>()
   compares.set(metadataKeys.topic(topicId), { key: metadataKeys.topic(topicId), modRevision })
   const changes = []
-  for (const partition of missing.slice(0, partitionsPerTransaction)) {
+  for (const partition of partitions) {
     const replicas = placePartition(brokers, replicationFactor)
-    const fresh = newPartitionState({
-      replicas,
-      isrMin: isrMinOf(settings, replicationFactor),
-      nonce: newNonce(random),
-    })
+    const isrMin = isrMinOf(settings, replicationFactor)
+    const fresh = newPartitionState({ replicas, isrMin, nonce: newNonce(random) })
     const key = metadataKeys.partition(topicId, partition)
     compares.set(key, { key, modRevision: 0 })
     changes.push({ kind: 'put', key, value: writeRecord(fresh) } as const)

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
+import { cp, rm } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { after, before, test } from 'node:test'
 import { systemClock } from '../../platform/clock.ts'
 import { EtcdGateway } from '../../replication/etcd-gateway.ts'
 import { EtcdMetadataStore } from '../../replication/etcd-metadata-store.ts'
+import { GuardedMetadataStore } from '../../replication/guarded-metadata-store.ts'
 import { conformance } from './metadata-conformance.ts'
 import { EtcdServer, waitMs } from './etcd-server.ts'
 
@@ -118,6 +120,36 @@ test('etcd metadata store: with TLS and a password; without them, or with wrong 
   assert.equal((await store.get('/a')).entry?.value, '1')
   assert.equal((await store.transact(put('/a', '2'))).outcome, 'done')
   while (!hints.includes('/a')) await waitMs(20)
+})
+
+test('guarded metadata store: a real etcd brought back from an older copy of its directory is refused', async (t) => {
+  await using own = await EtcdServer.start()
+  const copy = `${own.directory}-copy`
+  const wire = await own.connect()
+  t.after(() => wire.close())
+  const store = new GuardedMetadataStore(wire, { name: 'etcd' })
+  await store.transact(put('/a', '1'))
+  await own.kill()
+  await cp(own.directory, copy, { recursive: true })
+  await own.start()
+  await store.transact(put('/a', '2'))
+  await own.kill()
+  await rm(own.directory, { recursive: true })
+  await cp(copy, own.directory, { recursive: true })
+  await own.start()
+  assert.equal((await wire.get('/a')).entry?.value, '1')
+  await assert.rejects(store.get('/a'), {
+    code: 'metadataStoreReplaced',
+    message: /wanted revision \d+ or later; it was brought back from an older copy/,
+  })
+  // Made anew on the same address it is another store, or begins at an older revision.
+  const { seen } = store
+  await own.kill()
+  await rm(own.directory, { recursive: true })
+  await own.start()
+  await assert.rejects(new GuardedMetadataStore(wire, { name: 'etcd', seen }).get('/a'), {
+    code: 'metadataStoreReplaced',
+  })
 })
 
 /** As an operator would: a root user with a password, then nobody without one. */

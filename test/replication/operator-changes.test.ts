@@ -168,3 +168,24 @@ test('what copying may cost is a fact that every broker sees', async () => {
     assert.equal(image?.state.throttleBytesPerSecond, undefined)
   })
 })
+
+test('a change that somebody else was faster than is made anew, on top of theirs', async () => {
+  await SimulatedCluster.run(7, async (cluster) => {
+    const topicId = await four(cluster)
+    const { foundation, wire } = cluster.brokers.get(1)!
+    const name = { topicId, partition: 0 }
+    const key = `/p/${topicId}/0`
+    const transact = wire.transact.bind(wire)
+    let rivals = 3
+    wire.transact = (transaction) => {
+      const rival = { ...cluster.state.partition(name)!.state, logStart: 10 - rivals }
+      if (transaction.changes.some((change) => change.key === key) && rivals-- > 0) {
+        cluster.etcd.transact({ compares: [], changes: [{ kind: 'put', key, value: JSON.stringify(rival) }] })
+      }
+      return transact(transaction)
+    }
+    const { state } = await reassignPartition(foundation, name, ids)
+    assert.deepEqual([state.logStart, state.replicas], [9, ids])
+    assert.deepEqual(cluster.state.partition(name)?.state, state)
+  })
+})
