@@ -113,7 +113,7 @@ ${number(seeds)} seeds, ${number(operations)} operations of clients judged, ${nu
 hours are dense: a machine that was left alone for a year would have nothing to show for it, so its quiet time is not simulated and not counted. What is counted is harm. A *bad year* of one
 broker is taken to bring each fault as often as the table says: a stop and start every day, a kill every week, a power cut every month, a reset connection and a dead client every hour, and
 so on (for comparison: 0.03 % of SSDs show a sector that cannot be read in a year). A fault that struck so many times that many bad years would have brought it stands for so many years: **${verdict}**.
-Each fault is counted by itself; a seed has any number of them, in any order and often at once.
+Each fault is counted by itself; a seed has any number of them, in any order and often at once. Some runs are limited to a few faults, as the table of runs says.
 
 ${table(
   ['fault', 'in a bad year', 'survived', 'years'],

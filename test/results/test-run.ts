@@ -2,7 +2,7 @@
  * TestRun: what one long run of the harness has been through, as it lies in test/results/. Invariant: a run that is written is never overwritten, and
  * one that found something says so. Written by the `--report` of test:sim, test:crash, test:power, test:flips and test:mutants; read by page.ts.
  */
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ourVersion } from '../../bench/rivals/machine.ts'
 
@@ -19,7 +19,7 @@ export interface TestRun {
   /** ISO-8601, UTC. */
   readonly startedAt: string
   readonly seconds: number
-  /** Of the product: release and commit. */
+  /** Of the product when the run began: release and commit. */
   readonly version: string
   /** Drawn or given, and how many from there on; none where nothing is drawn. */
   readonly seeds?: { readonly first: number; readonly count: number }
@@ -43,14 +43,17 @@ interface MutantFound {
   readonly by: string
 }
 
-const root = join(import.meta.dirname, '..', '..')
+/** Of what runs here, not of what the checkout has become meanwhile. */
+const version = ourVersion(join(import.meta.dirname, '..', '..'))
 
 /** Adds the run to the results, and says where. */
 export async function writeRun(run: Omit<TestRun, 'version' | 'seconds'>): Promise<void> {
   const { command, startedAt } = run
   const seconds = Math.round((Date.now() - Date.parse(startedAt)) / 1000)
-  const whole: TestRun = { ...run, seconds, version: await ourVersion(root) }
-  const name = `${command.replace('test:', '')}-${startedAt.slice(0, 19).replaceAll(/[-:]/g, '')}.json`
+  const whole: TestRun = { ...run, seconds, version: await version }
+  const stem = `${command.replace('test:', '')}-${startedAt.slice(0, 19).replaceAll(/[-:]/g, '')}`
+  let name = `${stem}.json`
+  for (let count = 2; existsSync(join(import.meta.dirname, name)); count++) name = `${stem}-${count}.json`
   writeFileSync(join(import.meta.dirname, name), `${JSON.stringify(whole, null, 2)}\n`, { flag: 'wx' })
   console.log(`test/results/${name} written; npm run guarantees puts it into docs/guarantees.md`)
 }

@@ -1,6 +1,7 @@
 /**
  * `npm run test:flips`: every single bit of small segments and their sidecars and of the facts, and 2,000 seeded ones of the cache's file.
  *   --only log|fact|cache   one of these
+ *   --flips N  of the cache's file (default 2000)
  *   --report   adds what came of it to test/results/, of which the table in docs/guarantees.md is made
  * Ends with 1 if one of them got through. Neighbours: the tests that it runs, which print how many flips they made.
  */
@@ -10,9 +11,11 @@ import { parseArgs } from 'node:util'
 import { writeRun } from '../results/test-run.ts'
 import type { FaultCount } from '../results/test-run.ts'
 
-const { values } = parseArgs({ options: { only: { type: 'string' }, report: { type: 'boolean' } } })
+const { values } = parseArgs({
+  options: { only: { type: 'string' }, flips: { type: 'string', default: '2000' }, report: { type: 'boolean' } },
+})
 const startedAt = new Date().toISOString()
-const env = { ...process.env, PLAYHEAD_TEST_FLIPS: 'all', PLAYHEAD_TEST_RUNS: '2000' }
+const env = { ...process.env, PLAYHEAD_TEST_FLIPS: 'all', PLAYHEAD_TEST_RUNS: values.flips }
 const faults: FaultCount[] = []
 let findings = 0
 
