@@ -69,6 +69,11 @@ export const errorTable = {
   invalidRow: { number: 141, retriable: false, http: 400 },
   closed: { number: 142, retriable: false, http: 400 },
 
+  tierUnavailable: { number: 150, retriable: true, http: 503 },
+  tierRefused: { number: 151, retriable: false, http: 500 },
+  tierFenced: { number: 152, retriable: false, http: 409 },
+  readOnly: { number: 153, retriable: false, http: 403 },
+
   viewFailed: { number: 160, retriable: false, http: 500 },
   viewTopicMismatch: { number: 161, retriable: false, http: 409 },
   viewInUse: { number: 162, retriable: false, http: 409 },

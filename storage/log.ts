@@ -325,6 +325,24 @@ export class Log {
     return this.#recovered.producers.progress(id)
   }
 
+  /** When the first batch of the active segment was appended; undefined while it has none. */
+  get activeSinceMs(): number | undefined {
+    const { active } = this.#chain
+    return active === undefined || active.batchCount === 0 ? undefined : active.firstAppendTimeMs
+  }
+
+  /** Seals the active segment, unless it has no batch. Throws diskFull, storageFailed, stopping. */
+  async roll(): Promise<void> {
+    if (this.#closed !== undefined) throw this.#closed
+    await this.#chain.roll(() => this.#end.offset)
+  }
+
+  /** The file of a sealed segment has moved: reads under way end with the old one. */
+  openAgain(baseOffset: number): void {
+    const segment = this.#chain.segments.find((each) => each.baseOffset === baseOffset)
+    if (segment?.sealed) this.#context.pool.openAgain(segment)
+  }
+
   /** Resolves when everything below `offset` is durable. */
   durable(offset: number): Promise<void> {
     return this.#appender.durable(offset)

@@ -5,6 +5,7 @@
  * Neighbours: SegmentChain hands full segments over, recovery.ts those whose sidecar is missing; sidecar-writer.ts makes the bytes.
  */
 import { crc32c } from '../protocol/crc32c.ts'
+import { isPlayheadError } from '../protocol/errors.ts'
 import { decompressedBytesMax, KiB } from '../protocol/limits.ts'
 import { sleep } from '../platform/clock.ts'
 import type { File } from '../platform/file-system.ts'
@@ -87,8 +88,9 @@ export class Sealing {
       const offsets = OffsetIndex.decode((await sidecar.section(SectionKind.offsets)) ?? nothing)
       const times = TimeIndex.decode((await sidecar.section(SectionKind.times)) ?? nothing)
       if (offsets !== undefined && times?.count === offsets.count) return { offsets, times }
-    } catch {
-      // whatever is wrong with it: the segment has it all
+    } catch (error) {
+      // Whatever else is wrong with it: the segment has it all.
+      if (isPlayheadError(error, 'tierUnavailable') || isPlayheadError(error, 'tierRefused')) throw error
     }
     context.report('warn', `${segment.path}: its sidecar cannot be read; its index is made again from the segment`)
     const copy = new Segment(segment.path, segment.baseOffset)

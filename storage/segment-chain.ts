@@ -99,6 +99,14 @@ export class SegmentChain {
     return this.active.takeBatch(facts, batchBytes, appendTimeMs)
   }
 
+  /** Begins a new segment before an append needs one, unless the active one has no batch. `endOffset`: of the log, in the step it is asked for. */
+  async roll(endOffset: () => number): Promise<void> {
+    await this.settled()
+    const { active } = this
+    if (this.#rolling !== undefined || active === undefined || active.batchCount === 0) return
+    await this.#roll(endOffset())
+  }
+
   /** Resolves when nothing is under way. */
   async settled(): Promise<void> {
     await this.#rolling?.catch(() => undefined)

@@ -15,6 +15,8 @@ interface OpenSegment {
   readonly opened: Promise<void>
   /** Called when the last pin goes, once somebody waits to close. */
   unpinned: (() => void) | undefined
+  /** To be closed when the last pin goes, and opened again by the next: its path leads elsewhere now. */
+  stale: boolean
 }
 
 export interface PinnedSegment {
@@ -45,7 +47,7 @@ export class SegmentPool {
   /** From now on the segment, which has its file open, is not closed but by `close`. */
   keep(segment: Segment): void {
     assert(segment.file !== undefined && segment.indexes !== undefined)
-    this.#kept.set(segment, { pins: 0, opened: Promise.resolve(), unpinned: undefined })
+    this.#kept.set(segment, { pins: 0, opened: Promise.resolve(), unpinned: undefined, stale: false })
   }
 
   /** From now on the segment is one of those that may be closed when others are wanted. */
@@ -61,7 +63,12 @@ export class SegmentPool {
   async pin(segment: Segment, load: LoadIndexes): Promise<PinnedSegment> {
     let open = this.#kept.get(segment)
     if (open === undefined) {
-      open = this.#open.get(segment) ?? { pins: 0, opened: this.#openSegment(segment, load), unpinned: undefined }
+      open = this.#open.get(segment) ?? {
+        pins: 0,
+        opened: this.#openSegment(segment, load),
+        unpinned: undefined,
+        stale: false,
+      }
       this.#open.delete(segment)
       this.#open.set(segment, open)
     }
@@ -70,12 +77,24 @@ export class SegmentPool {
       await open.opened
       const { file, indexes } = segment
       assert(file !== undefined && indexes !== undefined, `${segment.path} is not open`)
-      return { file, indexes, release: () => this.#release(open) }
+      return { file, indexes, release: () => this.#release(segment, open) }
     } catch (error) {
       open.pins--
       if (this.#open.get(segment) === open) this.#open.delete(segment)
       throw error
     }
+  }
+
+  /** The file at the segment's path is another one with the same bytes: whoever pins the segment once nobody has it pinned opens that one. */
+  openAgain(segment: Segment): void {
+    const open = this.#open.get(segment)
+    if (open === undefined) return
+    open.stale = true
+    open.pins++ // as a reader who is done when the file is open
+    open.opened.then(
+      () => this.#release(segment, open),
+      () => undefined,
+    )
   }
 
   /** Closes the segment when its last reader is done. Nobody may pin it any more. */
@@ -88,11 +107,12 @@ export class SegmentPool {
     await this.#closeSegment(segment)
   }
 
-  #release(open: OpenSegment): void {
+  #release(segment: Segment, open: OpenSegment): void {
     assert(open.pins > 0)
     open.pins--
     if (open.pins > 0) return
     open.unpinned?.()
+    if (open.stale && this.#open.get(segment) === open) this.#closeSegment(segment).catch(() => undefined)
     this.#closeUnused()
   }
 

@@ -57,11 +57,14 @@ export class SegmentRecovery {
     this.frameFloor = options.entry.baseOffset
   }
 
-  /** The segment as its footer says; undefined when it has none, or one that does not fit the next segment. */
+  /**
+   * The segment as its footer says; undefined when it has none, or one that goes on behind the beginning of the next segment. Where it ends before
+   * that, a whole segment is missing between the two.
+   */
   fromFooter(): Segment | undefined {
     const { entry, nextBase } = this.#options
     const { footer } = entry
-    if (footer === undefined || footer.nextOffset !== nextBase) return undefined
+    if (footer === undefined || nextBase === undefined || footer.nextOffset > nextBase) return undefined
     const segment = this.#segment
     segment.nextOffset = footer.nextOffset
     segment.endPosition = footer.segmentBytes

@@ -16,8 +16,21 @@ export type JsonObject = Readonly<Record<string, unknown>>
 
 /** Replaces the file. The directory must be there. */
 export async function writeSmallFile(fileSystem: FileSystem, path: string, value: JsonObject): Promise<void> {
-  const bytes = Buffer.from(`${JSON.stringify({ ...value, checksum: checksumOf(value) }, null, 2)}\n`)
-  await replaceFile(fileSystem, path, [bytes])
+  await replaceFile(fileSystem, path, [encodeFacts(value)])
+}
+
+/** One JSON object with a checksum of its fields, which may not have one of that name. */
+export function encodeFacts(value: JsonObject): Buffer {
+  return Buffer.from(`${JSON.stringify({ ...value, checksum: checksumOf(value) }, null, 2)}\n`)
+}
+
+/** What encodeFacts was given. Throws damagedData naming `path` when it is not what was written. */
+export function decodeFacts(bytes: Buffer, path: string): JsonObject {
+  const value = parseObject(bytes)
+  if (value === undefined) throw damagedFile(path, 'something that is not a JSON object', 'what Playhead wrote')
+  const { checksum, ...rest } = value
+  if (checksum !== checksumOf(rest)) throw damagedFile(path, `checksum ${String(checksum)}`, checksumOf(rest))
+  return rest
 }
 
 /** temp + fdatasync + rename + fsync of the directory, for any content. */
@@ -48,11 +61,7 @@ export async function readSmallFile(fileSystem: FileSystem, path: string): Promi
   } finally {
     await file.close()
   }
-  const value = parseObject(bytes)
-  if (value === undefined) throw damagedFile(path, 'something that is not a JSON object', 'what Playhead wrote')
-  const { checksum, ...rest } = value
-  if (checksum !== checksumOf(rest)) throw damagedFile(path, `checksum ${String(checksum)}`, checksumOf(rest))
-  return rest
+  return decodeFacts(bytes, path)
 }
 
 export function damagedFile(path: string, found: string, wanted: string): PlayheadError {

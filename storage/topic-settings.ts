@@ -58,6 +58,24 @@ export const topicSettingTable = {
     'nothing is deleted; deleting by size is not built yet',
     'Size of a partition above which its oldest segments may be deleted; -1 = never.',
   ),
+  'remote.storage.enable': {
+    default: 'true',
+    range: 'true or false',
+    doc: 'Whether sealed segments are sent to the tier, where the broker has one (--tier).',
+    accepts: (value) => value === 'true' || value === 'false',
+  },
+  'local.retention.ms': integer(
+    -2,
+    -2,
+    Number.MAX_SAFE_INTEGER,
+    'Age (of its last append) from which a sealed segment that is in the tier is let go from the local disk; -1 = never, -2 = as retention.ms.',
+  ),
+  'local.retention.bytes': integer(
+    -2,
+    -2,
+    Number.MAX_SAFE_INTEGER,
+    'Bytes of a partition on the local disk above which its oldest segments that are in the tier are let go there; -1 = no limit, -2 = as retention.bytes.',
+  ),
   'min.insync.replicas': only(
     '1',
     'replication is not built yet',
@@ -79,6 +97,11 @@ export interface TopicSettings {
   readonly segmentMs: number
   readonly batchBytesMax: number
   readonly partitionBy: string
+  /** Sealed segments go to the tier, if there is one. */
+  readonly isTiered: boolean
+  /** Of what the tier has; Infinity = it stays on the local disk. */
+  readonly localRetentionMs: number
+  readonly localRetentionBytes: number
 }
 
 const rows: Readonly<Record<string, SettingRow>> = topicSettingTable
@@ -115,11 +138,18 @@ export function checkSettingChange(name: string, value: string | null): void {
 /** The values in use. `texts` were checked. */
 export function topicSettings(texts: TopicSettingTexts): TopicSettings {
   const text = (name: TopicSettingName) => texts[name] ?? topicSettingTable[name].default
+  const limit = (name: TopicSettingName, otherwise: TopicSettingName) => {
+    const value = Number(text(name)) === -2 ? Number(text(otherwise)) : Number(text(name))
+    return value === -1 ? Infinity : value
+  }
   return {
     segmentBytes: Number(text('segment.bytes')),
     segmentMs: Number(text('segment.ms')),
     batchBytesMax: Number(text('max.message.bytes')),
     partitionBy: text('partition.by'),
+    isTiered: text('remote.storage.enable') === 'true',
+    localRetentionMs: limit('local.retention.ms', 'retention.ms'),
+    localRetentionBytes: limit('local.retention.bytes', 'retention.bytes'),
   }
 }
 

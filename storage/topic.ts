@@ -105,7 +105,11 @@ export function newTopicId({ random, clock }: StorageContext): string {
   return formatUuid(uuidV7(random.bytes(10), Math.max(0, clock.now())))
 }
 
-export async function writeTopicFile(context: StorageContext, directory: string, facts: TopicFacts): Promise<void> {
+export async function writeTopicFile(
+  context: Pick<StorageContext, 'fileSystem'>,
+  directory: string,
+  facts: TopicFacts,
+): Promise<void> {
   await writeSmallFile(context.fileSystem, topicFile(directory), { format: dataFormatVersion, ...facts })
 }
 

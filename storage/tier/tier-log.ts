@@ -1,0 +1,277 @@
+/**
+ * TierLog: what the tier has of one log, as of the newest manifest that this broker wrote or read. A copy of it is on the local disk, so that a
+ * start needs no network.
+ * Invariants: what is answered stands in a manifest that is in the store and on the local disk; one change at a time; a change of somebody newer
+ * ends ours for good (`tierFenced`).
+ * Neighbours: TieredFileSystem asks it for files, TierUploader and retention change it.
+ */
+import type { FileSystem } from '../../platform/file-system.ts'
+import type { Random } from '../../platform/random.ts'
+import type { Clock } from '../../platform/clock.ts'
+import { PlayheadError } from '../../protocol/errors.ts'
+import { formatUuid, uuidV7 } from '../../protocol/uuid.ts'
+import { replaceFile } from '../small-file.ts'
+import type { ManifestStore } from './manifest-store.ts'
+import { tierUnavailable } from './object-store.ts'
+import type { ObjectStore } from './object-store.ts'
+import { decodeManifest, decodePage, encodeManifest, encodePage, isOlder, tierKeys } from './tier-manifest.ts'
+import type { DroppedSegment, PageReference, TierManifest, TierSegment, TierWriter } from './tier-manifest.ts'
+
+/** A manifest with more segments than this has the older half of them moved into a page. */
+const manifestSegmentsMax = 1024
+
+export interface TierLogContext {
+  readonly fileSystem: FileSystem
+  readonly clock: Clock
+  readonly random: Random
+  readonly store: ObjectStore
+  readonly manifests: ManifestStore
+  /** Where copies of manifests and pages are. */
+  readonly directory: string
+}
+
+interface Page {
+  readonly reference: PageReference
+  readonly segments: readonly TierSegment[]
+}
+
+export interface TierChange {
+  readonly add?: readonly TierSegment[]
+  /** Base offsets. */
+  readonly drop?: readonly number[]
+  /** Ids whose objects are gone. */
+  readonly forget?: readonly string[]
+}
+
+export class TierLog {
+  readonly topicId: string
+  readonly partition: number
+  readonly #context: TierLogContext
+  #manifest: TierManifest | undefined
+  #pages: readonly Page[] = []
+  #segments = new Map<number, TierSegment>()
+  /** Out of sight, and still in the manifest. */
+  readonly #hidden = new Set<number>()
+  #changing: Promise<unknown> = Promise.resolve()
+
+  constructor(context: TierLogContext, topicId: string, partition: number) {
+    this.#context = context
+    this.topicId = topicId
+    this.partition = partition
+  }
+
+  get manifest(): TierManifest | undefined {
+    return this.#manifest
+  }
+
+  /** In order of offsets. */
+  get segments(): TierSegment[] {
+    return [...this.#segments.values()].toSorted((a, b) => a.footer.baseOffset - b.footer.baseOffset)
+  }
+
+  get segmentCount(): number {
+    return this.#segments.size
+  }
+
+  segment(baseOffset: number): TierSegment | undefined {
+    return this.#segments.get(baseOffset)
+  }
+
+  /** Behind the last record that the tier has; -1 = it has none. */
+  get endOffset(): number {
+    let end = -1
+    for (const { footer } of this.#segments.values()) end = Math.max(end, footer.nextOffset)
+    return end
+  }
+
+  /** Takes in the copy of an earlier run. Throws damagedData. */
+  async load(): Promise<void> {
+    const path = this.#manifestPath
+    if (!(await this.#context.fileSystem.exists(path))) return
+    const bytes = await this.#bytesOf(path)
+    await this.#adopt(decodeManifest(bytes, path))
+  }
+
+  /** Takes over a manifest that was read from the store. */
+  async adopt(manifest: TierManifest): Promise<void> {
+    await this.#adopt(manifest)
+    await this.#saveCopy(manifest)
+  }
+
+  /** Takes segments in, or out. Throws tierFenced, tierUnavailable, tierRefused. */
+  change(change: TierChange, writer: TierWriter): Promise<void> {
+    const changing = this.#changing.then(() => this.#change(change, writer))
+    this.#changing = changing.catch(() => undefined)
+    return changing
+  }
+
+  /** Takes a segment out of sight at once, and out of the manifest with the next change. */
+  hide(baseOffset: number): void {
+    if (this.#segments.delete(baseOffset)) this.#hidden.add(baseOffset)
+  }
+
+  isHidden(baseOffset: number): boolean {
+    return this.#hidden.has(baseOffset)
+  }
+
+  /** Whether the manifest still names what is out of sight. */
+  get isBehind(): boolean {
+    return this.#hidden.size > 0
+  }
+
+  async #change({ add = [], drop = [], forget = [] }: TierChange, writer: TierWriter): Promise<void> {
+    const { manifests, clock } = this.#context
+    let sequence = (this.#manifest?.sequence ?? 0) + 1
+    const hidden = [...this.#hidden]
+    for (;;) {
+      const { manifest, pages, fresh } = this.#next({ add, drop: [...drop, ...hidden], forget }, writer, sequence)
+      for (const page of fresh)
+        await this.#context.store.put(
+          tierKeys.page(this.topicId, this.partition, page.reference.id),
+          encodePage(page.segments),
+        )
+      const outcome = await manifests.replace(manifest)
+      if (outcome === 'stored') {
+        await this.#saveCopy(manifest, fresh)
+        for (const baseOffset of hidden) this.#hidden.delete(baseOffset)
+        this.#take(manifest, pages)
+        return
+      }
+      if (!isOlder(outcome.writer, writer)) throw fenced(this.topicId, this.partition, outcome, clock.now())
+      // Whoever is older did not know that he was: what he stored is not ours, and its objects go as nobody's.
+      sequence = outcome.sequence + 1
+    }
+  }
+
+  /** The manifest after the change, and the pages that it needs and that are not stored yet. */
+  #next(
+    { add, drop, forget }: Required<TierChange>,
+    writer: TierWriter,
+    sequence: number,
+  ): { manifest: TierManifest; pages: Page[]; fresh: Page[] } {
+    const nowMs = this.#context.clock.now()
+    const out = new Set([...drop, ...add.map(({ footer }) => footer.baseOffset)])
+    const dropped: DroppedSegment[] = (this.#manifest?.dropped ?? []).filter(({ id }) => !forget.includes(id))
+    const pages: Page[] = []
+    const fresh: Page[] = []
+    let from = 0
+    const inRange = (end: number) => add.filter(({ footer }) => footer.baseOffset >= from && footer.baseOffset < end)
+    const without = (segments: readonly TierSegment[]) =>
+      segments.filter(({ id, footer }) => {
+        if (out.has(footer.baseOffset)) dropped.push({ baseOffset: footer.baseOffset, id, droppedMs: nowMs })
+        return !out.has(footer.baseOffset)
+      })
+    for (const page of this.#pages) {
+      const kept = merged(without(page.segments), inRange(page.reference.nextOffset))
+      from = page.reference.nextOffset
+      if (kept.length === page.segments.length && kept.every((each, place) => each === page.segments[place])) {
+        pages.push(page)
+        continue
+      }
+      dropped.push({ baseOffset: -1, id: page.reference.id, droppedMs: nowMs })
+      if (kept.length > 0) fresh.push(this.#newPage(kept, from))
+      if (kept.length > 0) pages.push(fresh.at(-1)!)
+    }
+    let tail = merged(without(this.#manifest?.segments ?? []), inRange(Infinity))
+    if (tail.length > manifestSegmentsMax) {
+      const old = tail.slice(0, manifestSegmentsMax / 2)
+      tail = tail.slice(old.length)
+      fresh.push(this.#newPage(old, old.at(-1)!.footer.nextOffset))
+      pages.push(fresh.at(-1)!)
+    }
+    const { topicId, partition } = this
+    const references = pages.map(({ reference }) => reference)
+    const manifest = {
+      topicId,
+      partition,
+      sequence,
+      writer,
+      writtenMs: nowMs,
+      pages: references,
+      dropped,
+      segments: tail,
+    }
+    return { manifest, pages, fresh }
+  }
+
+  #newPage(segments: readonly TierSegment[], nextOffset: number): Page {
+    const { random, clock } = this.#context
+    const id = formatUuid(uuidV7(random.bytes(10), Math.max(0, clock.now())))
+    return { reference: { id, segments: segments.length, nextOffset }, segments }
+  }
+
+  async #adopt(manifest: TierManifest): Promise<void> {
+    const pages: Page[] = []
+    for (const reference of manifest.pages)
+      pages.push({ reference, segments: decodePage(await this.#pageBytes(reference.id), reference.id) })
+    this.#take(manifest, pages)
+  }
+
+  #take(manifest: TierManifest, pages: readonly Page[]): void {
+    this.#manifest = manifest
+    this.#pages = pages
+    this.#segments = new Map()
+    for (const segment of [...pages.flatMap(({ segments }) => segments), ...manifest.segments])
+      if (!this.#hidden.has(segment.footer.baseOffset)) this.#segments.set(segment.footer.baseOffset, segment)
+  }
+
+  async #pageBytes(id: string): Promise<Buffer> {
+    const { store, fileSystem } = this.#context
+    if (await fileSystem.exists(this.#pagePath(id))) return this.#bytesOf(this.#pagePath(id))
+    const key = tierKeys.page(this.topicId, this.partition, id)
+    const bytes = await store.get(key)
+    if (bytes === undefined) throw tierUnavailable(store.location, `no object ${key} although a manifest names it`)
+    await fileSystem.makeDirectory(this.#context.directory)
+    await replaceFile(fileSystem, this.#pagePath(id), [bytes])
+    return bytes
+  }
+
+  async #saveCopy(manifest: TierManifest, fresh: readonly Page[] = []): Promise<void> {
+    const { fileSystem, directory } = this.#context
+    await fileSystem.makeDirectory(directory)
+    for (const { reference, segments } of fresh)
+      await replaceFile(fileSystem, this.#pagePath(reference.id), [encodePage(segments)])
+    await replaceFile(fileSystem, this.#manifestPath, [encodeManifest(manifest)])
+  }
+
+  async #bytesOf(path: string): Promise<Buffer> {
+    const file = await this.#context.fileSystem.open(path, 'read')
+    try {
+      const bytes = Buffer.allocUnsafeSlow(await file.sizeBytes())
+      return bytes.subarray(0, await file.read(bytes, 0))
+    } finally {
+      await file.close()
+    }
+  }
+
+  get #manifestPath(): string {
+    return `${this.#context.directory}/${manifestFileName(this.topicId, this.partition)}`
+  }
+
+  #pagePath(id: string): string {
+    return `${this.#context.directory}/page-${id}.json`
+  }
+}
+
+/** Of the local copy. */
+export function manifestFileName(topicId: string, partition: number): string {
+  return `log-${topicId}-${partition}.json`
+}
+
+/** The log that a local copy is of; undefined for another file. */
+export function logOfManifestFile(name: string): { topicId: string; partition: number } | undefined {
+  const found = /^log-([0-9a-f-]{36})-(\d+)\.json$/.exec(name)
+  return found === null ? undefined : { topicId: found[1]!, partition: Number(found[2]) }
+}
+
+function merged(kept: readonly TierSegment[], added: readonly TierSegment[]): TierSegment[] {
+  return [...kept, ...added].toSorted((a, b) => a.footer.baseOffset - b.footer.baseOffset)
+}
+
+function fenced(topicId: string, partition: number, { writer, writtenMs }: TierManifest, nowMs: number): PlayheadError {
+  const { owner, epoch, run } = writer
+  return new PlayheadError(
+    'tierFenced',
+    `tier of ${topicId}/${partition}: found a manifest that another broker wrote ${Math.round((nowMs - writtenMs) / 1000)} s ago (owner ${owner}, epoch ${epoch}, run ${run}), wanted to be the only writer; this broker sends nothing more to the tier: stop one of the two, and never run two on copies of one data directory`,
+  )
+}

@@ -1,0 +1,229 @@
+/**
+ * TierUploader: brings one log into the tier, segment by segment: sealed -> sent and read back -> in the manifest -> let go locally, as far as the
+ * topic's local.retention says. Also what stands beside the segments (small files of facts).
+ * Invariants: a file on the local disk is removed only when the manifest, on the local disk too, names an object that was read back whole; what is
+ * damaged is never sent and never let go; being killed at any line leaves the local file or the object, and at most objects that nobody names.
+ * Neighbours: Tier calls `work` now and then; segment-upload.ts sends, TierLog keeps the manifest.
+ */
+import type { FileSystem } from '../../platform/file-system.ts'
+import { crc32c } from '../../protocol/crc32c.ts'
+import { isPlayheadError } from '../../protocol/errors.ts'
+import type { Log } from '../log.ts'
+import { baseOffsetOfFile, segmentFileName, sidecarFileName } from '../segment-format.ts'
+import { readFooter } from '../sidecar.ts'
+import type { Footer } from '../sidecar-format.ts'
+import { temporarySuffix } from '../small-file.ts'
+import type { Topic } from '../topic.ts'
+import { sendSegment } from './segment-upload.ts'
+import type { UploadContext } from './segment-upload.ts'
+import type { TierLog } from './tier-log.ts'
+import { tierKeys } from './tier-manifest.ts'
+import type { TierWriter } from './tier-manifest.ts'
+
+export interface UploaderContext extends UploadContext {
+  /** The local disk alone. */
+  readonly fileSystem: FileSystem
+  readonly writer: TierWriter
+  readonly report: (level: 'info' | 'warn', message: string) => void
+}
+
+export interface UploaderStats {
+  sentSegments: number
+  sentBytes: number
+  letGoSegments: number
+}
+
+/** Between two looks at the files of a log that has no new segment. */
+const quietLookMs = 10_000
+
+/** No fact beside the segments is larger. */
+const factBytesMax = 64 * 1024 * 1024
+
+export class TierUploader {
+  readonly topic: Topic
+  readonly log: Log
+  readonly tierLog: TierLog
+  readonly #context: UploaderContext
+  readonly #stats: UploaderStats
+  /** How many segments the log had when all that can be sent was; -1 = not all is. */
+  #doneAt = -1
+  #lookedMs = -Infinity
+  /** Of small files, as they were sent. */
+  readonly #sentFacts = new Map<string, number>()
+  /** Damaged on the local disk: named once, and not looked at again. */
+  readonly #unsendable = new Set<number>()
+  #localBytes = 0
+  #unsentBytes = 0
+
+  constructor(context: UploaderContext, stats: UploaderStats, topic: Topic, log: Log, tierLog: TierLog) {
+    this.#context = context
+    this.#stats = stats
+    this.topic = topic
+    this.log = log
+    this.tierLog = tierLog
+  }
+
+  /** As of the last look. */
+  get localBytes(): number {
+    return this.#localBytes
+  }
+
+  /** Of sealed segments that the tier does not have, as of the last look. */
+  get unsentBytes(): number {
+    return this.#unsentBytes
+  }
+
+  /** Whether everything that was ever appended is in the tier. */
+  get isComplete(): boolean {
+    return this.log.activeSinceMs === undefined && this.#doneAt === this.log.segmentCount
+  }
+
+  /** Sends what is sealed, lets go what may go. `rollBeforeMs`: an active segment begun before is sealed first. Throws as sendSegment does, and tierFenced. */
+  async work(rollBeforeMs: number): Promise<void> {
+    const { isTiered } = this.topic.settings
+    if (isTiered && (this.log.activeSinceMs ?? Infinity) <= rollBeforeMs) await this.log.roll()
+    const { segmentCount } = this.log
+    if (!this.#isDue(segmentCount)) return
+    if (isTiered && this.#doneAt !== segmentCount) {
+      const left = await this.#send()
+      this.#doneAt = left === 0 ? segmentCount : -1
+    }
+    await this.#sendFacts()
+    if (this.tierLog.isBehind) await this.tierLog.change({}, this.#context.writer)
+    await this.#letGo()
+    this.#lookedMs = this.#context.clock.monotonicMs()
+  }
+
+  /** A log in which nothing happens is looked at now and then only: a broker may have hundreds. */
+  #isDue(segmentCount: number): boolean {
+    if (this.#doneAt !== segmentCount || this.tierLog.isBehind) return true
+    return this.#context.clock.monotonicMs() - this.#lookedMs >= quietLookMs
+  }
+
+  /** Answers how many of the sealed segments are not ready to be sent. */
+  async #send(): Promise<number> {
+    const bases = await this.#localBases()
+    let notReady = 0
+    let unsentBytes = 0
+    for (const baseOffset of bases.slice(0, -1)) {
+      if (this.tierLog.segment(baseOffset) !== undefined || this.#unsendable.has(baseOffset)) continue
+      const footer = await this.#footer(baseOffset)
+      if (footer === undefined) notReady++
+      else unsentBytes += footer.segmentBytes
+    }
+    this.#unsentBytes = unsentBytes
+    for (const baseOffset of bases.slice(0, -1)) {
+      this.#context.signal.throwIfAborted()
+      if (this.tierLog.segment(baseOffset) !== undefined || this.#unsendable.has(baseOffset)) continue
+      const footer = await this.#footer(baseOffset)
+      if (footer !== undefined && !(await this.#sendOne(baseOffset, footer))) notReady++
+    }
+    return notReady
+  }
+
+  async #sendOne(baseOffset: number, footer: Footer): Promise<boolean> {
+    try {
+      const segment = await sendSegment(this.#context, this.tierLog, this.#directory, baseOffset)
+      // It may have been rewritten meanwhile, or the log may begin behind it: then the objects are nobody's.
+      if ((await this.#footer(baseOffset))?.checksum !== segment.footer.checksum) return false
+      await this.tierLog.change({ add: [segment] }, this.#context.writer)
+    } catch (error) {
+      if (!isPlayheadError(error, 'damagedData')) throw error
+      this.#unsendable.add(baseOffset)
+      this.#context.report('warn', `${this.log.name}: ${error.message}`)
+      return true
+    }
+    this.#stats.sentSegments++
+    this.#stats.sentBytes += footer.segmentBytes + footer.bodyBytes
+    this.#unsentBytes -= footer.segmentBytes
+    return true
+  }
+
+  /** What a restored log needs beside its segments: where it begins, last versions of streams that are gone. */
+  async #sendFacts(): Promise<void> {
+    const { fileSystem, store } = this.#context
+    for (const name of await this.#names()) {
+      if (/\.(log|idx)$/.test(name) || name.endsWith(temporarySuffix)) continue
+      const bytes = await bytesOf(fileSystem, `${this.#directory}/${name}`)
+      if (bytes === undefined || bytes.length > factBytesMax) continue
+      const sum = crc32c(bytes)
+      if (this.#sentFacts.get(name) === sum) continue
+      await store.put(`${tierKeys.log(this.tierLog.topicId, this.tierLog.partition)}facts/${name}`, bytes)
+      this.#sentFacts.set(name, sum)
+    }
+  }
+
+  /** Removes local files of the oldest segments while they are too many bytes, or too old, and the tier has them. */
+  async #letGo(): Promise<void> {
+    const { localRetentionBytes, localRetentionMs } = this.topic.settings
+    const { fileSystem, clock } = this.#context
+    const bases = await this.#localBases()
+    const sizes = new Map<number, number>()
+    let localBytes = 0
+    for (const base of bases) {
+      const sizeBytes = await this.#sizeBytes(base)
+      sizes.set(base, sizeBytes)
+      localBytes += sizeBytes
+    }
+    for (const baseOffset of bases.slice(0, -1)) {
+      const held = this.tierLog.segment(baseOffset)
+      if (held === undefined && baseOffset < this.tierLog.endOffset) continue // damaged: it stays
+      if (held === undefined) break // the oldest first
+      const isOld = clock.now() - held.footer.lastAppendTimeMs > localRetentionMs
+      if (localBytes <= localRetentionBytes && !isOld) break
+      const local = await this.#footer(baseOffset)
+      if (local !== undefined && local.checksum !== held.footer.checksum) break // rewritten: it is sent again first
+      for (const name of [segmentFileName(baseOffset), sidecarFileName(baseOffset)])
+        if (await fileSystem.exists(`${this.#directory}/${name}`)) await fileSystem.remove(`${this.#directory}/${name}`)
+      await fileSystem.syncDirectory(this.#directory)
+      this.log.openAgain(baseOffset)
+      this.#stats.letGoSegments++
+      localBytes -= sizes.get(baseOffset) ?? 0
+    }
+    this.#localBytes = localBytes
+  }
+
+  /** Of its local sidecar; undefined while there is none that holds. */
+  async #footer(baseOffset: number): Promise<Footer | undefined> {
+    const footer = await readFooter(this.#context.fileSystem, `${this.#directory}/${sidecarFileName(baseOffset)}`)
+    return footer?.baseOffset === baseOffset ? footer : undefined
+  }
+
+  async #localBases(): Promise<number[]> {
+    const bases: number[] = []
+    for (const name of await this.#names()) {
+      const base = baseOffsetOfFile(name)
+      if (base !== undefined) bases.push(base)
+    }
+    return bases
+  }
+
+  async #names(): Promise<string[]> {
+    const { fileSystem } = this.#context
+    return (await fileSystem.exists(this.#directory)) ? fileSystem.list(this.#directory) : []
+  }
+
+  async #sizeBytes(baseOffset: number): Promise<number> {
+    const file = await this.#context.fileSystem.open(`${this.#directory}/${segmentFileName(baseOffset)}`, 'read')
+    try {
+      return await file.sizeBytes()
+    } finally {
+      await file.close()
+    }
+  }
+
+  get #directory(): string {
+    return `${this.topic.directory}/${this.log.partition}`
+  }
+}
+
+async function bytesOf(fileSystem: FileSystem, path: string): Promise<Buffer | undefined> {
+  if (!(await fileSystem.exists(path))) return undefined
+  const file = await fileSystem.open(path, 'read')
+  try {
+    const bytes = Buffer.allocUnsafeSlow(await file.sizeBytes())
+    return bytes.subarray(0, await file.read(bytes, 0))
+  } finally {
+    await file.close()
+  }
+}

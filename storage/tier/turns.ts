@@ -1,0 +1,24 @@
+/** Turns: so many at once, the others wait in the order they came. Neighbours: TierBlocks bounds its requests with it, TierUploader its parts. */
+
+export class Turns {
+  readonly #atOnce: number
+  readonly #waiting: (() => void)[] = []
+  #running = 0
+
+  constructor(atOnce: number) {
+    this.#atOnce = atOnce
+  }
+
+  /** Does the work when it is its turn. */
+  async with<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#running >= this.#atOnce) await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    else this.#running++
+    try {
+      return await work()
+    } finally {
+      const next = this.#waiting.shift() // who waits takes over this turn
+      if (next === undefined) this.#running--
+      else next()
+    }
+  }
+}
