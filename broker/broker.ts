@@ -13,8 +13,9 @@ import type { Random } from '../platform/random.ts'
 import type { Transport } from '../platform/transport.ts'
 import type { ReplyOf } from '../protocol/api.ts'
 import { Partitions } from '../replication/partitions.ts'
-import { LogStore } from '../storage/log-store.ts'
-import { resolveConfig, storageSettings } from './config.ts'
+import type { Tier } from '../storage/tier/tier.ts'
+import { openStorage } from './broker-storage.ts'
+import { readOnlyOf, resolveConfig } from './config.ts'
 import type { BrokerConfig } from './config.ts'
 import { Dispatch } from './dispatch.ts'
 import { HttpServer } from './http/server.ts'
@@ -113,17 +114,7 @@ async function openParts(
     random = systemRandom,
   } = foundation
   const { report = () => {}, onFatal = exitAtOnce } = foundation
-  const store = setUp.use(
-    await LogStore.open({
-      directory: config.data,
-      fileSystem,
-      clock,
-      random,
-      report,
-      onFatal,
-      settings: storageSettings(config),
-    }),
-  )
+  const { store, tier } = await openStorage(config, { fileSystem, clock, random, report, onFatal }, setUp)
   const partitions = new Partitions({ store, clock, waitersMax: config.waitersPerPartitionMax })
   const playheads = await Playheads.open({ partitions, clock, random })
   const startedMs = clock.monotonicMs()
@@ -134,7 +125,7 @@ async function openParts(
     random,
     partitions,
     playheads,
-    problems: () => problemsOf(partitions),
+    problems: () => problemsOf(partitions, tier),
     status: () => statusOf(services, listener, clock.monotonicMs() - startedMs),
   }
   /**
@@ -146,20 +137,20 @@ async function openParts(
     report('error', `bug in ${where}: ${bug.stack ?? bug.message}`)
     if (changes) onFatal(bug)
   }
-  const dispatch = new Dispatch({ clock, onBug })
+  const dispatch = new Dispatch({ clock, onBug, isReadOnly: readOnlyOf(config) })
   const listener = await Listener.open({ transport, dispatch, services })
   setUp.defer(() => listener.stop(0))
   const http = await HttpServer.open({
     services,
-    metrics: new Metrics({ services, dispatch, listener, storage: () => store.stats }),
+    metrics: new Metrics({ services, dispatch, listener, storage: () => store.stats, tier: () => tier?.stats }),
     onBug,
   })
   setUp.defer(() => http.stop())
   return { listener, http, services }
 }
 
-function problemsOf(partitions: Partitions): string[] {
-  const problems: string[] = []
+function problemsOf(partitions: Partitions, tier: Tier | undefined): string[] {
+  const problems: string[] = [...(tier?.problems ?? [])]
   for (const { topic, partition, log } of partitions.all()) {
     for (const damage of log.damage) problems.push(`${topic}/${partition}: ${damage}`)
   }

@@ -7,6 +7,8 @@ import { PlayheadError } from '../protocol/errors.ts'
 import { GiB, KiB, MiB } from '../protocol/limits.ts'
 import { defaultStorageSettings as storage } from '../storage/storage-settings.ts'
 import type { StorageSettings } from '../storage/storage-settings.ts'
+import { defaultTierSettings as tier } from '../storage/tier/tier-settings.ts'
+import type { TierSettings } from '../storage/tier/tier-settings.ts'
 
 export interface TextSetting {
   readonly kind: 'text'
@@ -190,6 +192,54 @@ export const brokerSettings = {
     'How often indexes are saved while there are appends: what a restart reads again.',
   ),
 
+  tier: text(
+    'none',
+    'Object storage that sealed segments are sent to and read from: s3://bucket/prefix?endpoint=… or file:///path. Once given, it must always be.',
+  ),
+  readOnly: text('no', 'yes = serve what the tier has as of the start, change nothing and send nothing.'),
+  tierUploadIntervalMs: integer(
+    'ms',
+    tier.uploadIntervalMs,
+    [1_000, 30 * 24 * 3_600_000],
+    'An active segment this old is sealed and sent to the tier: what the loss of this machine can cost.',
+  ),
+  tierUploadBytesPerSecondMax: integer(
+    'bytes',
+    tier.uploadBytesPerSecondMax,
+    [0, 100 * GiB],
+    'Sent to the tier in a second, all partitions together; 0 = no limit.',
+  ),
+  tierReadBytesPerSecondMax: integer(
+    'bytes',
+    tier.readBytesPerSecondMax,
+    [0, 100 * GiB],
+    'Read from the tier in a second, all readers together; 0 = no limit.',
+  ),
+  tierCacheBytes: integer(
+    'bytes',
+    tier.cacheBytes,
+    [0, 1024 * GiB],
+    'Blocks of the tier kept on the local disk: indexes, and what is read out of order. A replay fills nothing here.',
+  ),
+  tierMemoryBytes: integer(
+    'bytes',
+    tier.memoryBytes,
+    [8 * MiB, 64 * GiB],
+    'Memory for blocks of the tier: what was read just now, and what replays will ask for next.',
+  ),
+  tierOrphanGraceMs: integer(
+    'ms',
+    tier.orphanGraceMs,
+    [60_000, 365 * 24 * 3_600_000],
+    'Objects of the tier that nothing refers to any more are removed after this time; longer than the longest read and the longest upload.',
+  ),
+  tierStopWaitMsMax: integer(
+    'ms',
+    tier.stopWaitMsMax,
+    [0, 8_000],
+    'On SIGTERM, how long what was appended last may take on its way to the tier; what is left the next start sends.',
+  ),
+
   stopWaitMsMax: integer(
     'ms',
     5_000,
@@ -235,6 +285,30 @@ export function storageSettings(config: BrokerConfig): StorageSettings {
     producersMax,
     openSegmentsMax,
     checkpointIntervalMs,
+  }
+}
+
+/** Throws invalidConfiguration. */
+export function readOnlyOf({ readOnly }: BrokerConfig): boolean {
+  if (readOnly === 'yes' || readOnly === 'no') return readOnly === 'yes'
+  throw new PlayheadError(
+    'invalidConfiguration',
+    `setting readOnly: found ${JSON.stringify(readOnly)}, wanted yes or no`,
+    { setting: 'readOnly' },
+  )
+}
+
+/** What of the configuration the tier uses; the rest of its settings have their defaults. */
+export function tierSettings(config: BrokerConfig): TierSettings {
+  return {
+    ...tier,
+    uploadIntervalMs: config.tierUploadIntervalMs,
+    uploadBytesPerSecondMax: config.tierUploadBytesPerSecondMax,
+    readBytesPerSecondMax: config.tierReadBytesPerSecondMax,
+    cacheBytes: config.tierCacheBytes,
+    memoryBytes: config.tierMemoryBytes,
+    orphanGraceMs: config.tierOrphanGraceMs,
+    stopWaitMsMax: config.tierStopWaitMsMax,
   }
 }
 

@@ -77,17 +77,21 @@ export interface Answer {
 
 export interface DispatchOptions {
   readonly clock: Clock
+  /** Nothing may be changed here. */
+  readonly isReadOnly?: boolean
   /** Something was thrown that is no expected failure: a bug. `changes` = the request may have left something half-done. */
   readonly onBug: (error: unknown, api: ApiName, changes: boolean) => void
 }
 
 export class Dispatch {
   readonly #clock: Clock
+  readonly #isReadOnly: boolean
   readonly #onBug: DispatchOptions['onBug']
   readonly stats: Record<ApiName, ApiStats>
 
   constructor(options: DispatchOptions) {
     this.#clock = options.clock
+    this.#isReadOnly = options.isReadOnly ?? false
     this.#onBug = options.onBug
     const names = Object.keys(apis) as ApiName[]
     this.stats = Object.fromEntries(names.map((name) => [name, { requests: 0, failures: 0, totalMs: 0 }])) as Record<
@@ -105,14 +109,14 @@ export class Dispatch {
     stats.requests++
     try {
       checkVersion(name, frame.version)
+      if (this.#isReadOnly && changes(name)) throw readOnly(name)
       const { header, body, pieces } = await routes[name].answer(frame.header, context)
       const { version, api, correlation } = frame
       return { parts: encodeFrame({ version, api, flags: 0, correlation }, header, body), pieces, failed: false }
     } catch (error) {
       stats.failures++
       if (isPlayheadError(error)) return refusal(frame, error)
-      const { permission } = apis[name]
-      this.#onBug(error, name, permission !== 'read' && permission !== 'none')
+      this.#onBug(error, name, changes(name))
       return refusal(
         frame,
         new PlayheadError('internal', `${name}: found a bug in the broker; its log has the details`),
@@ -131,6 +135,18 @@ export function errorFrame(prefix: FramePrefix, error: PlayheadError): Buffer[] 
 
 function refusal(frame: Frame, error: PlayheadError): Answer {
   return { parts: errorFrame(frame, error), pieces: [], failed: true }
+}
+
+function changes(name: ApiName): boolean {
+  const { permission } = apis[name]
+  return permission !== 'read' && permission !== 'none'
+}
+
+function readOnly(name: ApiName): PlayheadError {
+  return new PlayheadError(
+    'readOnly',
+    `${name}: found a broker that only reads a tier, wanted one that writes; ask the broker that owns the tier`,
+  )
 }
 
 function checkVersion(name: ApiName, version: number): void {

@@ -4,6 +4,7 @@
  */
 import { Counter, Gauge, Registry } from 'prom-client'
 import type { LogStore } from '../storage/log-store.ts'
+import type { Tier } from '../storage/tier/tier.ts'
 import type { Dispatch } from './dispatch.ts'
 import type { Listener } from './listener.ts'
 import type { Services } from './request.ts'
@@ -14,11 +15,21 @@ type Source = () => Iterable<Sample>
 /** Of what logs count: amounts of now, which go up and down. */
 const presentAmounts: ReadonlySet<string> = new Set(['waitingAppends', 'indexMemoryBytes', 'producers'])
 
+const presentTierAmounts: ReadonlySet<string> = new Set([
+  'segments',
+  'localBytes',
+  'unsentBytes',
+  'cacheBytes',
+  'memoryBytes',
+])
+
 export interface MetricsOptions {
   readonly services: Services
   readonly dispatch: Dispatch
   readonly listener: Listener
   readonly storage: () => LogStore['stats']
+  /** Undefined while there is none. */
+  readonly tier: () => Tier['stats'] | undefined
 }
 
 export class Metrics {
@@ -26,13 +37,14 @@ export class Metrics {
   readonly httpAnswers = new Map<number, number>()
   readonly #registry = new Registry()
 
-  constructor({ services, dispatch, listener, storage }: MetricsOptions) {
+  constructor({ services, dispatch, listener, storage, tier }: MetricsOptions) {
     this.#processMetrics(services)
     this.#connectionMetrics(listener)
     this.#apiMetrics(dispatch)
     this.#partitionMetrics(services)
     this.#logMetrics(services)
     this.#storageMetrics(storage)
+    this.#tierMetrics(tier)
     this.#httpMetrics()
   }
 
@@ -129,6 +141,16 @@ export class Metrics {
       }
       if (presentAmounts.has(key)) this.#gauge(name, help, [], source)
       else this.#counter(`${name}_total`, help, [], source)
+    }
+  }
+
+  /** What the tier counts: `stats.sentBytes` is playhead_tier_sent_bytes_total. */
+  #tierMetrics(tier: MetricsOptions['tier']): void {
+    for (const key of Object.keys(tier() ?? {})) {
+      const name = `playhead_tier_${key.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}`
+      const source = (): Sample[] => [[Number(Reflect.get(tier() ?? {}, key) ?? 0)]]
+      if (presentTierAmounts.has(key)) this.#gauge(name, `${key} of the tier.`, [], source)
+      else this.#counter(`${name}_total`, `${key} of the tier.`, [], source)
     }
   }
 

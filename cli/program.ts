@@ -62,10 +62,12 @@ function addServe(program: Command, session: MakeSession): void {
     .option('--host <address>', 'address to listen on (default: 127.0.0.1)')
     .option('--port <port>', 'port of the native protocol; 0 = any free one (default: 7420)')
     .option('--http-port <port>', 'port of the HTTP interface; 0 = any free one (default: 7421)')
+    .option('--tier <url>', 'object storage for sealed segments: s3://bucket/prefix?endpoint=… or file:///path')
+    .option('--read-only', 'serve what the tier has as of now, change nothing')
     .option('--config <file>', 'JSON file of settings; docs/configuration.md lists them all, each is a flag too')
     .allowUnknownOption()
     .allowExcessArguments()
-    .action(async (options: Record<string, string>, command: Command) => {
+    .action(async (options: Record<string, string | boolean>, command: Command) => {
       const { serve } = await import('./serve.ts')
       // A broker that could not stop in time has things open which would keep the process.
       process.exit(await serve(session(), options, command.args))
@@ -192,6 +194,7 @@ function addOperating(program: Command, session: MakeSession, outcome: ProgramOu
       const { verify } = await import('./verify.ts')
       outcome.exitCode = await verify(session(), options)
     })
+  addTier(program, session, outcome)
   program
     .command('dump')
     .description('print what is in a file of a data directory')
@@ -216,4 +219,29 @@ function addOperating(program: Command, session: MakeSession, outcome: ProgramOu
       'the tour: a real shop, recorded, rewound, replayed, rederived; on a temporary broker unless --server is given',
     )
     .action(async () => (await import('./demo-command.ts')).demoCommand(session()))
+}
+
+function addTier(program: Command, session: MakeSession, outcome: ProgramOutcome): void {
+  const tier = program.command('tier').description('look at, check and restore what is in object storage')
+  const location = ['--tier <url>', 's3://bucket/prefix?endpoint=… or file:///path'] as const
+  tier
+    .command('ls [topic]')
+    .description('what the tier has of each partition')
+    .requiredOption(...location)
+    .action(async (topic: string | undefined, options) =>
+      (await import('./tier.ts')).listTier(session(), topic, options),
+    )
+  tier
+    .command('verify')
+    .description('read every object of the tier and compare it with its manifest; exit code 1 on damage')
+    .requiredOption(...location)
+    .action(async (options) => {
+      outcome.exitCode = await (await import('./tier.ts')).verifyTierCommand(session(), options)
+    })
+  tier
+    .command('restore')
+    .description('make a data directory from the tier alone; the broker that was lost can write to the tier no more')
+    .requiredOption('--from <url>', location[1])
+    .requiredOption('--data <dir>', 'data directory; empty, or made')
+    .action(async (options) => (await import('./tier.ts')).restoreCommand(session(), options))
 }

@@ -6,13 +6,13 @@ import type { Session } from './session.ts'
 /** `options`: the flags that help names. `rest`: all others; every setting of the broker is a flag of the same name. */
 export async function serve(
   session: Session,
-  options: Record<string, string>,
+  options: Record<string, string | boolean>,
   rest: readonly string[],
 ): Promise<number> {
-  const { config, ...flags } = options
+  const { config, readOnly, ...flags } = options
   return serveBroker({
-    flags: { ...flags, ...settingFlags(rest) },
-    configFile: config,
+    flags: { ...flags, ...(readOnly === true && { readOnly: 'yes' }), ...settingFlags(rest) },
+    configFile: typeof config === 'string' ? config : undefined,
     json: session.isJson,
   })
 }

@@ -31,7 +31,7 @@ const nobodyImports = ['bench', 'test', 'examples']
 const packages: Record<string, readonly string[]> = {
   platform: [],
   protocol: ['msgpackr', '@node-rs/crc32'],
-  storage: ['lmdb'],
+  storage: ['lmdb', '@aws-sdk/client-s3'],
   client: [],
   replication: [],
   processing: ['lmdb', 'msgpackr'],

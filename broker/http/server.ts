@@ -6,6 +6,7 @@ import Fastify from 'fastify'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { PlayheadError } from '../../protocol/errors.ts'
 import { AddressCount } from '../address-count.ts'
+import { readOnlyOf } from '../config.ts'
 import type { BrokerConfig } from '../config.ts'
 import { listenError } from '../listen-error.ts'
 import type { Metrics } from '../metrics.ts'
@@ -60,6 +61,7 @@ export class HttpServer {
     })
     boundConnections(server, services.config)
     boundMemory(server, services)
+    if (readOnlyOf(services.config)) refuseChanges(server)
     // A body is JSON and says so.
     server.removeContentTypeParser('text/plain')
     server.setErrorHandler((error, request, reply) => {
@@ -104,6 +106,14 @@ function boundConnections(server: FastifyInstance, { connectionsMax, connections
     const { remoteAddress = 'unknown' } = socket
     if (addresses.enter(remoteAddress)) socket.once('close', () => addresses.leave(remoteAddress))
     else socket.destroy()
+  })
+}
+
+function refuseChanges(server: FastifyInstance): void {
+  server.addHook('onRequest', (request, _reply, done) => {
+    if (request.method === 'GET' || request.method === 'HEAD') return done()
+    const message = `${request.method} ${request.url.slice(0, 200)}: found a broker that only reads a tier, wanted one that writes; ask the broker that owns the tier`
+    done(new PlayheadError('readOnly', message))
   })
 }
 
