@@ -16,6 +16,7 @@ import type { SegmentReader } from './segment-reader.ts'
 import type { StorageSettings } from './storage-settings.ts'
 import type { StreamIndex } from './stream-index.ts'
 import type { TailCache } from './tail-cache.ts'
+import { Turns } from './turns.ts'
 
 export interface ReadStream {
   readonly stream: string
@@ -45,6 +46,8 @@ export interface StreamPage {
 
 /** Versions fetched in one go: a page is made of such steps, so that its limits are looked at in between. */
 const stepEvents = 256
+/** Segments that one page reads at the same time. */
+const segmentsAtOnce = 16
 
 interface Step {
   readonly firstVersion: number
@@ -114,27 +117,39 @@ export class StreamReader {
     }
   }
 
+  /** Segments are read side by side: a stream may be scattered over many, and some of them far away. */
   async #records(segments: readonly Segment[], offsets: readonly number[], limitOffset: number): Promise<LogRecord[]> {
-    const { tail, decompression } = this.#options
-    const records: LogRecord[] = []
+    const { tail } = this.#options
+    const parts: Promise<LogRecord[]>[] = []
+    const turns = new Turns(segmentsAtOnce)
     for (let at = 0; at < offsets.length; ) {
       const cached = tail.batchAt(offsets[at] ?? 0)
       let end = at
       if (cached !== undefined) {
         while (end < offsets.length && (offsets[end] ?? 0) < nextOffset(cached)) end++
-        // What is in the cache may be looked at in this turn only: decompression takes longer.
-        const batch = codec(cached) === 'none' ? cached : Buffer.from(cached)
-        records.push(...(await cutRecords(batch, offsets.slice(at, end), decompression)))
+        parts.push(this.#fromTail(cached, offsets.slice(at, end)))
       } else {
         const place = segmentPlace(segments, offsets[at] ?? 0)
         const segmentEnd = Math.min(segments[place + 1]?.baseOffset ?? Infinity, tail.firstOffset)
         while (end < offsets.length && (offsets[end] ?? 0) < segmentEnd) end++
         end = Math.max(end, at + 1)
-        records.push(...(await this.#fromFile(segments, offsets.slice(at, end), limitOffset)))
+        const wanted = offsets.slice(at, end)
+        parts.push(turns.with(() => this.#fromFile(segments, wanted, limitOffset)))
       }
       at = end
     }
+    const records: LogRecord[] = []
+    for (const result of await Promise.allSettled(parts)) {
+      if (result.status === 'rejected') throw result.reason
+      records.push(...result.value)
+    }
     return records
+  }
+
+  #fromTail(cached: Buffer, offsets: readonly number[]): Promise<LogRecord[]> {
+    // What is in the cache may be looked at in this turn only: decompression takes longer.
+    const batch = codec(cached) === 'none' ? cached : Buffer.from(cached)
+    return Promise.resolve(cutRecords(batch, offsets, this.#options.decompression))
   }
 
   async #fromFile(segments: readonly Segment[], offsets: readonly number[], limitOffset: number): Promise<LogRecord[]> {

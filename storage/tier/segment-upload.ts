@@ -7,6 +7,7 @@
  * An attempt that fails leaves objects that no manifest names: OrphanSearch removes them.
  * Neighbours: TierUploader calls it.
  */
+import { sleep } from '../../platform/clock.ts'
 import type { Clock } from '../../platform/clock.ts'
 import type { File, FileSystem } from '../../platform/file-system.ts'
 import type { Random } from '../../platform/random.ts'
@@ -25,7 +26,7 @@ import { indexObject } from './remote-file.ts'
 import type { TierPlace } from './remote-file.ts'
 import { tierKeys } from './tier-manifest.ts'
 import type { TierSegment } from './tier-manifest.ts'
-import { Turns } from './turns.ts'
+import { Turns } from '../turns.ts'
 
 export interface UploadContext {
   readonly store: ObjectStore
@@ -40,6 +41,8 @@ export interface UploadContext {
 /** A whole number of blocks. What is no longer than one part goes in one request. */
 const partBytes = 8 * 1024 * 1024
 const partsAtOnce = 4
+const looksMax = 5
+const lookMs = 25
 
 /** Sends the sealed segment that begins at `baseOffset`. Throws damagedData, tierUnavailable, tierRefused. */
 export async function sendSegment(
@@ -134,14 +137,15 @@ async function sendParts(
   }
 }
 
-/** Reads the object again, all of it. Throws tierUnavailable when it is not what was sent. */
-export async function readBack({ store, signal }: ReadContext, object: SummedObject): Promise<number> {
-  const sizeBytes = await store.sizeBytes(object.key)
-  if (sizeBytes !== object.sizeBytes)
-    throw tierUnavailable(
-      store.location,
-      `${object.key} with ${sizeBytes ?? 'no'} bytes of ${object.sizeBytes} after it was sent`,
-    )
+/** Reads the object again, all of it; answers its size. Throws tierUnavailable when it is not what was sent. */
+export async function readBack(context: ReadContext, object: SummedObject): Promise<number> {
+  const { store, signal } = context
+  await persist(context, async () => {
+    const sizeBytes = await store.sizeBytes(object.key)
+    return sizeBytes === object.sizeBytes
+      ? undefined
+      : `${object.key} with ${sizeBytes ?? 'no'} bytes of ${object.sizeBytes} after it was sent`
+  })
   const turns = new Turns(partsAtOnce)
   const reading: Promise<void>[] = []
   for (let position = 0; position < object.sizeBytes; position += partBytes)
@@ -149,10 +153,11 @@ export async function readBack({ store, signal }: ReadContext, object: SummedObj
       turns.with(async () => {
         signal.throwIfAborted()
         const bytes = Buffer.allocUnsafeSlow(Math.min(partBytes, object.sizeBytes - position))
-        const count = await store.read(object.key, position, bytes)
-        const wrong = count === bytes.length ? wrongBlock(object, position, bytes) : position
-        if (wrong >= 0)
-          throw tierUnavailable(store.location, `other bytes in ${object.key} at ${wrong} than those that were sent`)
+        await persist(context, async () => {
+          const count = await store.read(object.key, position, bytes)
+          const wrong = count === bytes.length ? wrongBlock(object, position, bytes) : position
+          return wrong < 0 ? undefined : `other bytes in ${object.key} at ${wrong} than those that were sent`
+        })
       }),
     )
   const results = await Promise.allSettled(reading)
@@ -160,8 +165,19 @@ export async function readBack({ store, signal }: ReadContext, object: SummedObj
   return object.sizeBytes
 }
 
+/** Looks again while there is a problem: a store may show late what it has, and a network may change what it carries. */
+async function persist({ store, clock }: ReadContext, look: () => Promise<string | undefined>): Promise<void> {
+  let problem = await look()
+  for (let again = 1; problem !== undefined && again < looksMax; again++) {
+    await sleep(clock, lookMs * 2 ** again)
+    problem = await look()
+  }
+  if (problem !== undefined) throw tierUnavailable(store.location, problem)
+}
+
 export interface ReadContext {
   readonly store: ObjectStore
+  readonly clock: Clock
   readonly signal: AbortSignal
 }
 

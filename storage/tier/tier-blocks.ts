@@ -12,7 +12,7 @@ import type { SummedObject } from './block-sums.ts'
 import { tierUnavailable } from './object-store.ts'
 import type { ObjectStore } from './object-store.ts'
 import type { RateLimit } from './rate-limit.ts'
-import { Turns } from './turns.ts'
+import { Turns } from '../turns.ts'
 
 export interface TierBlocksOptions {
   readonly store: ObjectStore

@@ -74,7 +74,7 @@ export async function verifyTier(options: CheckOptions, onSegment: (bytes: numbe
       records += footer.records
       const key = tierKeys.segment(log.topicId, log.partition, footer.baseOffset, id)
       try {
-        const read = await verifySegment(options.store, log, segment, key)
+        const read = await verifySegment(options, log, segment, key)
         bytes += read
         onSegment(read)
       } catch (error) {
@@ -87,15 +87,15 @@ export async function verifyTier(options: CheckOptions, onSegment: (bytes: numbe
 }
 
 async function verifySegment(
-  store: ObjectStore,
+  { store, clock }: CheckOptions,
   log: TierLog,
   segment: NonNullable<ReturnType<TierLog['segment']>>,
   key: string,
 ): Promise<number> {
   const { signal } = new AbortController()
   const index = indexObject(log, segment)
-  const indexBytes = await readBack({ store, signal }, index)
+  const indexBytes = await readBack({ store, clock, signal }, index)
   const sums = Buffer.alloc(sumsBytes(segment.footer.segmentBytes))
   await store.read(index.key, 0, sums)
-  return indexBytes + (await readBack({ store, signal }, { key, sizeBytes: segment.footer.segmentBytes, sums }))
+  return indexBytes + (await readBack({ store, clock, signal }, { key, sizeBytes: segment.footer.segmentBytes, sums }))
 }

@@ -20,6 +20,9 @@ export interface TierSettings {
   readonly stopWaitMsMax: number
   /** Between two looks at what there is to do. */
   readonly lookMs: number
+  /** After a look that failed, the next waits this long, then twice as long, up to the largest. */
+  readonly retryMsMin: number
+  readonly retryMsMax: number
   /** Between two searches for what nobody names. */
   readonly orphanSearchMs: number
 }
@@ -34,5 +37,7 @@ export const defaultTierSettings: TierSettings = {
   orphanGraceMs: 24 * 3_600_000,
   stopWaitMsMax: 3_000,
   lookMs: 1_000,
+  retryMsMin: 1_000,
+  retryMsMax: 60_000,
   orphanSearchMs: 3_600_000,
 }

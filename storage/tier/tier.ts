@@ -48,9 +48,6 @@ export interface TierOptions {
 
 /** Logs sent side by side. */
 const logsAtOnce = 2
-/** After a look that failed, the next waits this long, then twice as long, up to the largest. */
-const pauseMsMin = 1_000
-const pauseMsMax = 60_000
 /** Between two looks of a stop that waits for segments to be sealed. */
 const sealLookMs = 20
 
@@ -291,7 +288,8 @@ export class Tier {
     if (this.#problem?.code !== problem.code) this.#options.report('warn', problem.message)
     this.#problem = problem
     this.#fenced ||= isPlayheadError(problem, 'tierFenced')
-    this.#pauseMs = Math.min(Math.max(pauseMsMin, this.#pauseMs * 2), pauseMsMax)
+    const { retryMsMin, retryMsMax } = this.#options.settings
+    this.#pauseMs = Math.min(Math.max(retryMsMin, this.#pauseMs * 2), retryMsMax)
   }
 
   async #topicRemoved(topicId: string): Promise<void> {

@@ -38,7 +38,15 @@ export class TieredStore implements AsyncDisposable {
       fileSystem,
       clock: options.clock ?? systemClock,
       random: options.random ?? systemRandom,
-      settings: { ...defaultTierSettings, uploadIntervalMs: 0, lookMs: 5, stopWaitMsMax: 60_000, ...options.tier },
+      settings: {
+        ...defaultTierSettings,
+        uploadIntervalMs: 0,
+        lookMs: 5,
+        retryMsMin: 5,
+        retryMsMax: 20,
+        stopWaitMsMax: 60_000,
+        ...options.tier,
+      },
       report: (level, message) => reports.push(`${level}: ${message}`),
     })
     const under = await StoreUnderTest.open(dataDirectory, { ...options, fileSystem: tier.fileSystem })

@@ -1,4 +1,4 @@
-/** Turns: so many at once, the others wait in the order they came. Neighbours: TierBlocks bounds its requests with it, TierUploader its parts. */
+/** Turns: so many at once, the others wait in the order they came. Neighbours: StreamReader, and what reads and sends objects of the tier. */
 
 export class Turns {
   readonly #atOnce: number

@@ -1,0 +1,188 @@
+/**
+ * The tier when things go wrong: killed at any change of a file (the local disk's or the tier directory's), a store that fails in every way it can,
+ * two brokers on copies of one data directory. Always: every event is read as it was written, every object that is referred to is whole, and what
+ * nobody refers to goes.
+ */
+import assert from 'node:assert/strict'
+import { cp, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { systemClock } from '../../../platform/clock.ts'
+import { nodeFileSystem } from '../../../platform/node-file-system.ts'
+import { systemRandom } from '../../../platform/random.ts'
+import type { Log } from '../../../storage/log.ts'
+import { MemoryCheckpointStore } from '../../../storage/memory-checkpoint-store.ts'
+import { verifyTier } from '../../../storage/tier/tier-check.ts'
+import { openObjectStore } from '../../../storage/tier/tier-location.ts'
+import { restoreTier } from '../../../storage/tier/tier-restore.ts'
+import { TemporaryDirectory } from '../../temporary-directory.ts'
+import { SeededRandom } from '../seeded-random.ts'
+import { append, until } from '../store-under-test.ts'
+import { DyingFileSystem } from './dying-file-system.ts'
+import { FaultServer, noFaults } from './fault-server.ts'
+import type { Faults } from './fault-server.ts'
+import { TieredStore } from './tiered-store.ts'
+
+const foundation = { fileSystem: nodeFileSystem, clock: systemClock, random: systemRandom }
+const runs = Number(process.env['PLAYHEAD_TEST_RUNS'] ?? 12)
+
+async function fill(log: Log, from: number, count: number): Promise<void> {
+  for (let number = from; number < from + count; number++) {
+    await append(log, `a=${number}`, `b-${number % 3}=${number}`)
+    await log.roll()
+  }
+}
+
+async function checkContents(log: Log, count: number, note: string): Promise<void> {
+  const request = { limit: 1000, backwards: false, maxBytes: 1 << 20, limitOffset: log.durableOffset }
+  const { records, versions } = await log.readStream({ ...request, stream: 'a' })
+  const found = records.map(({ value }, place) => `${versions[place]}=${value?.toString()}`)
+  assert.deepEqual(
+    found.slice(0, count),
+    Array.from({ length: count }, (_, number) => `${number}=${number}`),
+    note,
+  )
+  for (let offset = 0; offset < log.durableOffset; ) {
+    const { nextOffset } = await log.read({ offset, maxBytes: 1 << 20, limitOffset: log.durableOffset })
+    assert.ok(nextOffset > offset, `${note}: nothing at offset ${offset}`)
+    offset = nextOffset
+  }
+  assert.deepEqual(log.damage, [], note)
+}
+
+/** Every object that is referred to is whole, and after a search without grace there is no other. */
+async function checkTier(store: TieredStore, location: string, scratchDirectory: string, note: string): Promise<void> {
+  await store.tier.removeOrphans()
+  const objects = await openObjectStore(location, foundation)
+  const verdict = await verifyTier({ ...foundation, store: objects, scratchDirectory }, () => undefined)
+  assert.deepEqual(verdict.damage, [], note)
+  let data = 0
+  for await (const { key } of objects.list('logs/')) if (/\/data\//.test(key)) data++
+  assert.equal(data, verdict.segments * 2, `${note}: objects beside those that are referred to`)
+  await objects.close()
+}
+
+async function killedAt(change: number, note: string): Promise<boolean> {
+  await using directory = await TemporaryDirectory.make()
+  const [data, location] = [join(directory.path, 'data'), `file://${directory.path}/tier`]
+  const fileSystem = new DyingFileSystem(nodeFileSystem)
+  const dying = await TieredStore.open(data, location, { fileSystem })
+  const log = await dying.createLog('carts')
+  fileSystem.dieAt(change)
+  let count = 0
+  try {
+    for (; count < 4; count++) await fill(log, count, 1)
+    await until(() => fileSystem.isDead || dying.tier.stats.letGoSegments >= 4)
+    await dying[Symbol.asyncDispose]()
+  } catch {
+    await dying.tier.stop().catch(() => undefined)
+    await dying.under[Symbol.asyncDispose]().catch(() => undefined)
+  }
+  await rm(join(data, 'lock'), { force: true }) // its process is dead
+  const died = fileSystem.isDead
+  await using again = await TieredStore.open(data, location, { tier: { orphanGraceMs: -1 } })
+  await checkContents(again.log('carts'), count, note)
+  await append(again.log('carts'), `a=${again.log('carts').streamInfo('a', Infinity).lastVersion + 1}`)
+  await again.sent(again.log('carts'))
+  await checkContents(again.log('carts'), count + 1, note)
+  await checkTier(again, location, join(directory.path, 'scratch'), note)
+  return died
+}
+
+test('tier: killed at a change of a file while it seals, sends, writes manifests and lets go: nothing is lost', async () => {
+  const random = SeededRandom.fresh()
+  let killed = 0
+  const all = process.env['PLAYHEAD_TEST_RUNS'] === undefined
+  for (let run = 0; run < runs; run++) {
+    const change = all ? 1 + random.below(260) : run + 1
+    if (await killedAt(change, `seed ${random.seed}, killed at change ${change}`)) killed++
+  }
+  assert.ok(killed > 0, 'nobody was killed')
+})
+
+test('tier: a store that refuses, loses answers, cuts, slows and changes bodies and shows things late: nothing is lost', async () => {
+  const random = SeededRandom.fresh()
+  const faults: Faults = {
+    refuse: 0.1,
+    loseAnswer: 0.08,
+    cutBody: 0.05,
+    slowBody: 0.05,
+    wrongBytes: 0.05,
+    late: 0.1,
+    ignoreIfNoneMatch: false,
+  }
+  await using server = await FaultServer.start(() => random.below(1 << 30) / (1 << 30), noFaults)
+  await using directory = await TemporaryDirectory.make()
+  const [data, location] = [join(directory.path, 'data'), server.location('bucket')]
+  const note = `seed ${random.seed}`
+  let count = 0
+  for (let run = 0; run < 3; run++) {
+    server.faults = faults
+    await using store = await TieredStore.open(data, location, {
+      checkpointStore: new MemoryCheckpointStore(),
+      tier: { orphanGraceMs: -1 },
+    })
+    if (run === 0) await store.createLog('carts')
+    const log = store.log('carts')
+    await fill(log, count, 4)
+    count += 4
+    await store.sent(log)
+    await checkContents(log, count, note)
+    server.faults = noFaults
+    await checkTier(store, location, join(directory.path, 'scratch'), note)
+    assert.deepEqual(store.under.failures, [], note)
+  }
+  for (const kind of ['refuse', 'loseAnswer'] as const) assert.ok((server.counts[kind] ?? 0) > 0, `${note}: no ${kind}`)
+})
+
+test('tier: of two brokers on copies of one data directory, one is shut out, and all it has stays on its disk', async () => {
+  await using directory = await TemporaryDirectory.make()
+  const [data, copy] = [join(directory.path, 'data'), join(directory.path, 'copy')]
+  const location = `file://${directory.path}/tier`
+  {
+    await using store = await TieredStore.open(data, location)
+    await fill(await store.createLog('carts'), 0, 3)
+  }
+  await cp(data, copy, { recursive: true })
+  await using first = await TieredStore.open(data, location, { tier: { orphanGraceMs: -1 } })
+  await using second = await TieredStore.open(copy, location)
+  await Promise.all([fill(first.log('carts'), 3, 3), fill(second.log('carts'), 3, 3)])
+  await until(() => first.tier.problems.length + second.tier.problems.length > 0)
+  const [winner, loser] = first.tier.problems.length === 0 ? [first, second] : [second, first]
+  assert.match(loser.tier.problems[0] ?? '', /found a manifest that another broker wrote/)
+  await winner.sent(winner.log('carts'))
+  for (const store of [winner, loser]) await checkContents(store.log('carts'), 6, 'two brokers')
+  if (winner === first) await checkTier(winner, location, join(directory.path, 'scratch'), 'two brokers')
+})
+
+test('tier: a broker that was restored shuts out the one that was believed lost', async () => {
+  await using directory = await TemporaryDirectory.make()
+  const [data, restored] = [join(directory.path, 'data'), join(directory.path, 'restored')]
+  const location = `file://${directory.path}/tier`
+  await using lost = await TieredStore.open(data, location)
+  const log = await lost.createLog('carts')
+  await fill(log, 0, 3)
+  await lost.sent(log)
+  const store = await openObjectStore(location, foundation)
+  await restoreTier({ ...foundation, store, location, dataDirectory: restored })
+  await using again = await TieredStore.open(restored, location, { tier: { orphanGraceMs: -1 } })
+  await fill(again.log('carts'), 3, 1)
+  await again.sent(again.log('carts'))
+  await append(log, 'a=of the one believed lost')
+  await log.roll()
+  await until(() => lost.tier.problems.length > 0)
+  assert.match(lost.tier.problems[0] ?? '', /found a manifest that another broker wrote/)
+  await checkContents(again.log('carts'), 4, 'restored')
+  await checkTier(again, location, join(directory.path, 'scratch'), 'restored')
+})
+
+test('tier: a prefix that belongs to another cluster is refused', async () => {
+  await using directory = await TemporaryDirectory.make()
+  const location = `file://${directory.path}/tier`
+  await using store = await TieredStore.open(join(directory.path, 'one'), location)
+  assert.deepEqual(store.tier.problems, [])
+  await assert.rejects(
+    TieredStore.open(join(directory.path, 'other'), location),
+    /found the tier of cluster .*, wanted one of this cluster/,
+  )
+})
