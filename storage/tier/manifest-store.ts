@@ -7,6 +7,7 @@
  */
 import { sleep } from '../../platform/clock.ts'
 import type { Clock } from '../../platform/clock.ts'
+import { getFacts } from './fact-object.ts'
 import { tierUnavailable } from './object-store.ts'
 import type { ObjectStore } from './object-store.ts'
 import { decodeManifest, encodeManifest, sequenceOfKey, tierKeys } from './tier-manifest.ts'
@@ -14,7 +15,7 @@ import type { TierManifest } from './tier-manifest.ts'
 
 /** How often something that must be there is looked for, in a store that shows things late. */
 const looksMax = 6
-const lookMs = 100
+const lookMs = 25
 
 export class ManifestStore {
   readonly #store: ObjectStore
@@ -33,9 +34,9 @@ export class ManifestStore {
     for (;;) {
       sequence++
       const key = tierKeys.manifest(topicId, partition, sequence)
-      const bytes = await this.#store.get(key)
-      if (bytes === undefined) return newest
-      newest = decodeManifest(bytes, key)
+      const found = await getFacts(this.#store, this.#clock, key, decodeManifest)
+      if (found === undefined) return newest
+      newest = found
     }
   }
 
@@ -73,8 +74,8 @@ export class ManifestStore {
     const key = tierKeys.manifest(topicId, partition, sequence)
     for (let look = 0; look < looksMax; look++) {
       if (look > 0) await sleep(this.#clock, lookMs * 2 ** look)
-      const bytes = await this.#store.get(key)
-      if (bytes !== undefined) return decodeManifest(bytes, key)
+      const found = await getFacts(this.#store, this.#clock, key, decodeManifest)
+      if (found !== undefined) return found
     }
     throw tierUnavailable(this.#store.location, `no object ${key} although it was stored`)
   }

@@ -50,7 +50,7 @@ export async function* tierLogs(options: CheckOptions): AsyncGenerator<TierLogFo
   const { store, scratchDirectory, fileSystem, clock, random } = options
   const manifests = new ManifestStore(store, clock)
   const context = { fileSystem, clock, random, store, manifests, directory: scratchDirectory }
-  for (const topic of await listTierTopics(store)) {
+  for (const topic of await listTierTopics(store, clock)) {
     if (topic.deletedMs !== undefined) continue
     for (let partition = 0; partition < topic.partitions; partition++) {
       const log = new TierLog(context, topic.id, partition)

@@ -11,6 +11,7 @@ import type { Clock } from '../../platform/clock.ts'
 import { PlayheadError } from '../../protocol/errors.ts'
 import { formatUuid, uuidV7 } from '../../protocol/uuid.ts'
 import { replaceFile } from '../small-file.ts'
+import { getFacts } from './fact-object.ts'
 import type { ManifestStore } from './manifest-store.ts'
 import { tierUnavailable } from './object-store.ts'
 import type { ObjectStore } from './object-store.ts'
@@ -137,8 +138,10 @@ export class TierLog {
         this.#take(manifest, pages)
         return
       }
-      if (!isOlder(outcome.writer, writer)) throw fenced(this.topicId, this.partition, outcome, clock.now())
+      // Our own: that it was stored was not heard.
+      if (outcome.writer.run === writer.run) await this.adopt(outcome)
       // Whoever is older did not know that he was: what he stored is not ours, and its objects go as nobody's.
+      else if (!isOlder(outcome.writer, writer)) throw fenced(this.topicId, this.partition, outcome, clock.now())
       sequence = outcome.sequence + 1
     }
   }
@@ -152,13 +155,15 @@ export class TierLog {
     const nowMs = this.#context.clock.now()
     const out = new Set([...drop, ...add.map(({ footer }) => footer.baseOffset)])
     const dropped: DroppedSegment[] = (this.#manifest?.dropped ?? []).filter(({ id }) => !forget.includes(id))
+    const added = new Set(add.map(({ id }) => id))
     const pages: Page[] = []
     const fresh: Page[] = []
     let from = 0
     const inRange = (end: number) => add.filter(({ footer }) => footer.baseOffset >= from && footer.baseOffset < end)
     const without = (segments: readonly TierSegment[]) =>
       segments.filter(({ id, footer }) => {
-        if (out.has(footer.baseOffset)) dropped.push({ baseOffset: footer.baseOffset, id, droppedMs: nowMs })
+        if (out.has(footer.baseOffset) && !added.has(id))
+          dropped.push({ baseOffset: footer.baseOffset, id, droppedMs: nowMs })
         return !out.has(footer.baseOffset)
       })
     for (const page of this.#pages) {
@@ -202,8 +207,7 @@ export class TierLog {
 
   async #adopt(manifest: TierManifest): Promise<void> {
     const pages: Page[] = []
-    for (const reference of manifest.pages)
-      pages.push({ reference, segments: decodePage(await this.#pageBytes(reference.id), reference.id) })
+    for (const reference of manifest.pages) pages.push({ reference, segments: await this.#page(reference.id) })
     this.#take(manifest, pages)
   }
 
@@ -215,15 +219,15 @@ export class TierLog {
       if (!this.#hidden.has(segment.footer.baseOffset)) this.#segments.set(segment.footer.baseOffset, segment)
   }
 
-  async #pageBytes(id: string): Promise<Buffer> {
-    const { store, fileSystem } = this.#context
-    if (await fileSystem.exists(this.#pagePath(id))) return this.#bytesOf(this.#pagePath(id))
+  async #page(id: string): Promise<TierSegment[]> {
+    const { store, clock, fileSystem } = this.#context
+    if (await fileSystem.exists(this.#pagePath(id))) return decodePage(await this.#bytesOf(this.#pagePath(id)), id)
     const key = tierKeys.page(this.topicId, this.partition, id)
-    const bytes = await store.get(key)
-    if (bytes === undefined) throw tierUnavailable(store.location, `no object ${key} although a manifest names it`)
+    const segments = await getFacts(store, clock, key, decodePage)
+    if (segments === undefined) throw tierUnavailable(store.location, `no object ${key} although a manifest names it`)
     await fileSystem.makeDirectory(this.#context.directory)
-    await replaceFile(fileSystem, this.#pagePath(id), [bytes])
-    return bytes
+    await replaceFile(fileSystem, this.#pagePath(id), [encodePage(segments)])
+    return segments
   }
 
   async #saveCopy(manifest: TierManifest, fresh: readonly Page[] = []): Promise<void> {

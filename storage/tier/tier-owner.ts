@@ -4,6 +4,8 @@
  * number in its manifests shuts the one before out.
  * Neighbours: Tier claims at its start, restore takes over.
  */
+import type { Clock } from '../../platform/clock.ts'
+import { getFacts } from './fact-object.ts'
 import type { ObjectStore } from './object-store.ts'
 import { tierRefused } from './object-store.ts'
 import { decodeFacts, encodeFacts } from '../small-file.ts'
@@ -15,13 +17,23 @@ export interface TierOwner {
   readonly dataDirectoryId: string
 }
 
+/** Who wants to write. */
+export interface Claimant {
+  readonly clusterId: string
+  readonly dataDirectoryId: string
+}
+
 /** Undefined = nobody's yet. */
-export async function newestOwner(store: ObjectStore): Promise<TierOwner | undefined> {
+export async function newestOwner(store: ObjectStore, clock: Clock): Promise<TierOwner | undefined> {
   let sequence = 0
   for await (const { key } of store.list(tierKeys.owners)) sequence = Math.max(sequence, sequenceOfKey(key) ?? 0)
   let newest: TierOwner | undefined
-  if (sequence > 0) newest = await ownerAt(store, sequence)
-  for (let next = await ownerAt(store, sequence + 1); next !== undefined; next = await ownerAt(store, sequence + 1)) {
+  if (sequence > 0) newest = await ownerAt(store, clock, sequence)
+  for (
+    let next = await ownerAt(store, clock, sequence + 1);
+    next !== undefined;
+    next = await ownerAt(store, clock, sequence + 1)
+  ) {
     newest = next
     sequence++
   }
@@ -29,8 +41,13 @@ export async function newestOwner(store: ObjectStore): Promise<TierOwner | undef
 }
 
 /** The number under which this data directory may write. Throws tierRefused when the tier is another's. */
-export async function claimTier(store: ObjectStore, clusterId: string, dataDirectoryId: string): Promise<number> {
-  const owner = (await newestOwner(store)) ?? (await becomeOwner(store, 1, clusterId, dataDirectoryId))
+export async function claimTier(
+  store: ObjectStore,
+  clock: Clock,
+  { clusterId, dataDirectoryId }: Claimant,
+): Promise<number> {
+  const owner =
+    (await newestOwner(store, clock)) ?? (await becomeOwner(store, clock, { sequence: 1, clusterId, dataDirectoryId }))
   if (owner.clusterId !== clusterId)
     throw tierRefused(
       store.location,
@@ -47,21 +64,17 @@ export async function claimTier(store: ObjectStore, clusterId: string, dataDirec
 }
 
 /** Makes the data directory the owner after `sequence - 1`; answers who is. */
-export async function becomeOwner(
-  store: ObjectStore,
-  sequence: number,
-  clusterId: string,
-  dataDirectoryId: string,
-): Promise<TierOwner> {
+export async function becomeOwner(store: ObjectStore, clock: Clock, owner: TierOwner): Promise<TierOwner> {
+  const { sequence, clusterId, dataDirectoryId } = owner
   const key = tierKeys.owner(sequence)
   await store.putIfAbsent(key, encodeFacts({ format: tierFormatVersion, sequence, clusterId, dataDirectoryId }))
-  return (await ownerAt(store, sequence)) ?? { sequence, clusterId, dataDirectoryId }
+  return (await ownerAt(store, clock, sequence)) ?? owner
 }
 
-async function ownerAt(store: ObjectStore, sequence: number): Promise<TierOwner | undefined> {
+async function ownerAt(store: ObjectStore, clock: Clock, sequence: number): Promise<TierOwner | undefined> {
   const key = tierKeys.owner(sequence)
-  const bytes = await store.get(key)
-  if (bytes === undefined) return undefined
-  const { clusterId, dataDirectoryId } = decodeFacts(bytes, key)
+  const facts = await getFacts(store, clock, key, decodeFacts)
+  if (facts === undefined) return undefined
+  const { clusterId, dataDirectoryId } = facts
   return { sequence, clusterId: String(clusterId), dataDirectoryId: String(dataDirectoryId) }
 }

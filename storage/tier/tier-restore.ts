@@ -57,11 +57,15 @@ export async function restoreTier(options: RestoreOptions): Promise<RestoredPart
       'invalidArgument',
       `${dataDirectory}: found a directory that is not empty, wanted an empty or a new one; name another with --data, or remove what an interrupted restore left`,
     )
-  const owner = await newestOwner(store)
+  const owner = await newestOwner(store, options.clock)
   if (owner === undefined) throw noTier(store)
   const attached = await attachLogs(options)
   const dataDirectoryId = newId(options)
-  const next = await becomeOwner(store, owner.sequence + 1, owner.clusterId, dataDirectoryId)
+  const next = await becomeOwner(store, options.clock, {
+    sequence: owner.sequence + 1,
+    clusterId: owner.clusterId,
+    dataDirectoryId,
+  })
   if (next.dataDirectoryId !== dataDirectoryId)
     throw tierRefused(store.location, 'another restore that took over at the same moment', 'one at a time')
   await writeBrokerFile(options, dataDirectoryId, owner.clusterId, attached.epoch)
@@ -80,7 +84,7 @@ export async function attachTier(options: RestoreOptions): Promise<RestoredParti
       'invalidArgument',
       `${dataDirectory}: found a data directory that a broker writes to, wanted one of its own for reading a tier; name another with --data`,
     )
-  const owner = await newestOwner(store)
+  const owner = await newestOwner(store, options.clock)
   if (owner === undefined) throw noTier(store)
   await fileSystem.makeDirectory(`${dataDirectory}/tier`)
   await writeSmallFile(fileSystem, markPath, { location: options.location })
@@ -100,7 +104,7 @@ async function attachLogs(options: RestoreOptions): Promise<{ partitions: Restor
   const context = { fileSystem, clock, random, store, manifests, directory }
   const partitions: RestoredPartition[] = []
   let epoch = 0
-  for (const topic of await listTierTopics(store)) {
+  for (const topic of await listTierTopics(store, clock)) {
     if (topic.deletedMs !== undefined) continue
     const topicDirectory = `${dataDirectory}/topics/${topic.id}`
     await fileSystem.makeDirectory(topicDirectory)

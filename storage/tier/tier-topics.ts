@@ -8,6 +8,7 @@ import type { FileSystem } from '../../platform/file-system.ts'
 import { decodeFacts, encodeFacts, readSmallFile, writeSmallFile } from '../small-file.ts'
 import type { JsonObject } from '../small-file.ts'
 import type { TopicFacts } from '../topic.ts'
+import { getFacts } from './fact-object.ts'
 import type { ObjectStore } from './object-store.ts'
 import { tierFormatVersion, tierKeys } from './tier-manifest.ts'
 
@@ -54,8 +55,7 @@ export class TierTopics {
     const deletedMs = Number(mark.deletedMs)
     const key = tierKeys.topic(topicId)
     if (mark.isTold !== true) {
-      const bytes = await store.get(key)
-      const facts = bytes === undefined ? { id: topicId } : decodeFacts(bytes, key)
+      const facts = (await getFacts(store, clock, key, decodeFacts)) ?? { id: topicId }
       await store.put(key, encodeFacts({ ...facts, deletedMs }))
       await writeSmallFile(fileSystem, this.#markOf(topicId), { topicId, deletedMs, isTold: true })
     }
@@ -90,12 +90,12 @@ export interface TierTopic extends TopicFacts {
 }
 
 /** Topics of the tier in order of their keys, deleted ones too. Throws damagedData, tierUnavailable, tierRefused. */
-export async function listTierTopics(store: ObjectStore): Promise<TierTopic[]> {
+export async function listTierTopics(store: ObjectStore, clock: Clock): Promise<TierTopic[]> {
   const topics: TierTopic[] = []
   for await (const { key } of store.list(tierKeys.topics)) {
-    const bytes = await store.get(key)
-    if (bytes === undefined) continue
-    const { format: _, deletedMs, ...facts } = decodeFacts(bytes, key)
+    const found = await getFacts(store, clock, key, decodeFacts)
+    if (found === undefined) continue
+    const { format: _, deletedMs, ...facts } = found
     topics.push({
       ...(facts as unknown as TopicFacts),
       deletedMs: typeof deletedMs === 'number' ? deletedMs : undefined,

@@ -186,8 +186,8 @@ export class Tier {
   /** Makes sure that this broker, and it alone, may write. */
   async #claim(logStore: LogStore): Promise<void> {
     const { location, random, fileSystem } = this.#options
-    await probeStore(this.#store, location, random)
-    const owner = await claimTier(this.#store, logStore.clusterId, logStore.dataDirectoryId)
+    await probeStore(this.#store, location, this.#options)
+    const owner = await claimTier(this.#store, this.#options.clock, logStore)
     await fileSystem.makeDirectory(this.#directory)
     const facts = { format: tierFormatVersion, location, clusterId: logStore.clusterId }
     await writeSmallFile(fileSystem, `${this.#directory}/tier.json`, facts)

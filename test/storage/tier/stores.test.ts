@@ -18,7 +18,7 @@ test('directory store: does what a store must', async () => {
   const location = `file://${directory.path}`
   const store = await openObjectStore(location, foundation)
   await checkStore(store, true)
-  assert.deepEqual(await probeStore(store, location, systemRandom), { conditionalWrites: true })
+  assert.deepEqual(await probeStore(store, location, foundation), { conditionalWrites: true })
 })
 
 test('s3 store: does what a store must (fault server without faults)', async () => {
@@ -32,10 +32,10 @@ test('probe: a store that replaces what is there is refused, unless one broker a
   await using server = await FaultServer.start(Math.random, { ...noFaults, ignoreIfNoneMatch: true })
   const location = server.location('bucket')
   const store = await openObjectStore(location, foundation)
-  await assert.rejects(probeStore(store, location, systemRandom), (error) => isPlayheadError(error, 'tierRefused'))
+  await assert.rejects(probeStore(store, location, foundation), (error) => isPlayheadError(error, 'tierRefused'))
   await store.close()
   const alone = await openObjectStore(`${location}&conditional=no`, foundation)
-  assert.deepEqual(await probeStore(alone, `${location}&conditional=no`, systemRandom), { conditionalWrites: false })
+  assert.deepEqual(await probeStore(alone, `${location}&conditional=no`, foundation), { conditionalWrites: false })
   await alone.close()
 })
 
