@@ -176,7 +176,7 @@ export class DirectoryStore implements ObjectStore {
       const key = `${folder}${name}`
       if (folder === '' && name === unfinishedDirectory) continue
       if (!key.startsWith(prefix) && !prefix.startsWith(`${key}/`)) continue
-      if ((await this.#isDirectory(key)) === true) yield* this.#listFolder(`${key}/`, prefix)
+      if (await this.#isDirectory(key)) yield* this.#listFolder(`${key}/`, prefix)
       else {
         const sizeBytes = await this.sizeBytes(key)
         if (sizeBytes !== undefined) yield { key, sizeBytes }

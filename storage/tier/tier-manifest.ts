@@ -6,7 +6,6 @@
  * Neighbours: manifest-store.ts keeps it, tier-log.ts changes it.
  */
 import { PlayheadError } from '../../protocol/errors.ts'
-import { formatUuid } from '../../protocol/uuid.ts'
 import { decodeFooter } from '../sidecar-format.ts'
 import type { Footer } from '../sidecar-format.ts'
 import { decodeFacts, encodeFacts } from '../small-file.ts'
@@ -174,10 +173,6 @@ export function idOfKey(key: string): string | undefined {
 /** When the object of this id was begun, by the clock of its maker. */
 export function beganMs(id: string): number {
   return Number.parseInt(id.replaceAll('-', '').slice(0, 12), 16)
-}
-
-export function topicIdText(topicId: Buffer): string {
-  return formatUuid(topicId)
 }
 
 function digits(number: number, count: number): string {

@@ -294,6 +294,6 @@ export class Tier {
 
   async #topicRemoved(topicId: string): Promise<void> {
     await this.#topics.removed(topicId)
-    for (const name of [...this.#logs.keys()]) if (name.startsWith(`${topicId}/`)) this.#logs.delete(name)
+    for (const name of this.#logs.keys()) if (name.startsWith(`${topicId}/`)) this.#logs.delete(name)
   }
 }

@@ -88,7 +88,7 @@ export class TieredFileSystem implements FileSystem {
     if (found !== null) {
       await this.onTopicRemoved(found[1]!)
       const live = path.replace(/\.deleted$/, '/')
-      for (const directory of [...this.#logs.keys()]) if (directory.startsWith(live)) this.#logs.delete(directory)
+      for (const directory of this.#logs.keys()) if (directory.startsWith(live)) this.#logs.delete(directory)
     }
     await this.#local.removeDirectory(path)
   }

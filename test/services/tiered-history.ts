@@ -50,8 +50,8 @@ export async function withClient<T>(broker: ServedBroker, use: (playhead: Playhe
   }
 }
 
-/** Answers how many records were written. */
-export async function writeHistory(playhead: Playhead, history: History): Promise<number> {
+/** Answers what a reader must find. */
+export async function writeHistory(playhead: Playhead, history: History): Promise<Omit<ReadHistory, 'seconds'>> {
   const { topic, bytes, segmentBytes, localBytes, valueBytes, scatteredEvery } = history
   await playhead.admin.createTopic(topic, {
     settings: {
@@ -63,19 +63,21 @@ export async function writeHistory(playhead: Playhead, history: History): Promis
   const records = Math.floor(bytes / valueBytes)
   const filler = Buffer.alloc(valueBytes)
   for (let at = 0; at < valueBytes; at++) filler[at] = (at * 31) & 0xff
+  const hash = createHash('sha256')
   await using producer = playhead.topic(topic).producer()
   for (let record = 0; record < records; record++) {
     const value = Buffer.from(filler)
     value.writeUInt32LE(record, 0)
     const timestamp = 1_700_000_000_000 + record
-    const full =
-      record % scatteredEvery === 0
-        ? producer.send({ key: scattered, value, timestamp, headers: bytesHeaders })
-        : producer.send({ key: `customer-${record % 1000}`, value, timestamp })
+    const isScattered = record % scatteredEvery === 0
+    const key = isScattered ? scattered : `customer-${record % 1000}`
+    hash.update(`${record} ${timestamp} ${key} `)
+    hash.update(value)
+    const full = producer.send({ key, value, timestamp, ...(isScattered && { headers: bytesHeaders }) })
     if (full !== undefined) await full
   }
   await producer.flush()
-  return records
+  return { digest: hash.digest('hex'), records, bytes: records * valueBytes }
 }
 
 /** Goes through everything and digests every field of every record. */
