@@ -9,6 +9,7 @@ import { EventSum } from './event-sum.ts'
 import { baseOffsetOfFile, segmentFileName } from './segment-format.ts'
 import { temporarySuffix } from './small-file.ts'
 import { cacheFile, type LogDigest, wipeCache } from './verify-cache.ts'
+import type { TieredRange } from './tier/tier-copies.ts'
 import { Findings, type VerifyResult } from './verify-findings.ts'
 import { type PostingsFile, type SegmentJob, type SegmentVerdict, segmentHeader } from './verify-segment.ts'
 import { compareStreams } from './verify-streams.ts'
@@ -28,6 +29,8 @@ export interface VerifyLogOptions {
   readonly clock: Clock
   readonly log: FoundLog
   readonly cacheDirectory: string
+  /** Offsets that the tier has: they may be there alone. */
+  readonly tiered: readonly TieredRange[]
   /** What the cache has of this log, once it was looked at. */
   readonly cached: Promise<LogDigest | undefined>
   /** The same with a digest of each stream, for when something differs. */
@@ -163,7 +166,13 @@ class LogVerification {
   }
 
   #checkOrder(path: string, baseOffset: number): void {
-    if (this.#nextOffset >= 0 && baseOffset > this.#nextOffset) {
+    if (baseOffset > Math.max(0, this.#nextOffset) && this.#isTiered(Math.max(0, this.#nextOffset), baseOffset)) {
+      const { log } = this.#options
+      const [from, to] = [Math.max(0, this.#nextOffset), baseOffset - 1]
+      this.#findings.note(`${log.name}: offsets ${from} to ${to} are in the tier only; playhead tier verify reads them`)
+      this.#whole = false
+      this.#previousChecksum = undefined
+    } else if (this.#nextOffset >= 0 && baseOffset > this.#nextOffset) {
       const reason = `found no segment with offsets ${this.#nextOffset} to ${baseOffset - 1}, wanted one before this`
       this.#findings.damaged(path, 0, reason, this.#nextOffset)
       this.#whole = false
@@ -178,6 +187,14 @@ class LogVerification {
       this.#whole = false
     }
     this.#nextOffset = baseOffset
+  }
+
+  /** Whether the tier has all offsets [from, to). */
+  #isTiered(from: number, to: number): boolean {
+    let next = from
+    for (const range of this.#options.tiered)
+      if (range.baseOffset <= next && range.nextOffset > next) next = range.nextOffset
+    return next >= to
   }
 
   #take(verdict: SegmentVerdict, path: string, { baseOffset, nextBase }: Omit<ReadSegment, 'postings'>): void {
@@ -210,7 +227,7 @@ class LogVerification {
     const end = Math.max(0, this.#nextOffset)
     let digest: LogDigest | undefined
     if (cached !== undefined && !this.#whole) {
-      this.#findings.note(`${log.name}: has damage, so its part of the cache was not compared`)
+      this.#findings.note(`${log.name}: not all of it could be read here, so its part of the cache was not compared`)
     } else if (cached !== undefined && !this.#isProven(cached, end)) {
       digest = cached.fault === undefined ? await this.#options.digest() : cached
       const fault =

@@ -10,6 +10,8 @@ import type { FileSystem } from '../platform/file-system.ts'
 import { isPlayheadError, PlayheadError } from '../protocol/errors.ts'
 import { readBrokerFacts } from './data-directory.ts'
 import { DirectoryLock } from './directory-lock.ts'
+import { formatUuid } from '../protocol/uuid.ts'
+import { tieredRanges } from './tier/tier-copies.ts'
 import { deletedSuffix, readTopicFile, topicIdBytes } from './topic.ts'
 import { Findings, type Progress, type VerifyResult } from './verify-findings.ts'
 import { type FoundLog, verifyLog } from './verify-log.ts'
@@ -135,11 +137,14 @@ class Verification {
   async #verifyLog(place: number, log: FoundLog, cache: Promise<CacheVerdict>): Promise<VerifyResult> {
     const { directory, fileSystem, clock, scratchDirectory } = this.#options
     this.#progress.partitions++
+    const topicId = formatUuid(Buffer.from(log.topicId, 'hex'))
+    const tiered = await tieredRanges(fileSystem, directory, topicId, log.partition)
     const findings = await verifyLog({
       fileSystem,
       clock,
       log,
       cacheDirectory: `${directory}/cache`,
+      tiered,
       cached: cache.then(({ logs }) => logs[place]),
       digest: () => this.#digestOf(place),
       scratchPath: scratchDirectory && `${scratchDirectory}/postings-${place}`,

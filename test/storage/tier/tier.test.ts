@@ -9,6 +9,7 @@ import { systemRandom } from '../../../platform/random.ts'
 import type { Log } from '../../../storage/log.ts'
 import { openObjectStore } from '../../../storage/tier/tier-location.ts'
 import { restoreTier } from '../../../storage/tier/tier-restore.ts'
+import { verify } from '../../../storage/verify.ts'
 import { TemporaryDirectory } from '../../temporary-directory.ts'
 import { append } from '../store-under-test.ts'
 import { TieredStore } from './tiered-store.ts'
@@ -65,6 +66,9 @@ test('tier: what is sent and let go locally reads as before, also after a restar
     )
     assert.deepEqual(store.reports, [])
   }
+  const verdict = await verify({ directory: data, fileSystem: nodeFileSystem, clock: systemClock })
+  assert.deepEqual(verdict.damage, [])
+  assert.match(verdict.notes.join('\n'), /offsets 0 to 35 are in the tier only/)
   await using again = await TieredStore.open(data, location)
   const log = again.log('carts')
   assert.equal(await contents(log), before)
