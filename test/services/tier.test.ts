@@ -135,7 +135,7 @@ async function looksOf(broker: ServedBroker): Promise<Record<string, string>> {
         byCountry.set(country, (byCountry.get(country) ?? 0) + (data.Quantity ?? 0) * (data.UnitPrice ?? 0))
       }
     }
-    return [...byCountry].toSorted().join('\n')
+    return [...byCountry].toSorted(([a], [b]) => (a < b ? -1 : 1)).join('\n')
   })
   return {
     customer: await broker.ok('read', 'carts', '17850'),
