@@ -71,6 +71,10 @@ export class S3Service implements AsyncDisposable {
     throw new Error(`the S3 server did not answer at ${endpoint}`)
   }
 
+  get pid(): number {
+    return this.#process.pid ?? 0
+  }
+
   /** Makes a bucket; answers the location of a tier in it. */
   async bucket(name: string, prefix = ''): Promise<string> {
     const { S3Client, CreateBucketCommand } = await import('@aws-sdk/client-s3')
