@@ -1,17 +1,19 @@
 /** The tier as a whole over a directory: sent, let go, read through, started again, restored, fenced. */
 import assert from 'node:assert/strict'
-import { readdir, rm } from 'node:fs/promises'
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { systemClock } from '../../../platform/clock.ts'
 import { nodeFileSystem } from '../../../platform/node-file-system.ts'
 import { systemRandom } from '../../../platform/random.ts'
+import { isPlayheadError } from '../../../protocol/errors.ts'
 import type { Log } from '../../../storage/log.ts'
+import { verifyTier } from '../../../storage/tier/tier-check.ts'
 import { openObjectStore } from '../../../storage/tier/tier-location.ts'
 import { restoreTier } from '../../../storage/tier/tier-restore.ts'
 import { verify } from '../../../storage/verify.ts'
 import { TemporaryDirectory } from '../../temporary-directory.ts'
-import { append } from '../store-under-test.ts'
+import { append, until } from '../store-under-test.ts'
 import { TieredStore } from './tiered-store.ts'
 
 const foundation = { fileSystem: nodeFileSystem, clock: systemClock, random: systemRandom }
@@ -108,4 +110,100 @@ test('tier: an empty data directory restored from the tier has the same offsets,
   assert.equal((await valuesOf(log, 'a')).at(-1), '6:on')
   await again.sent(log)
   assert.deepEqual(again.reports, [])
+})
+
+async function objectKeys(location: string, prefix: string): Promise<string[]> {
+  const store = await openObjectStore(location, foundation)
+  const keys: string[] = []
+  for await (const { key } of store.list(prefix)) keys.push(key)
+  return keys
+}
+
+test('tier: an object that was changed is named by verify, and a read of it is refused, never answered', async () => {
+  await using directory = await TemporaryDirectory.make()
+  const [data, location] = [join(directory.path, 'data'), `file://${directory.path}/tier`]
+  await using store = await TieredStore.open(data, location)
+  const log = await store.createLog('carts')
+  await fill(log, 3)
+  await store.sent(log)
+  const key = (await objectKeys(location, 'logs/')).find((each) => each.endsWith('.log')) ?? ''
+  const path = join(directory.path, 'tier', key)
+  const bytes = await readFile(path)
+  bytes[bytes.length - 3]! ^= 1
+  await writeFile(path, bytes)
+  const objects = await openObjectStore(location, foundation)
+  const scratchDirectory = join(directory.path, 'scratch')
+  const verdict = await verifyTier({ ...foundation, store: objects, scratchDirectory }, () => undefined)
+  assert.deepEqual(
+    verdict.damage.map((each) => each.key),
+    [key],
+  )
+  await assert.rejects(
+    log.read({ offset: 0, maxBytes: 1 << 20, limitOffset: log.durableOffset }),
+    (error) => isPlayheadError(error, 'tierUnavailable') && error.message.includes('other bytes'),
+  )
+  assert.deepEqual(log.damage, [])
+  bytes[bytes.length - 3]! ^= 1
+  await writeFile(path, bytes)
+  assert.deepEqual(await valuesOf(log, 'only-0'), ['0:x'])
+})
+
+test('tier: what has rotted on the local disk is not sent, and stays there; what comes after it is sent', async () => {
+  await using directory = await TemporaryDirectory.make()
+  const [data, location] = [join(directory.path, 'data'), `file://${directory.path}/tier`]
+  await using store = await TieredStore.open(data, location, { tier: { lookMs: 60_000 } })
+  const log = await store.createLog('carts')
+  await fill(log, 3)
+  const partition = join(store.under.store.topic('carts').directory, '0')
+  await until(async () => (await readdir(partition)).filter((name) => name.endsWith('.idx')).length === 3)
+  const name = (await readdir(partition)).filter((each) => each.endsWith('.log'))[1] ?? ''
+  const bytes = await readFile(join(partition, name))
+  bytes[bytes.length - 3]! ^= 1
+  await writeFile(join(partition, name), bytes)
+  await store.tier.stop()
+  assert.match(store.reports.join('\n'), /it is not sent to the tier and stays on the local disk/)
+  assert.ok((await readdir(partition)).includes(name))
+  assert.equal((await objectKeys(location, 'logs/')).filter((key) => key.endsWith('.log')).length, 2)
+})
+
+test('tier: a topic that is deleted goes from the tier after the grace, also over a restart', async () => {
+  await using directory = await TemporaryDirectory.make()
+  const [data, location] = [join(directory.path, 'data'), `file://${directory.path}/tier`]
+  {
+    await using store = await TieredStore.open(data, location, { tier: { orphanGraceMs: 3_600_000 } })
+    const log = await store.createLog('carts')
+    await fill(log, 2)
+    await store.sent(log)
+    await store.under.store.deleteTopic('carts')
+    await until(async () => (await objectKeys(location, 'topics/')).length > 0)
+  }
+  assert.ok((await objectKeys(location, 'logs/')).length > 0)
+  const objects = await openObjectStore(location, foundation)
+  const restored = await restoreTier({ ...foundation, store: objects, location, dataDirectory: `${data}-restored` })
+  assert.deepEqual(restored, [])
+  await rm(join(directory.path, 'tier', 'owner', '0000000002.json'))
+  await using again = await TieredStore.open(data, location, { tier: { orphanGraceMs: -1 } })
+  await until(async () => (await objectKeys(location, 'logs/')).length === 0)
+  await until(async () => (await objectKeys(location, 'topics/')).length === 0)
+  assert.deepEqual(again.reports, [])
+})
+
+test('tier: with remote.storage.enable=false nothing is sent; with local.retention.bytes only the oldest go', async () => {
+  await using directory = await TemporaryDirectory.make()
+  const [data, location] = [join(directory.path, 'data'), `file://${directory.path}/tier`]
+  await using store = await TieredStore.open(data, location)
+  const kept = await store.createLog('kept', { 'remote.storage.enable': 'false' })
+  await fill(kept, 2)
+  // Room for the active segment and some of the small ones.
+  const carts = await store.createLog('carts', { 'local.retention.bytes': String((1 << 20) + 700) })
+  await fill(carts, 8)
+  await until(() => store.tier.stats.segments === 8 && store.tier.stats.letGoSegments > 0)
+  const localOf = async (topic: string) => {
+    const names = await readdir(join(store.under.store.topic(topic).directory, '0'))
+    return names.filter((name) => name.endsWith('.log'))
+  }
+  assert.equal((await localOf('kept')).length, 3)
+  const local = await localOf('carts')
+  assert.ok(local.length > 1 && local.length < 9, `${local.length} local segments`)
+  assert.equal(local.at(-1), `${String(carts.logEndOffset).padStart(20, '0')}.log`)
 })

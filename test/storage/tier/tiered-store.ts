@@ -49,7 +49,12 @@ export class TieredStore implements AsyncDisposable {
       },
       report: (level, message) => reports.push(`${level}: ${message}`),
     })
-    const under = await StoreUnderTest.open(dataDirectory, { ...options, fileSystem: tier.fileSystem })
+    const under = await StoreUnderTest.open(dataDirectory, {
+      ...options,
+      fileSystem: tier.fileSystem,
+      // Else what was appended just now would be read from memory.
+      settings: { tailCacheBytes: 0, tailCacheBytesPerLog: 0, ...options.settings },
+    })
     if (options.isAttached !== true) {
       try {
         await tier.start(under.store)
