@@ -105,18 +105,21 @@ export class TierUploader {
     const bases = await this.#localBases()
     let notReady = 0
     let unsentBytes = 0
+    const unsent: { readonly baseOffset: number; readonly footer: Footer }[] = []
     for (const baseOffset of bases.slice(0, -1)) {
-      if (this.tierLog.segment(baseOffset) !== undefined || this.#unsendable.has(baseOffset)) continue
+      if (this.#unsendable.has(baseOffset)) continue
+      const held = this.tierLog.segment(baseOffset)
       const footer = await this.#footer(baseOffset)
+      // One that was rewritten is sent again, in place of the one that the tier has.
+      if (held !== undefined && (footer === undefined || footer.checksum === held.footer.checksum)) continue
       if (footer === undefined) notReady++
-      else unsentBytes += footer.segmentBytes
+      else unsent.push({ baseOffset, footer })
     }
+    for (const { footer } of unsent) unsentBytes += footer.segmentBytes
     this.#unsentBytes = unsentBytes
-    for (const baseOffset of bases.slice(0, -1)) {
+    for (const { baseOffset, footer } of unsent) {
       this.#context.signal.throwIfAborted()
-      if (this.tierLog.segment(baseOffset) !== undefined || this.#unsendable.has(baseOffset)) continue
-      const footer = await this.#footer(baseOffset)
-      if (footer !== undefined && !(await this.#sendOne(baseOffset, footer))) notReady++
+      if (!(await this.#sendOne(baseOffset, footer))) notReady++
     }
     return notReady
   }
@@ -126,7 +129,7 @@ export class TierUploader {
       const segment = await sendSegment(this.#context, this.tierLog, this.#directory, baseOffset)
       // It may have been rewritten meanwhile, or the log may begin behind it: then the objects are nobody's.
       if ((await this.#footer(baseOffset))?.checksum !== segment.footer.checksum) return false
-      await this.tierLog.change({ add: [segment] }, this.#context.writer)
+      await this.tierLog.change({ add: [segment], logEndOffset: this.log.logEndOffset }, this.#context.writer)
     } catch (error) {
       if (!isPlayheadError(error, 'damagedData')) throw error
       this.#unsendable.add(baseOffset)
