@@ -365,6 +365,11 @@ export class Log {
     return active === undefined || active.batchCount === 0 ? undefined : active.firstAppendTimeMs
   }
 
+  /** Where the newest segment begins; -1 = there is none. */
+  get newestBaseOffset(): number {
+    return this.#chain.segments.at(-1)?.baseOffset ?? -1
+  }
+
   /** Seals the active segment, unless it has no batch. Throws diskFull, storageFailed, stopping. */
   async roll(): Promise<void> {
     if (this.#closed !== undefined) throw this.#closed

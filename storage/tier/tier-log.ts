@@ -42,6 +42,8 @@ export interface TierChange {
   readonly drop?: readonly number[]
   /** Ids whose objects are gone. */
   readonly forget?: readonly string[]
+  /** Of the log on the local disk: the tier must not know of more. */
+  readonly logEndOffset?: number
 }
 
 export class TierLog {
@@ -120,7 +122,8 @@ export class TierLog {
     return this.#hidden.size > 0
   }
 
-  async #change({ add = [], drop = [], forget = [] }: TierChange, writer: TierWriter): Promise<void> {
+  async #change(change: TierChange, writer: TierWriter): Promise<void> {
+    const { add = [], drop = [], forget = [], logEndOffset = Infinity } = change
     const { manifests, clock } = this.#context
     let sequence = (this.#manifest?.sequence ?? 0) + 1
     const hidden = [...this.#hidden]
@@ -142,13 +145,14 @@ export class TierLog {
       if (outcome.writer.run === writer.run) await this.adopt(outcome)
       // Whoever is older did not know that he was: what he stored is not ours, and its objects go as nobody's.
       else if (!isOlder(outcome.writer, writer)) throw fenced(this.topicId, this.partition, outcome, clock.now())
+      else if (outcome.writer.owner === writer.owner) checkEnd(outcome, logEndOffset)
       sequence = outcome.sequence + 1
     }
   }
 
   /** The manifest after the change, and the pages that it needs and that are not stored yet. */
   #next(
-    { add, drop, forget }: Required<TierChange>,
+    { add, drop, forget }: Required<Omit<TierChange, 'logEndOffset'>>,
     writer: TierWriter,
     sequence: number,
   ): { manifest: TierManifest; pages: Page[]; fresh: Page[] } {
@@ -270,6 +274,16 @@ export function logOfManifestFile(name: string): { topicId: string; partition: n
 
 function merged(kept: readonly TierSegment[], added: readonly TierSegment[]): TierSegment[] {
   return [...kept, ...added].toSorted((a, b) => a.footer.baseOffset - b.footer.baseOffset)
+}
+
+/** A data directory that was put back from an old copy would drop what was appended since from the tier, for good. */
+function checkEnd({ topicId, partition, segments }: TierManifest, logEndOffset: number): void {
+  const endOffset = segments.at(-1)?.footer.nextOffset ?? 0
+  if (endOffset <= logEndOffset) return
+  throw new PlayheadError(
+    'tierFenced',
+    `tier of ${topicId}/${partition}: found offsets up to ${endOffset} there and ${logEndOffset} here, wanted all of them here: this data directory is older than its tier, and sends nothing more; stop this broker and make one from the tier: playhead tier restore`,
+  )
 }
 
 function fenced(topicId: string, partition: number, { writer, writtenMs }: TierManifest, nowMs: number): PlayheadError {

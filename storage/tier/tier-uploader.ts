@@ -14,6 +14,7 @@ import { readFooter } from '../sidecar.ts'
 import type { Footer } from '../sidecar-format.ts'
 import { temporarySuffix } from '../small-file.ts'
 import type { Topic } from '../topic.ts'
+import type { TopicSettings } from '../topic-settings.ts'
 import { sendSegment } from './segment-upload.ts'
 import type { UploadContext } from './segment-upload.ts'
 import type { TierLog } from './tier-log.ts'
@@ -33,8 +34,8 @@ export interface UploaderStats {
   letGoSegments: number
 }
 
-/** Between two looks at the files of a log that has no new segment. */
-const quietLookMs = 10_000
+/** Between two looks at the files of a log that has no new segment: some may have been rewritten, or have grown old. */
+const quietLookMs = 60_000
 
 /** No fact beside the segments is larger. */
 const factBytesMax = 64 * 1024 * 1024
@@ -45,13 +46,15 @@ export class TierUploader {
   readonly tierLog: TierLog
   readonly #context: UploaderContext
   readonly #stats: UploaderStats
-  /** How many segments the log had when all that can be sent was; -1 = not all is. */
-  #doneAt = -1
+  /** Where the newest segment began when all before it was sent; undefined = not all is. */
+  #doneAt: number | undefined
   #lookedMs = -Infinity
+  /** As of the last look. */
+  #settings: TopicSettings | undefined
   /** Of small files, as they were sent. */
   readonly #sentFacts = new Map<string, number>()
-  /** Damaged on the local disk: named once, and not looked at again. */
-  readonly #unsendable = new Set<number>()
+  /** Damaged on the local disk, with the checksums of their footers: named once, and not looked at again while they stay as they are. */
+  readonly #unsendable = new Map<number, number>()
   #localBytes = 0
   #unsentBytes = 0
 
@@ -75,28 +78,28 @@ export class TierUploader {
 
   /** Whether everything that was ever appended is in the tier. */
   get isComplete(): boolean {
-    return this.log.activeSinceMs === undefined && this.#doneAt === this.log.segmentCount
+    return this.log.activeSinceMs === undefined && this.#doneAt === this.log.newestBaseOffset
   }
 
   /** Sends what is sealed, lets go what may go. `rollBeforeMs`: an active segment begun before is sealed first. Throws as sendSegment does, and tierFenced. */
   async work(rollBeforeMs: number): Promise<void> {
-    const { isTiered } = this.topic.settings
+    const { settings } = this.topic
+    const { isTiered } = settings
     if (isTiered && (this.log.activeSinceMs ?? Infinity) <= rollBeforeMs) await this.log.roll()
-    const { segmentCount } = this.log
-    if (!this.#isDue(segmentCount)) return
-    if (isTiered && this.#doneAt !== segmentCount) {
-      const left = await this.#send()
-      this.#doneAt = left === 0 ? segmentCount : -1
-    }
+    const { newestBaseOffset } = this.log
+    if (!this.#isDue(newestBaseOffset)) return
+    if (isTiered) this.#doneAt = (await this.#send()) === 0 ? newestBaseOffset : undefined
     await this.#sendFacts()
     if (this.tierLog.isBehind) await this.tierLog.change({}, this.#context.writer)
     await this.#letGo()
     this.#lookedMs = this.#context.clock.monotonicMs()
+    this.#settings = settings
   }
 
   /** A log in which nothing happens is looked at now and then only: a broker may have hundreds. */
-  #isDue(segmentCount: number): boolean {
-    if (this.#doneAt !== segmentCount || this.tierLog.isBehind) return true
+  #isDue(newestBaseOffset: number): boolean {
+    if (this.#doneAt !== newestBaseOffset || this.tierLog.isBehind || this.#settings !== this.topic.settings)
+      return true
     return this.#context.clock.monotonicMs() - this.#lookedMs >= quietLookMs
   }
 
@@ -105,18 +108,21 @@ export class TierUploader {
     const bases = await this.#localBases()
     let notReady = 0
     let unsentBytes = 0
+    const unsent: { readonly baseOffset: number; readonly footer: Footer }[] = []
     for (const baseOffset of bases.slice(0, -1)) {
-      if (this.tierLog.segment(baseOffset) !== undefined || this.#unsendable.has(baseOffset)) continue
+      const held = this.tierLog.segment(baseOffset)
       const footer = await this.#footer(baseOffset)
+      if (footer !== undefined && this.#unsendable.get(baseOffset) === footer.checksum) continue
+      // One that was rewritten is sent again, in place of the one that the tier has.
+      if (held !== undefined && (footer === undefined || footer.checksum === held.footer.checksum)) continue
       if (footer === undefined) notReady++
-      else unsentBytes += footer.segmentBytes
+      else unsent.push({ baseOffset, footer })
     }
+    for (const { footer } of unsent) unsentBytes += footer.segmentBytes
     this.#unsentBytes = unsentBytes
-    for (const baseOffset of bases.slice(0, -1)) {
+    for (const { baseOffset, footer } of unsent) {
       this.#context.signal.throwIfAborted()
-      if (this.tierLog.segment(baseOffset) !== undefined || this.#unsendable.has(baseOffset)) continue
-      const footer = await this.#footer(baseOffset)
-      if (footer !== undefined && !(await this.#sendOne(baseOffset, footer))) notReady++
+      if (!(await this.#sendOne(baseOffset, footer))) notReady++
     }
     return notReady
   }
@@ -126,10 +132,10 @@ export class TierUploader {
       const segment = await sendSegment(this.#context, this.tierLog, this.#directory, baseOffset)
       // It may have been rewritten meanwhile, or the log may begin behind it: then the objects are nobody's.
       if ((await this.#footer(baseOffset))?.checksum !== segment.footer.checksum) return false
-      await this.tierLog.change({ add: [segment] }, this.#context.writer)
+      await this.tierLog.change({ add: [segment], logEndOffset: this.log.logEndOffset }, this.#context.writer)
     } catch (error) {
       if (!isPlayheadError(error, 'damagedData')) throw error
-      this.#unsendable.add(baseOffset)
+      this.#unsendable.set(baseOffset, footer.checksum)
       this.#context.report('warn', `${this.log.name}: ${error.message}`)
       return true
     }

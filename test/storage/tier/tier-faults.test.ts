@@ -4,7 +4,7 @@
  * nobody refers to goes.
  */
 import assert from 'node:assert/strict'
-import { cp, rm } from 'node:fs/promises'
+import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { systemClock } from '../../../platform/clock.ts'
@@ -12,6 +12,7 @@ import { nodeFileSystem } from '../../../platform/node-file-system.ts'
 import { systemRandom } from '../../../platform/random.ts'
 import type { Log } from '../../../storage/log.ts'
 import { MemoryCheckpointStore } from '../../../storage/memory-checkpoint-store.ts'
+import { decodeFooter, encodeFooter, FOOTER_BYTES } from '../../../storage/sidecar-format.ts'
 import { verifyTier } from '../../../storage/tier/tier-check.ts'
 import { openObjectStore } from '../../../storage/tier/tier-location.ts'
 import { restoreTier } from '../../../storage/tier/tier-restore.ts'
@@ -129,6 +130,7 @@ test('tier: a store that refuses, loses answers, cuts, slows and changes bodies 
     await store.sent(log)
     await checkContents(log, count, note)
     server.faults = noFaults
+    for (const stored of server.objects.values()) stored.hiddenFor = 0 // it was long ago
     await checkTier(store, location, join(directory.path, 'scratch'), note)
     assert.deepEqual(store.under.failures, [], note)
   }
@@ -186,3 +188,62 @@ test('tier: a prefix that belongs to another cluster is refused', async () => {
     /found the tier of cluster .*, wanted one of this cluster/,
   )
 })
+
+test('tier: a data directory put back from an old copy does not undo what the tier has since', async () => {
+  await using directory = await TemporaryDirectory.make()
+  const [data, copy] = [join(directory.path, 'data'), join(directory.path, 'copy')]
+  const location = `file://${directory.path}/tier`
+  {
+    await using store = await TieredStore.open(data, location)
+    await fill(await store.createLog('carts'), 0, 2)
+  }
+  await cp(data, copy, { recursive: true })
+  {
+    await using store = await TieredStore.open(data, location)
+    await fill(store.log('carts'), 2, 3)
+    await store.sent(store.log('carts'))
+  }
+  // Its epoch gets ahead.
+  for (let run = 0; run < 3; run++) await (await TieredStore.open(copy, location))[Symbol.asyncDispose]()
+  await using old = await TieredStore.open(copy, location)
+  await fill(old.log('carts'), 2, 1)
+  await until(() => old.tier.problems.length > 0)
+  assert.match(old.tier.problems[0] ?? '', /this data directory is older than its tier/)
+  await checkContents(old.log('carts'), 3, 'old copy')
+  const store = await openObjectStore(location, foundation)
+  const dataDirectory = join(directory.path, 'restored')
+  const restored = await restoreTier({ ...foundation, store, location, dataDirectory })
+  assert.equal(restored[0]?.endOffset, 10)
+})
+
+test('tier: a segment that was rewritten locally is sent again in place of the old one, also after a restart', async () => {
+  await using directory = await TemporaryDirectory.make()
+  const [data, location] = [join(directory.path, 'data'), `file://${directory.path}/tier`]
+  const settings = { 'local.retention.bytes': '-1' }
+  let partition = ''
+  {
+    await using store = await TieredStore.open(data, location)
+    const log = await store.createLog('carts', settings)
+    await fill(log, 0, 3)
+    await until(() => store.tier.stats.segments === 3)
+    partition = join(store.under.store.topic('carts').directory, '0')
+  }
+  // The same sidecar with another producer snapshot, as a rewritten segment would have: its checksum is another one.
+  const [, name = ''] = (await readdir(partition)).filter((each) => each.endsWith('.idx'))
+  await rewriteFooter(join(partition, name))
+  await using store = await TieredStore.open(data, location, { tier: { orphanGraceMs: -1 } })
+  await until(() => store.tier.stats.sentSegments === 1)
+  await checkContents(store.log('carts'), 3, 'rewritten')
+  await checkTier(store, location, join(directory.path, 'scratch'), 'rewritten')
+})
+
+/** Gives the sidecar another `previous checksum`. */
+async function rewriteFooter(path: string): Promise<void> {
+  const bytes = await readFile(path)
+  const footer = decodeFooter(bytes.subarray(-FOOTER_BYTES))
+  assert.ok(footer !== undefined)
+  await writeFile(
+    path,
+    Buffer.concat([bytes.subarray(0, -FOOTER_BYTES), encodeFooter({ ...footer, previousChecksum: 1 })]),
+  )
+}
