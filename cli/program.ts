@@ -73,7 +73,7 @@ function addServe(program: Command, session: MakeSession): void {
 }
 
 function addTopic(program: Command, session: MakeSession): void {
-  const topic = program.command('topic').description('create, list, describe, alter and delete topics')
+  const topic = program.command('topic').description('create, list, describe, alter, trim and delete topics')
   topic
     .command('create <name>')
     .description('create a topic')
@@ -104,6 +104,13 @@ function addTopic(program: Command, session: MakeSession): void {
       [],
     )
     .action(async (name: string, options) => (await import('./topic.ts')).alterTopic(session(), name, options))
+  topic
+    .command('trim <name>')
+    .description('remove the oldest events of a topic; asks first')
+    .requiredOption('--before <place>', 'end, an offset (one partition) or a time, which is when they were appended')
+    .option('--partition <number>', 'only this partition', integer('--partition', 0))
+    .option('--yes', 'do not ask')
+    .action(async (name: string, options) => (await import('./topic.ts')).trimTopic(session(), name, options))
   topic
     .command('delete <name>')
     .description('delete a topic with all its events; asks first')

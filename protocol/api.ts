@@ -29,6 +29,8 @@ import {
   alterTopicRequest,
   createTopicReply,
   createTopicRequest,
+  deleteRecordsReply,
+  deleteRecordsRequest,
   deleteTopicReply,
   deleteTopicRequest,
   describeTopicReply,
@@ -97,6 +99,13 @@ export const apis = {
   commitPlayhead: row(30, 'append', commitPlayheadRequest, commitPlayheadReply, 'Move a named playhead.'),
   readPlayhead: row(31, 'read', readPlayheadRequest, readPlayheadReply, 'Where a named playhead stands.'),
   listPlayheads: row(32, 'read', listPlayheadsRequest, listPlayheadsReply, 'Named playheads of a topic.'),
+  deleteRecords: row(
+    60,
+    'admin',
+    deleteRecordsRequest,
+    deleteRecordsReply,
+    'Give up the records of a partition below an offset.',
+  ),
   status: row(40, 'read', statusRequest, statusReply, 'What the broker process is and uses.'),
 } as const satisfies Record<string, ApiRow>
 

@@ -12,6 +12,7 @@ import { ReadAhead } from './read-ahead.ts'
 import type { ReadAheadBudget } from './read-ahead.ts'
 import type { ReadRange, ReadResult } from './read-range.ts'
 import type { Segment } from './segment.ts'
+import { SegmentGone } from './segment-pool.ts'
 import type { SegmentReader } from './segment-reader.ts'
 import type { ReadStream, StreamPage, StreamReader } from './stream-reader.ts'
 import type { TailCache } from './tail-cache.ts'
@@ -90,7 +91,7 @@ export class LogReader {
 
   async #reading<T>(read: () => Promise<T>): Promise<T> {
     if (this.#closed !== undefined) throw this.#closed
-    const reading = read()
+    const reading = planned(read)
     this.#underWay.add(reading)
     try {
       return await reading
@@ -138,9 +139,20 @@ export class LogReader {
 
   #offsetForTime(timestampMs: number, clock: TimeClock, limitOffset: number): Promise<number> {
     const { extent, decompression } = this.#options
-    const { segments, durableOffset } = extent()
-    const search = { timestampMs, clock, decompression, limitOffset: Math.min(limitOffset, durableOffset) }
+    const { segments, logStartOffset: fromOffset, durableOffset } = extent()
+    const search = { timestampMs, clock, decompression, fromOffset, limitOffset: Math.min(limitOffset, durableOffset) }
     return findOffsetForTime(this.#options.segments, segments, search)
+  }
+}
+
+/** A read whose segments have left the log before it had them open is planned again: it finds what is there now, or hears where the log begins. */
+async function planned<T>(read: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await read()
+    } catch (error) {
+      if (!(error instanceof SegmentGone)) throw error
+    }
   }
 }
 

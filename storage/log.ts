@@ -12,6 +12,7 @@ import { Admission } from './admission.ts'
 import { Appender } from './appender.ts'
 import { Checkpointer } from './checkpointer.ts'
 import { describeRange } from './damage.ts'
+import { refusalOf as diskRefusal } from './disk-space.ts'
 import { IncomingAppend } from './incoming-append.ts'
 import type { AppendGroup, Appended, BatchRules } from './incoming-append.ts'
 import { LogEnd } from './log-end.ts'
@@ -21,6 +22,7 @@ import { LogReader } from './log-reader.ts'
 import type { TimeClock } from './log-reader.ts'
 import type { ReadRange, ReadResult } from './read-range.ts'
 import { recoverLog } from './recovery.ts'
+import { Retention } from './retention.ts'
 import type { RecoveredLog } from './recovery.ts'
 import { Sealing } from './sealing.ts'
 import type { Segment } from './segment.ts'
@@ -45,10 +47,11 @@ export interface LogOptions {
 }
 
 export interface StreamFacts {
-  /** -1 = no event. */
+  /** -1 = there was never an event. */
   readonly lastVersion: number
   /** The first version still there; -1 = none. */
   readonly firstVersion: number
+  /** -1 = it is not there. */
   readonly lastOffset: number
 }
 
@@ -69,6 +72,7 @@ export class Log {
   readonly #reader: LogReader
   readonly #sealing: Sealing
   readonly #checkpointer: Checkpointer
+  readonly #retention: Retention
   /** Why nothing is answered any more. */
   #closed: PlayheadError | undefined
 
@@ -139,6 +143,9 @@ export class Log {
       appender: this.#appender,
       replayedBytes: recovered.replayedBytes,
     })
+    const { facts, damage } = recovered
+    const [chain, sealing, endOffset] = [this.#chain, this.#sealing, () => this.#end.offset]
+    this.#retention = new Retention({ context, identity, settings, facts, chain, sealing, index, damage, endOffset })
   }
 
   #openReader(): LogReader {
@@ -186,7 +193,7 @@ export class Log {
   }
 
   get logStartOffset(): number {
-    return this.#recovered.logStartOffset
+    return this.#recovered.facts.logStartOffset
   }
 
   get logEndOffset(): number {
@@ -231,6 +238,11 @@ export class Log {
       indexMemoryBytes,
       producers,
     }
+  }
+
+  /** For the Cleaner. */
+  get retention(): Retention {
+    return this.#retention
   }
 
   /** For LogStore's schedule: whether derived state should be saved, and the saving. */
@@ -294,15 +306,32 @@ export class Log {
     return this.#reader.read(range)
   }
 
+  /**
+   * Gives up all records below `offset`: nobody reads them any more once this resolves, with the start of the log as it is then on disk. Their
+   * space comes back segment by segment. Throws offsetOutOfRange when the log is not durable up to `offset`.
+   */
+  async deleteRecords(offset: number): Promise<number> {
+    if (this.#closed !== undefined) throw this.#closed
+    if (offset > this.durableOffset) {
+      const { logStartOffset, durableOffset } = this
+      const message = `${this.name}: found offset ${offset}, wanted one from ${logStartOffset} to ${durableOffset}`
+      throw new PlayheadError('offsetOutOfRange', message, { offset, logStartOffset, durableOffset })
+    }
+    await this.#retention.moveStart(offset).catch((error: unknown) => {
+      throw diskRefusal(error, this.#identity.directory)
+    })
+    return this.logStartOffset
+  }
+
   /** Events of one stream. Throws invalidStream, corruptBatch. */
   readStream(request: ReadStream): Promise<StreamPage> {
     return this.#reader.readStream(request)
   }
 
-  /** Where the stream stands below `limitOffset`. */
+  /** Where the stream stands below `limitOffset`; one whose events are all gone still has its last version. */
   streamInfo(stream: string, limitOffset: number): StreamFacts {
     const { lastVersion, firstVersion, lastOffset } = this.#recovered.index.lastBelow(stream, limitOffset)
-    return { lastVersion, firstVersion: lastVersion < 0 ? -1 : firstVersion, lastOffset }
+    return { lastVersion, firstVersion: lastOffset < 0 ? -1 : firstVersion, lastOffset }
   }
 
   /** Streams with an event below `limitOffset`, in UTF-8 byte order. */
@@ -361,6 +390,7 @@ export class Log {
 
   async #stop(reason: PlayheadError): Promise<void> {
     this.#closed = reason
+    await this.#retention.stop()
     await this.#reader.close(reason)
     await this.#admission.drained()
     await this.#chain.settled()

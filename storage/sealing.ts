@@ -59,6 +59,7 @@ const stopped = Symbol('stopped')
 export class Sealing {
   readonly #options: SealingOptions
   readonly #waiting: FullSegment[] = []
+  #underWay: Segment | undefined
   #running: Promise<void> | undefined
   #stopped = false
 
@@ -71,6 +72,11 @@ export class Sealing {
     full.segment.sealed = true
     this.#waiting.push(full)
     this.#running ??= this.#run().finally(() => (this.#running = undefined))
+  }
+
+  /** Whether the segment is still being finished, or waits for that. */
+  isUnfinished(segment: Segment): boolean {
+    return this.#underWay === segment || this.#waiting.some((full) => full.segment === segment)
   }
 
   /** Ends what is under way; it is done again at the next start. */
@@ -92,6 +98,7 @@ export class Sealing {
     }
     context.report('warn', `${segment.path}: its sidecar cannot be read; its index is made again from the segment`)
     const copy = new Segment(segment.path, segment.baseOffset)
+    copy.compaction = segment.compaction
     await this.#scan(readingAround(file), segment, sliceBytes, (frame) => {
       const { position, bytes, batchStart, batchEnd, appendTimeMs } = frame
       if (batchEnd > batchStart)
@@ -102,6 +109,7 @@ export class Sealing {
 
   async #run(): Promise<void> {
     for (let next = this.#waiting.shift(); next !== undefined && !this.#stopped; next = this.#waiting.shift()) {
+      this.#underWay = next.segment
       try {
         await this.#seal(next)
         this.#options.context.pool.letGo(next.segment)
@@ -111,6 +119,8 @@ export class Sealing {
             'warn',
             `${next.segment.path}: not sealed, the next start does it: ${String(error)}`,
           )
+      } finally {
+        this.#underWay = undefined
       }
     }
   }
@@ -141,6 +151,7 @@ export class Sealing {
         segmentBytes: segment.endPosition,
         segmentChecksum: checksum,
         previousChecksum: await this.#previousChecksum(segment),
+        compaction: segment.compaction,
       },
       offsets: indexes.offsets.encode(),
       times: indexes.times.encode(),
@@ -172,7 +183,7 @@ export class Sealing {
       if (tables !== undefined || batchEnd === batchStart) return undefined
       return eachKey(bytes, batchStart, decompressedBytesMax, add)
     })
-    if (end.position !== segment.endPosition || end.nextOffset !== segment.nextOffset)
+    if (end.position !== segment.endPosition || (end.nextOffset !== segment.nextOffset && segment.compaction === 0))
       throw new Error(`damage at byte ${end.position}: ${end.problem}`)
     return { checksum, tables: tables ?? [postings] }
   }
@@ -195,7 +206,15 @@ export class Sealing {
     const from = { position: SEGMENT_HEADER_BYTES, nextOffset: segment.baseOffset, leaderEpoch: -1 }
     const { salt, context } = this.#options
     return scanSegment(
-      { file, salt, from, endPosition: segment.endPosition, sliceBytes: slices, clock: context.clock },
+      {
+        file,
+        salt,
+        from,
+        endPosition: segment.endPosition,
+        sliceBytes: slices,
+        isSparse: segment.compaction > 0,
+        clock: context.clock,
+      },
       visit,
     )
   }

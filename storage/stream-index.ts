@@ -13,6 +13,7 @@ import type { Clock } from '../platform/clock.ts'
 import type { BatchKeys } from './batch-streams.ts'
 import type { CheckpointStore } from './checkpoint-store.ts'
 import { HeadCache } from './head-cache.ts'
+import { isGone, versionBefore } from './head-extension.ts'
 import { IndexCapture } from './index-capture.ts'
 import {
   decodeState,
@@ -32,18 +33,28 @@ export interface StreamIndexOptions {
   /** Before all keys of this log in the store: logPrefix(topicId, partition). */
   readonly prefix: Buffer
   readonly clock: Clock
+  /** As of now. Without it, everything is there. */
+  readonly kept?: () => KeptEvents
   /** For the heads kept in memory; the tables are the owner's to bound, by capturing in time. */
   readonly headCacheBytesMax?: number
 }
 
 /** What a stream is, of its events below some offset. */
 export interface StreamExtent {
-  /** -1: no event. */
+  /** -1: there was never an event. */
   readonly lastVersion: number
-  /** The first version that is still in the log; lastVersion + 1 when there is none. */
+  /** The first version that is still there for readers; lastVersion + 1 when there is none. */
   readonly firstVersion: number
-  /** Of lastVersion; -1: no event. */
+  /** Of lastVersion; -1: it is not there. */
   readonly lastOffset: number
+}
+
+/** What of a log is there for readers of streams. */
+export interface KeptEvents {
+  /** Events below this offset are not there. */
+  readonly logStartOffset: number
+  /** Of those below this one only the newest of each stream is. */
+  readonly compactedTo: number
 }
 
 export interface Lookup {
@@ -70,6 +81,7 @@ export interface ListStreams {
   readonly limitOffset: number
 }
 
+const allKept: KeptEvents = { logStartOffset: 0, compactedTo: 0 }
 const noHead: StreamHead = { lastVersion: -1, firstVersion: 0, lastOffset: -1 }
 const headsPerRange = 1024
 /** Tables kept for the sidecar of the segment under way. */
@@ -204,6 +216,12 @@ export class StreamIndex {
     this.#active = new RecentPostings(baseOffset)
   }
 
+  /** What follows are events at or past the end of this table of streams whose events below it are gone. */
+  addGone(table: RecentPostings): void {
+    if (this.#active.events > 0) this.#freeze()
+    this.#frozen.push(table)
+  }
+
   /** Events of a stream in one segment, from its sidecar, in any order of streams; after beginSegment. `firstVersion`: of offsets[0]. */
   addPostings(stream: string, firstVersion: number, offsets: readonly number[]): void {
     for (const offset of offsets) this.add(stream, offset)
@@ -214,9 +232,9 @@ export class StreamIndex {
   /** The version of the newest event, committed or not; -1: none. Reads the store if the stream is cold. */
   lastVersion(stream: string): number {
     const head = this.#head(stream)
-    let last = head.lastVersion
+    let last = head
     for (const table of this.#frozen) last = lastAfter(table, stream, head.lastOffset, last)
-    return lastAfter(this.#active, stream, head.lastOffset, last)
+    return lastAfter(this.#active, stream, head.lastOffset, last).lastVersion
   }
 
   /** Whether lastVersion() would have to read the store, and so might wait for a disk. */
@@ -246,23 +264,21 @@ export class StreamIndex {
   lastBelow(stream: string, limitOffset: number): StreamExtent {
     const parts = this.#parts(stream)
     const lastVersion = this.#floorVersion(parts, limitOffset) - 1
-    if (lastVersion < parts.firstVersion) return { lastVersion: -1, firstVersion: 0, lastOffset: -1 }
-    return {
-      lastVersion,
-      firstVersion: parts.firstVersion,
-      lastOffset: this.#offsets(parts, lastVersion, lastVersion + 1)[0]!,
-    }
+    const firstVersion = this.#firstKept(parts)
+    if (lastVersion < firstVersion) return { lastVersion, firstVersion: lastVersion + 1, lastOffset: -1 }
+    return { lastVersion, firstVersion, lastOffset: this.#offsets(parts, lastVersion, lastVersion + 1)[0]! }
   }
 
   /** Where the asked-for versions are; fewer than `count` at either end of the stream. */
   lookup({ stream, fromVersion, count, limitOffset, direction }: Lookup): FoundVersions {
     const parts = this.#parts(stream)
     const end = this.#floorVersion(parts, limitOffset)
-    let first = Math.max(fromVersion, parts.firstVersion)
+    const firstKept = this.#firstKept(parts)
+    let first = Math.max(fromVersion, firstKept)
     let to = Math.min(end, first + count)
     if (direction === 'backwards') {
       to = Math.min(fromVersion + 1, end)
-      first = Math.max(parts.firstVersion, to - count)
+      first = Math.max(firstKept, to - count)
     }
     return { firstVersion: first, offsets: first < to ? this.#offsets(parts, first, to) : [] }
   }
@@ -275,26 +291,43 @@ export class StreamIndex {
     return this.#offsets(parts, version, version + 1)[0] === offset ? version : -1
   }
 
-  /** Streams with events below limitOffset, in the order of their UTF-8 bytes. */
+  /** Streams with events below limitOffset that are there, in the order of their UTF-8 bytes. */
   list({ prefix, afterStream, limit, limitOffset }: ListStreams): { stream: string; lastVersion: number }[] {
     const found: { stream: string; lastVersion: number }[] = []
     let after = afterStream
     while (found.length < limit) {
-      const recent: string[] = []
-      for (const table of [...this.#frozen, this.#active])
-        recent.push(...firstNames(table.names(), prefix, after, limit))
-      const stored = !this.#state.hasStreams ? [] : this.#stored.names(prefix, after, Math.min(headsPerRange, limit))
-      const names = [...new Set([...recent, ...stored])].toSorted(compareNames)
-      // Past the end of a full answer of either source there may be names that we have not seen.
-      const page = names.slice(0, Math.min(headsPerRange, limit))
+      const page = this.#names(prefix, after, Math.min(headsPerRange, limit))
       for (const stream of page) {
-        const { lastVersion } = this.lastBelow(stream, limitOffset)
-        if (lastVersion >= 0 && found.length < limit) found.push({ stream, lastVersion })
+        const { lastVersion, lastOffset } = this.lastBelow(stream, limitOffset)
+        if (lastOffset >= 0 && found.length < limit) found.push({ stream, lastVersion })
       }
       if (page.length < Math.min(headsPerRange, limit)) break
       after = page.at(-1)
     }
     return found
+  }
+
+  /** Streams that ever had an event below `endOffset`, there or not, with its version; `limit` names after `afterStream` are looked at, in order. */
+  heads(
+    afterStream: string | undefined,
+    limit: number,
+    endOffset: number,
+  ): { readonly heads: { stream: string; lastVersion: number }[]; readonly lastName: string | undefined } {
+    const names = this.#names('', afterStream, limit)
+    const heads = names.map((stream) => ({
+      stream,
+      lastVersion: this.#floorVersion(this.#parts(stream), endOffset) - 1,
+    }))
+    return { heads: heads.filter(({ lastVersion }) => lastVersion >= 0), lastName: names.at(-1) }
+  }
+
+  /** The first `limit` names of all that begin with `prefix` and come after `after`, in the order of their UTF-8 bytes. */
+  #names(prefix: string, after: string | undefined, limit: number): string[] {
+    const recent: string[] = []
+    for (const table of [...this.#frozen, this.#active]) recent.push(...firstNames(table.names(), prefix, after, limit))
+    const stored = !this.#state.hasStreams ? [] : this.#stored.names(prefix, after, limit)
+    // Past the end of a full answer of either source there may be names that we have not seen.
+    return [...new Set([...recent, ...stored])].toSorted(compareNames).slice(0, limit)
   }
 
   /**
@@ -389,22 +422,34 @@ export class StreamIndex {
 
   /** The stored head is read first: what it covers is in the store whatever else happens. */
   #parts(stream: string): StreamParts {
-    const head = this.#state.hasStreams ? this.#stored.head(stream) : undefined
-    const tables: TablePart[] = []
-    let firstVersion = head?.firstVersion ?? -1
-    let lastVersion = head?.lastVersion ?? -1
+    const stored = this.#state.hasStreams ? this.#stored.head(stream) : undefined
+    const lastOffset = stored?.lastOffset ?? -1
+    let head = stored
+    let tables: TablePart[] = []
+    let known: StreamHead = stored ?? noHead
     for (const table of [...this.#frozen, this.#active]) {
       const slot = table.slotOf(stream)
       if (slot < 0) continue
-      const from = covered(table, slot, head?.lastOffset ?? -1)
-      const events = table.count(slot) - from
-      if (events === 0) continue
-      if (lastVersion < 0) lastVersion = Math.max(0, table.firstVersion(slot)) - 1
-      if (firstVersion < 0) firstVersion = lastVersion + 1
-      tables.push({ table, slot, from, firstVersion: lastVersion + 1 })
-      lastVersion += events
+      const { firstVersion, lastVersion } = lastAfter(table, stream, lastOffset, known)
+      const from = covered(table, slot, lastOffset)
+      if (table.count(slot) === 0 && firstVersion > lastVersion) {
+        head = undefined // whatever was known before is gone
+        tables = []
+      } else if (table.count(slot) > from) {
+        tables.push({ table, slot, from, firstVersion: lastVersion + 1 - (table.count(slot) - from) })
+      }
+      known = { firstVersion, lastVersion, lastOffset }
     }
-    return { stream, head, firstVersion: Math.max(0, firstVersion), lastVersion, tables }
+    return { stream, head, firstVersion: known.firstVersion, lastVersion: known.lastVersion, tables }
+  }
+
+  /** The first version that is there for readers; lastVersion + 1 when there is none. */
+  #firstKept(parts: StreamParts): number {
+    const { logStartOffset, compactedTo } = (this.#options.kept ?? everything)()
+    let first = parts.firstVersion
+    if (logStartOffset > 0) first = Math.max(first, this.#floorVersion(parts, logStartOffset))
+    if (compactedTo > logStartOffset) first = Math.max(first, this.#floorVersion(parts, compactedTo) - 1)
+    return first
   }
 
   /** The first version whose offset is not below `limit`; lastVersion + 1 when there is none. */
@@ -433,14 +478,24 @@ export class StreamIndex {
 
 /** Number of a stream's events in `table` that a stored head with `lastOffset` covers already. */
 function covered(table: RecentPostings, slot: number, lastOffset: number): number {
+  if (table.count(slot) === 0) return 0
   return table.firstOffset(slot) > lastOffset ? 0 : table.countBelow(slot, lastOffset + 1)
 }
 
-/** The last version after the events in `table`, if it was `last` before them. */
-function lastAfter(table: RecentPostings, stream: string, lastOffset: number, last: number): number {
+/** What the stream is after the events in `table`, if it was `known` before them and a stored head covers it to `lastOffset`. */
+function lastAfter(table: RecentPostings, stream: string, lastOffset: number, known: StreamHead): StreamHead {
   const slot = table.slotOf(stream)
-  if (slot < 0) return last
-  const events = table.count(slot) - covered(table, slot, lastOffset)
-  if (events === 0) return last
-  return (last < 0 ? Math.max(0, table.firstVersion(slot)) - 1 : last) + events
+  if (slot < 0) return known
+  const declared = table.firstVersion(slot)
+  if (table.count(slot) === 0) {
+    const saysMore = table.newestOffset(slot) > lastOffset && declared > known.lastVersion + 1
+    return saysMore ? { firstVersion: declared, lastVersion: declared - 1, lastOffset } : known
+  }
+  const from = covered(table, slot, lastOffset)
+  const events = table.count(slot) - from
+  if (events === 0) return known
+  const before = versionBefore(declared, from, known)
+  return { firstVersion: isGone(known) ? before + 1 : known.firstVersion, lastVersion: before + events, lastOffset }
 }
+
+const everything = (): KeptEvents => allKept

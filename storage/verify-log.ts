@@ -6,6 +6,9 @@
 import type { Clock } from '../platform/clock.ts'
 import type { FileSystem } from '../platform/file-system.ts'
 import { EventSum } from './event-sum.ts'
+import { endOffsetOfHeads, HeadsReader } from './heads.ts'
+import type { HeadsFile } from './heads.ts'
+import { type LogFactValues, logFactsFile, readLogFacts } from './log-facts.ts'
 import { baseOffsetOfFile, segmentFileName } from './segment-format.ts'
 import { temporarySuffix } from './small-file.ts'
 import { cacheFile, type LogDigest, wipeCache } from './verify-cache.ts'
@@ -65,6 +68,9 @@ class LogVerification {
   /** The whole segments from the first on. */
   readonly #segments: ReadSegment[] = []
   readonly #sum = new EventSum()
+  /** Undefined when they cannot be read. */
+  #facts: LogFactValues | undefined
+  readonly #heads: HeadsFile[] = []
 
   constructor(options: VerifyLogOptions) {
     this.#options = options
@@ -76,6 +82,8 @@ class LogVerification {
     const names = await fileSystem.list(log.directory)
     const bases = names.map(baseOffsetOfFile).filter((base) => base !== undefined)
     for (const name of names) this.#look(name, bases)
+    await this.#readFacts()
+    await this.#readHeads()
     await this.#findSalt(bases)
     const verdicts = bases.map((base, place) => this.#begin(base, bases[place + 1]))
     const settled = Promise.allSettled(verdicts) // one that fails may do so while an earlier one is waited for
@@ -83,6 +91,45 @@ class LogVerification {
     await settled
     await this.#compareStreams()
     return this.#findings
+  }
+
+  async #readFacts(): Promise<void> {
+    const { fileSystem, log } = this.#options
+    const path = `${log.directory}/${logFactsFile}`
+    this.#whole = await this.#findings.guard(path, async () => {
+      this.#facts = await readLogFacts(fileSystem, path)
+    })
+    this.#nextOffset = this.#facts === undefined || this.#facts.logStartOffset === 0 ? -1 : this.#facts.logStartOffset
+  }
+
+  /** Every byte; without one of them the versions of streams cannot be counted. */
+  async #readHeads(): Promise<void> {
+    const { fileSystem, log } = this.#options
+    const identity = { topicId: Buffer.from(log.topicId, 'hex'), partition: log.partition }
+    for (const { path, endOffset } of this.#heads) {
+      const isSound = await this.#findings.guard(path, async () => {
+        const reader = await HeadsReader.open(fileSystem, path, identity)
+        try {
+          let streams = 0
+          while (await reader.next()) streams++
+          if (streams !== reader.streams || endOffset !== reader.endOffset)
+            this.#findings.damaged(
+              path,
+              0,
+              `found ${streams} streams up to offset ${reader.endOffset}, wanted what its header and name say`,
+            )
+        } finally {
+          await reader.close()
+        }
+      })
+      if (!isSound) this.#whole = false
+    }
+  }
+
+  /** Whether events have been removed from the log, so that it does not tell all that the cache may know. */
+  get #isTrimmed(): boolean {
+    const { logStartOffset = 0, compactedTo = 0 } = this.#facts ?? {}
+    return logStartOffset > 0 || compactedTo > 0 || this.#heads.length > 0
   }
 
   /** The log's salt, from the first header that holds. */
@@ -103,7 +150,9 @@ class LogVerification {
   /** Says what a name in the directory is when it is not a segment. */
   #look(name: string, bases: readonly number[]): void {
     const path = `${this.#options.log.directory}/${name}`
-    if (baseOffsetOfFile(name) !== undefined) return
+    if (baseOffsetOfFile(name) !== undefined || name === logFactsFile) return
+    const endOffset = endOffsetOfHeads(name)
+    if (endOffset !== undefined) return void this.#heads.push({ path, endOffset })
     if (name.endsWith(temporarySuffix)) return this.#findings.note(`${path}: half made; the next start removes it`)
     const segment = name.endsWith('.idx') ? baseOffsetOfFile(name.replace(/\.idx$/, '.log')) : undefined
     if (segment === undefined) return this.#findings.note(`${path}: not a file of Playhead`)
@@ -163,6 +212,8 @@ class LogVerification {
   }
 
   #checkOrder(path: string, baseOffset: number): void {
+    // The start may lie anywhere in the first segment, or behind some that are on their way out.
+    if (this.#segments.length === 0 && baseOffset < this.#nextOffset) this.#nextOffset = baseOffset
     if (this.#nextOffset >= 0 && baseOffset > this.#nextOffset) {
       const reason = `found no segment with offsets ${this.#nextOffset} to ${baseOffset - 1}, wanted one before this`
       this.#findings.damaged(path, 0, reason, this.#nextOffset)
@@ -211,7 +262,7 @@ class LogVerification {
     let digest: LogDigest | undefined
     if (cached !== undefined && !this.#whole) {
       this.#findings.note(`${log.name}: has damage, so its part of the cache was not compared`)
-    } else if (cached !== undefined && !this.#isProven(cached, end)) {
+    } else if (cached !== undefined && (this.#isTrimmed || !this.#isProven(cached, end))) {
       digest = cached.fault === undefined ? await this.#options.digest() : cached
       const fault =
         digest === undefined ? `found nothing when it was looked at again; ${wipeCache}` : faultOf(digest, end)
@@ -228,14 +279,21 @@ class LogVerification {
     const { fileSystem, clock } = this.#options
     // Behind the last sidecar no version is written down, so only the digest can be compared there.
     const last = this.#segments.findLastIndex(({ postings }) => postings !== undefined)
-    const postings: PostingsFile[] = []
+    const postings: (PostingsFile & { readonly baseOffset: number })[] = []
     for (const segment of digest === undefined ? this.#segments.slice(0, last + 1) : this.#segments) {
       const found = segment.postings ?? (await this.#postingsOf(segment))
       if (found === undefined) return // there is nowhere to put them
-      postings.push(found)
+      postings.push({ ...found, baseOffset: segment.baseOffset })
     }
     const damaged = (path: string, reason: string) => this.#findings.damaged(path, 0, reason)
-    await compareStreams({ fileSystem, clock, postings, digest, damaged })
+    const { topicId, partition } = this.#options.log
+    const removed = {
+      heads: this.#heads,
+      identity: { topicId: Buffer.from(topicId, 'hex'), partition },
+      isTrimmed: this.#isTrimmed,
+      compactedTo: this.#facts?.compactedTo ?? 0,
+    }
+    await compareStreams({ fileSystem, clock, postings, removed, digest, damaged })
   }
 
   /** Reads a segment without a sound sidecar again, for the postings alone. */

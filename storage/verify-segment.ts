@@ -132,6 +132,10 @@ class SegmentVerification {
       }
       if (header === undefined) findings.damaged(path, 0, 'found a header that does not hold', baseOffset)
       if (!this.#belongs(header)) return this.#verdict('skipped', sidecar, undefined)
+      if (!sidecar.isMissing && sidecar.footer?.compaction !== (header?.compaction ?? sidecar.footer?.compaction)) {
+        sidecar.setAside()
+        findings.note(`${path}: was rewritten when the broker ended, its sidecar was not; the next start makes it`)
+      }
       if ((sidecar.isMissing || this.#isReopened(sidecar)) && this.#job.spillPath !== undefined) this.#events = 'table'
       const events = this.#events === 'sum' ? new EventSum() : new RecentPostings(baseOffset)
       const verdict = await this.#read({ file, sizeBytes, header, sidecar, events })
@@ -167,11 +171,12 @@ class SegmentVerification {
     await file.read(header, 0)
     sidecar.header(header)
     let intact = segment.header !== undefined
+    const isSparse = (segment.header?.compaction ?? sidecar.footer?.compaction ?? 0) > 0
     let place = { position: SEGMENT_HEADER_BYTES, nextOffset: baseOffset, leaderEpoch: this.#leaderEpoch }
     for (;;) {
       const { clock } = this.#seams
       const end = await scanSegment(
-        { file, salt: this.#salt, from: place, endPosition: sizeBytes, sliceBytes, clock },
+        { file, salt: this.#salt, from: place, endPosition: sizeBytes, sliceBytes, isSparse, clock },
         (frame) => this.#frame(segment, frame),
       )
       this.#nextOffset = end.nextOffset

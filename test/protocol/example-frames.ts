@@ -246,4 +246,5 @@ export const exampleFrames: readonly ExampleFrame[] = [
     },
   ),
   errorFrame(),
+  ...frames('deleteRecords', { topic: 'carts', partition: 0, beforeOffset: 5 }, { logStartOffset: 5 }),
 ]

@@ -23,7 +23,15 @@ import {
 import { TimeIndex } from '../../storage/time-index.ts'
 
 const salt = Buffer.from('0102030405060708', 'hex')
-const header = { topicId: Buffer.alloc(16, 0xab), partition: 7, baseOffset: 1_234_567_890_123, salt, leaderEpoch: 5 }
+const header = {
+  topicId: Buffer.alloc(16, 0xab),
+  partition: 7,
+  baseOffset: 1_234_567_890_123,
+  salt,
+  leaderEpoch: 5,
+  compaction: 0,
+  tombstoneMs: 0,
+}
 const golden = join(import.meta.dirname, '../golden/segment-v1.bin')
 
 /** A header, a frame with a batch of two records, and a frame without a batch. */
@@ -72,7 +80,7 @@ test('segment format: every flipped bit of a header is noticed', () => {
 
 test('segment format: a header of a newer version is refused by name', () => {
   const bytes = encodeSegmentHeader(header)
-  bytes.writeUInt16LE(2, 8)
+  bytes.writeUInt16LE(3, 8)
   bytes.writeUInt32LE(crc32c(bytes.subarray(0, 60)), 60)
   assert.throws(
     () => decodeSegmentHeader(bytes, '/data/x.log'),
