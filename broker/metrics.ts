@@ -12,7 +12,13 @@ type Sample = readonly [value: number, labels?: Readonly<Record<string, string>>
 type Source = () => Iterable<Sample>
 
 /** Of what logs count: amounts of now, which go up and down. */
-const presentAmounts: ReadonlySet<string> = new Set(['waitingAppends', 'indexMemoryBytes', 'producers'])
+const presentAmounts: ReadonlySet<string> = new Set([
+  'waitingAppends',
+  'indexMemoryBytes',
+  'producers',
+  'compactingBytes',
+  'compactingBytesDone',
+])
 
 export interface MetricsOptions {
   readonly services: Services

@@ -203,8 +203,7 @@ function declareVersions(parts: readonly StreamPart[], head: StoredHead | undefi
 /** Whether a part without events tells of some that were removed and that the head does not have. */
 function saysMore({ table, slot }: StreamPart, head: StoredHead | undefined): boolean {
   return (
-    head === undefined ||
-    (table.newestOffset(slot) > head.lastOffset && table.firstVersion(slot) > head.lastVersion + 1)
+    head === undefined || (table.newestOffset(slot) > head.lastOffset && table.firstVersion(slot) > head.lastVersion)
   )
 }
 

@@ -159,6 +159,33 @@ export class HeadsReader implements HeadLine {
   }
 }
 
+/** Heads that are in memory, in any order. */
+export class ListedHeads implements HeadLine {
+  bytes: Buffer = nothing
+  nameStart = 0
+  nameEnd = 0
+  lastVersion = 0
+  readonly #heads: (readonly [Buffer, number])[]
+  #at = 0
+
+  constructor(heads: readonly (readonly [Buffer, number])[]) {
+    this.#heads = heads.toSorted(([a], [b]) => Buffer.compare(a, b))
+  }
+
+  next(): boolean {
+    const head = this.#heads[this.#at++]
+    if (head === undefined) return false
+    this.bytes = head[0]
+    this.nameEnd = head[0].length
+    this.lastVersion = head[1]
+    return true
+  }
+
+  async close(): Promise<void> {
+    // holds nothing
+  }
+}
+
 /** Several lines as one: each stream once, with the highest version that any of them has. */
 export class MergedHeads implements HeadLine {
   bytes: Buffer = nothing

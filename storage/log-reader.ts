@@ -133,8 +133,8 @@ export class LogReader {
   }
 
   async #fromFile({ offset, maxBytes, limitOffset }: ReadRange, { segments }: LogExtent): Promise<ReadResult> {
-    const { batches, piece } = await this.#options.segments.read(segments, offset, limitOffset, maxBytes)
-    return { batches: batches.map(({ batch }) => batch), nextOffset: batches.at(-1)?.nextOffset ?? offset, piece }
+    const { batches, piece, nextOffset } = await this.#options.segments.read(segments, offset, limitOffset, maxBytes)
+    return { batches: batches.map(({ batch }) => batch), nextOffset, piece }
   }
 
   #offsetForTime(timestampMs: number, clock: TimeClock, limitOffset: number): Promise<number> {

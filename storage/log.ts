@@ -11,6 +11,7 @@ import { codec } from '../protocol/record-batch.ts'
 import { Admission } from './admission.ts'
 import { Appender } from './appender.ts'
 import { Checkpointer } from './checkpointer.ts'
+import { Compaction } from './compaction.ts'
 import { describeRange } from './damage.ts'
 import { refusalOf as diskRefusal } from './disk-space.ts'
 import { IncomingAppend } from './incoming-append.ts'
@@ -73,6 +74,7 @@ export class Log {
   readonly #sealing: Sealing
   readonly #checkpointer: Checkpointer
   readonly #retention: Retention
+  readonly #compaction: Compaction
   /** Why nothing is answered any more. */
   #closed: PlayheadError | undefined
 
@@ -143,9 +145,22 @@ export class Log {
       appender: this.#appender,
       replayedBytes: recovered.replayedBytes,
     })
-    const { facts, damage } = recovered
+    this.#retention = this.#openRetention()
+    this.#compaction = this.#openCompaction()
+  }
+
+  #openCompaction(): Compaction {
+    const { facts, index, salt } = this.#recovered
+    const [chain, sealing] = [this.#chain, this.#sealing]
+    const [context, identity, settings] = [this.#context, this.#identity, this.#settings]
+    return new Compaction({ context, identity, salt, settings, facts, chain, sealing, index })
+  }
+
+  #openRetention(): Retention {
+    const { facts, damage, index } = this.#recovered
     const [chain, sealing, endOffset] = [this.#chain, this.#sealing, () => this.#end.offset]
-    this.#retention = new Retention({ context, identity, settings, facts, chain, sealing, index, damage, endOffset })
+    const [context, identity, settings] = [this.#context, this.#identity, this.#settings]
+    return new Retention({ context, identity, settings, facts, chain, sealing, index, damage, endOffset })
   }
 
   #openReader(): LogReader {
@@ -230,6 +245,8 @@ export class Log {
     return {
       ...this.#end.counts,
       ...this.#reader.stats,
+      ...this.#retention.stats,
+      ...this.#compaction.stats,
       groups,
       syncs,
       writtenBytes,
@@ -243,6 +260,11 @@ export class Log {
   /** For the Cleaner. */
   get retention(): Retention {
     return this.#retention
+  }
+
+  /** For the Cleaner. */
+  get compaction(): Compaction {
+    return this.#compaction
   }
 
   /** For LogStore's schedule: whether derived state should be saved, and the saving. */
@@ -391,6 +413,7 @@ export class Log {
   async #stop(reason: PlayheadError): Promise<void> {
     this.#closed = reason
     await this.#retention.stop()
+    await this.#compaction.stop()
     await this.#reader.close(reason)
     await this.#admission.drained()
     await this.#chain.settled()

@@ -17,7 +17,7 @@ import { Damage, describeRange } from './damage.ts'
 import type { DamagedRange } from './damage.ts'
 import { logPrefix } from './index-keys.ts'
 import { batchFactsAt, producerBatchAt } from './batch-facts.ts'
-import { eachKey } from './batch-streams.ts'
+import { eachKey, eachKeyVersion } from './batch-streams.ts'
 import { ProducerState } from './producer-state.ts'
 import { readCheckpoint } from './recovery-checkpoint.ts'
 import type { RecoveryCheckpoint } from './recovery-checkpoint.ts'
@@ -173,8 +173,9 @@ class LogRecovery {
       damage: this.#damage,
     })
     const trusted = nextBase === undefined ? undefined : recovery.fromFooter()
-    const segment = trusted ?? (await recovery.scan((frame) => this.#replay(frame)))
-    if (trusted !== undefined) await this.#replayTrusted(trusted, recovery)
+    if (trusted === undefined) this.#beginReplay(entry)
+    const segment = trusted ?? (await recovery.scan((frame) => this.#replay(frame, entry)))
+    if (trusted !== undefined) await this.#replayTrusted(trusted, recovery, entry)
     this.#segments.push(segment)
     this.#nextOffset = segment.nextOffset
     this.#leaderEpoch = Math.max(this.#leaderEpoch, segment.leaderEpoch)
@@ -189,7 +190,10 @@ class LogRecovery {
   }
 
   /** Puts what a batch says into index and producers, where they do not have it yet. */
-  #replay({ bytes, batchStart, batchEnd, appendTimeMs }: ScannedFrame): Promise<void> | undefined {
+  #replay(
+    { bytes, batchStart, batchEnd, appendTimeMs }: ScannedFrame,
+    { compaction }: SegmentFile,
+  ): Promise<void> | undefined {
     if (batchEnd === batchStart) return undefined
     this.#replayed(batchEnd - batchStart)
     const producer = producerBatchAt(bytes, batchStart)
@@ -197,6 +201,11 @@ class LogRecovery {
     if (baseOffset >= this.#producersTo) this.#producers.record(producer, baseOffset, appendTimeMs)
     const { indexedTo } = this.#index
     if (nextOffset <= indexedTo) return undefined
+    if (compaction > 0) {
+      return eachKeyVersion(bytes, batchStart, decompressedBytesMax, (records, from, to, offset, version) => {
+        if (offset >= indexedTo) this.#index.addKeyVersion(records, from, to, offset, version)
+      })
+    }
     return eachKey(bytes, batchStart, decompressedBytesMax, (records, from, to, hash, offset) => {
       if (offset >= indexedTo) this.#index.addKey(records, from, to, hash, offset)
     })
@@ -208,13 +217,20 @@ class LogRecovery {
   }
 
   /** A sealed segment whose footer holds is not read, unless something derived lacks what is in it. */
-  async #replayTrusted(segment: Segment, recovery: SegmentRecovery): Promise<void> {
+  async #replayTrusted(segment: Segment, recovery: SegmentRecovery, entry: SegmentFile): Promise<void> {
     const { nextOffset } = segment
-    if (this.#producersTo < nextOffset) await recovery.replay(segment, (frame) => this.#replay(frame))
-    else if (this.#index.indexedTo < nextOffset) await this.#indexFromSidecar(segment, recovery)
+    if (this.#producersTo < nextOffset) {
+      this.#beginReplay(entry)
+      await recovery.replay(segment, (frame) => this.#replay(frame, entry))
+    } else if (this.#index.indexedTo < nextOffset) await this.#indexFromSidecar(segment, recovery, entry)
   }
 
-  async #indexFromSidecar(segment: Segment, recovery: SegmentRecovery): Promise<void> {
+  /** In a rewritten segment events say their versions, once for each stream. */
+  #beginReplay({ baseOffset, compaction }: SegmentFile): void {
+    if (compaction > 0 && this.#index.indexedTo <= baseOffset) this.#index.beginSegment(baseOffset)
+  }
+
+  async #indexFromSidecar(segment: Segment, recovery: SegmentRecovery, entry: SegmentFile): Promise<void> {
     const { indexedTo } = this.#index
     if (indexedTo <= segment.baseOffset) {
       try {
@@ -238,7 +254,8 @@ class LogRecovery {
         )
       }
     }
-    await recovery.replay(segment, (frame) => this.#replay(frame))
+    this.#beginReplay(entry)
+    await recovery.replay(segment, (frame) => this.#replay(frame, entry))
   }
 
   /**
@@ -344,7 +361,8 @@ class LogRecovery {
         indexedTo: 0,
         damage: new Damage(),
       })
-      await recovery.replay(segment, (frame) => this.#replay(frame))
+      this.#beginReplay(entry)
+      await recovery.replay(segment, (frame) => this.#replay(frame, entry))
       await this.#saveLargeIndex(segment.nextOffset)
     }
     await this.#addHeads(this.#nextOffset)

@@ -150,7 +150,7 @@ export class Sealing {
         lastAppendTimeMs: segment.lastAppendTimeMs,
         segmentBytes: segment.endPosition,
         segmentChecksum: checksum,
-        previousChecksum: await this.#previousChecksum(segment),
+        previousChecksum: await previousChecksum(context, identity, segment),
         compaction: segment.compaction,
       },
       offsets: indexes.offsets.encode(),
@@ -218,16 +218,6 @@ export class Sealing {
       visit,
     )
   }
-
-  /** Of the segment before it; 0 when that is the first one or has no sidecar because it is damaged. */
-  async #previousChecksum(segment: Segment): Promise<number> {
-    const { context, identity } = this.#options
-    const names = await context.fileSystem.list(identity.directory)
-    const previous = names.filter((name) => name.endsWith('.idx') && name < sidecarFileName(segment.baseOffset)).at(-1)
-    const footer =
-      previous === undefined ? undefined : await readFooter(context.fileSystem, `${identity.directory}/${previous}`)
-    return footer?.nextOffset === segment.baseOffset ? footer.checksum : 0
-  }
 }
 
 const nothing = Buffer.alloc(0)
@@ -246,4 +236,16 @@ async function cutToSize(context: StorageContext, segment: Segment, file: File):
 
 export function sidecarPath(identity: LogIdentity, segment: { readonly baseOffset: number }): string {
   return `${identity.directory}/${sidecarFileName(segment.baseOffset)}`
+}
+
+/** Of the segment before it; 0 when that is the first one or has no sidecar because it is damaged. */
+export async function previousChecksum(
+  { fileSystem }: StorageContext,
+  identity: LogIdentity,
+  segment: { readonly baseOffset: number },
+): Promise<number> {
+  const names = await fileSystem.list(identity.directory)
+  const previous = names.filter((name) => name.endsWith('.idx') && name < sidecarFileName(segment.baseOffset)).at(-1)
+  const footer = previous === undefined ? undefined : await readFooter(fileSystem, `${identity.directory}/${previous}`)
+  return footer?.nextOffset === segment.baseOffset ? footer.checksum : 0
 }

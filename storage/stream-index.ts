@@ -10,10 +10,10 @@
  */
 import assert from 'node:assert/strict'
 import type { Clock } from '../platform/clock.ts'
+import { streamKeyHash } from '../protocol/murmur2.ts'
 import type { BatchKeys } from './batch-streams.ts'
 import type { CheckpointStore } from './checkpoint-store.ts'
 import { HeadCache } from './head-cache.ts'
-import { isGone, versionBefore } from './head-extension.ts'
 import { IndexCapture } from './index-capture.ts'
 import {
   decodeState,
@@ -26,6 +26,7 @@ import {
 } from './index-keys.ts'
 import { RecentPostings } from './recent-postings.ts'
 import { StoredPostings } from './stored-postings.ts'
+import { covered, everything, type KeptEvents, lastAfter, noHead } from './stream-extent.ts'
 import { compareNames, firstNames } from './stream-names.ts'
 
 export interface StreamIndexOptions {
@@ -47,14 +48,6 @@ export interface StreamExtent {
   readonly firstVersion: number
   /** Of lastVersion; -1: it is not there. */
   readonly lastOffset: number
-}
-
-/** What of a log is there for readers of streams. */
-export interface KeptEvents {
-  /** Events below this offset are not there. */
-  readonly logStartOffset: number
-  /** Of those below this one only the newest of each stream is. */
-  readonly compactedTo: number
 }
 
 export interface Lookup {
@@ -81,8 +74,6 @@ export interface ListStreams {
   readonly limitOffset: number
 }
 
-const allKept: KeptEvents = { logStartOffset: 0, compactedTo: 0 }
-const noHead: StreamHead = { lastVersion: -1, firstVersion: 0, lastOffset: -1 }
 const headsPerRange = 1024
 /** Tables kept for the sidecar of the segment under way. */
 const sinceSegmentBytesMax = 64 * 1024 * 1024
@@ -189,6 +180,12 @@ export class StreamIndex {
     const active = this.#active
     const slot = active.add(keys.bytes, keys.start(0), keys.end(0), keys.hash(0), offset)
     if (active.count(slot) === 1) active.declareFirstVersion(slot, version)
+  }
+
+  /** One event that carries its version, as compaction leaves it: the stream's events right before it may be gone. After beginSegment. */
+  addKeyVersion(bytes: Buffer, from: number, to: number, offset: number, version: number): void {
+    const slot = this.#active.add(bytes, from, to, streamKeyHash(bytes, from, to), offset)
+    if (this.#active.count(slot) === 1 && version >= 0) this.#active.declareFirstVersion(slot, version)
   }
 
   /** lastVersion() of the stream of a batch's first record, where one look tells; else undefined. */
@@ -475,27 +472,3 @@ export class StreamIndex {
     return offsets
   }
 }
-
-/** Number of a stream's events in `table` that a stored head with `lastOffset` covers already. */
-function covered(table: RecentPostings, slot: number, lastOffset: number): number {
-  if (table.count(slot) === 0) return 0
-  return table.firstOffset(slot) > lastOffset ? 0 : table.countBelow(slot, lastOffset + 1)
-}
-
-/** What the stream is after the events in `table`, if it was `known` before them and a stored head covers it to `lastOffset`. */
-function lastAfter(table: RecentPostings, stream: string, lastOffset: number, known: StreamHead): StreamHead {
-  const slot = table.slotOf(stream)
-  if (slot < 0) return known
-  const declared = table.firstVersion(slot)
-  if (table.count(slot) === 0) {
-    const saysMore = table.newestOffset(slot) > lastOffset && declared > known.lastVersion + 1
-    return saysMore ? { firstVersion: declared, lastVersion: declared - 1, lastOffset } : known
-  }
-  const from = covered(table, slot, lastOffset)
-  const events = table.count(slot) - from
-  if (events === 0) return known
-  const before = versionBefore(declared, from, known)
-  return { firstVersion: isGone(known) ? before + 1 : known.firstVersion, lastVersion: before + events, lastOffset }
-}
-
-const everything = (): KeptEvents => allKept

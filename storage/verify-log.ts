@@ -242,7 +242,9 @@ class LogVerification {
     // The sidecar before was made, or made again, after this one: its bytes need not be the same, and the segment is what counts.
     const chained =
       footer === undefined || footer.previousChecksum === (this.#previousChecksum ?? footer.previousChecksum)
-    if (state === 'whole' && !chained)
+    // A rewritten segment has a newer sidecar than those around it as a matter of course.
+    const isRewritten = (this.#facts?.compactedTo ?? 0) > baseOffset
+    if (state === 'whole' && !chained && !isRewritten)
       this.#findings.note(`${path.replace(/\.log$/, '.idx')}: the sidecar before it is newer than this one`)
     this.#previousChecksum = footer?.checksum
     this.#nextOffset = verdict.nextOffset

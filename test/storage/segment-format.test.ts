@@ -69,6 +69,15 @@ test('segment format: version 1 is read as it was written for ever (golden bytes
   assert.deepEqual([frameBatchBytes(bytes, floorAt), frameFloor(bytes, floorAt)], [0, header.baseOffset + 2])
 })
 
+test('segment format: a header of version 2, of a rewritten segment, is read as it was written for ever (golden bytes)', async () => {
+  const rewritten = { ...header, compaction: 513, tombstoneMs: 1_700_000_000_123 }
+  const path = join(import.meta.dirname, '../golden/segment-header-v2.bin')
+  if (process.env['PLAYHEAD_WRITE_GOLDEN'] === '1') await writeFile(path, encodeSegmentHeader(rewritten))
+  const bytes = await readFile(path)
+  assert.ok(bytes.equals(encodeSegmentHeader(rewritten)))
+  assert.deepEqual(decodeSegmentHeader(bytes, 'golden'), rewritten)
+})
+
 test('segment format: every flipped bit of a header is noticed', () => {
   const bytes = encodeSegmentHeader(header)
   for (let bit = 0; bit < bytes.length * 8; bit++) {
