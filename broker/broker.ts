@@ -20,6 +20,7 @@ import { Dispatch } from './dispatch.ts'
 import { HttpServer } from './http/server.ts'
 import { Listener } from './listener.ts'
 import { Metrics } from './metrics.ts'
+import { LimitedStreams } from './limited-streams.ts'
 import { Playheads } from './playheads.ts'
 import type { Services } from './request.ts'
 import { release } from './release.ts'
@@ -126,6 +127,7 @@ async function openParts(
   )
   const partitions = new Partitions({ store, clock, waitersMax: config.waitersPerPartitionMax })
   const playheads = await Playheads.open({ partitions, clock, random })
+  const limitedStreams = await LimitedStreams.open({ partitions, clock, random })
   const startedMs = clock.monotonicMs()
   const services: Services = {
     identity: { clusterId: store.clusterId, brokerId: store.brokerId, dataDirectory: config.data },
@@ -134,6 +136,7 @@ async function openParts(
     random,
     partitions,
     playheads,
+    limitedStreams,
     problems: () => problemsOf(partitions),
     status: () => statusOf(services, listener, clock.monotonicMs() - startedMs),
   }

@@ -18,7 +18,7 @@ import { fetch, listOffsets } from './handlers/fetch.ts'
 import { hello } from './handlers/hello.ts'
 import { commitPlayhead, listPlayheads, readPlayhead } from './handlers/playhead.ts'
 import { status } from './handlers/status.ts'
-import { listStreams, readStream, streamInfo } from './handlers/stream.ts'
+import { limitStream, listStreams, readStream, streamInfo, streamLimit } from './handlers/stream.ts'
 import { alterTopic, createTopic, deleteRecords, deleteTopic, describeTopic, listTopics } from './handlers/topic.ts'
 import type { Reply, RequestContext } from './request.ts'
 
@@ -47,6 +47,8 @@ const routes: Record<ApiName, Route> = {
   alterTopic: route(apis.alterTopic, alterTopic),
   deleteTopic: route(apis.deleteTopic, deleteTopic),
   deleteRecords: route(apis.deleteRecords, deleteRecords),
+  limitStream: route(apis.limitStream, limitStream),
+  streamLimit: route(apis.streamLimit, streamLimit),
   append: route(apis.append, append),
   producerState: route(apis.producerState, producerState),
   fetch: route(apis.fetch, fetch),

@@ -8,6 +8,7 @@ import type { Random } from '../platform/random.ts'
 import type { ApiName, ReplyOf, RequestOf } from '../protocol/api.ts'
 import type { Partitions } from '../replication/partitions.ts'
 import type { BrokerConfig } from './config.ts'
+import type { LimitedStreams } from './limited-streams.ts'
 import type { Playheads } from './playheads.ts'
 
 export interface BrokerIdentity {
@@ -24,6 +25,7 @@ export interface Services {
   readonly random: Random
   readonly partitions: Partitions
   readonly playheads: Playheads
+  readonly limitedStreams: LimitedStreams
   /** What is damaged or failing, in words; empty when all is well. */
   problems(): string[]
   status(): ReplyOf<'status'>

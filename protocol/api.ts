@@ -17,12 +17,16 @@ import {
 } from './playhead.ts'
 import { statusReply, statusRequest } from './status.ts'
 import {
+  limitStreamReply,
+  limitStreamRequest,
   listStreamsReply,
   listStreamsRequest,
   readStreamReply,
   readStreamRequest,
   streamInfoReply,
   streamInfoRequest,
+  streamLimitReply,
+  streamLimitRequest,
 } from './stream.ts'
 import {
   alterTopicReply,
@@ -106,6 +110,8 @@ export const apis = {
     deleteRecordsReply,
     'Give up the records of a partition below an offset.',
   ),
+  limitStream: row(61, 'admin', limitStreamRequest, limitStreamReply, 'Keep less of one stream, or nothing.'),
+  streamLimit: row(62, 'read', streamLimitRequest, streamLimitReply, 'What is kept of one stream.'),
   status: row(40, 'read', statusRequest, statusReply, 'What the broker process is and uses.'),
 } as const satisfies Record<string, ApiRow>
 

@@ -15,6 +15,7 @@ import type { Segment } from './segment.ts'
 import { SegmentGone } from './segment-pool.ts'
 import type { SegmentReader } from './segment-reader.ts'
 import type { ReadStream, StreamPage, StreamReader } from './stream-reader.ts'
+import type { StreamLimits } from './stream-limits.ts'
 import type { TailCache } from './tail-cache.ts'
 import { findOffsetForTime } from './time-search.ts'
 
@@ -39,6 +40,7 @@ export interface LogReaderOptions {
   readonly streams: StreamReader
   readonly extent: () => LogExtent
   readonly clock: Clock
+  readonly limits: StreamLimits
   readonly readAheadBudget: ReadAheadBudget
 }
 
@@ -74,7 +76,11 @@ export class LogReader {
       let limitOffset = Math.min(request.limitOffset, durableOffset)
       if (request.knownAt !== undefined)
         limitOffset = await this.#offsetForTime(request.knownAt + 1, 'append', limitOffset)
-      return this.#options.streams.read({ ...request, limitOffset }, segments)
+      const { maxAgeMs } = this.#options.limits.get(request.stream)
+      let fromOffset = 0
+      if (maxAgeMs > 0)
+        fromOffset = await this.#offsetForTime(this.#options.clock.now() - maxAgeMs, 'append', durableOffset)
+      return this.#options.streams.read({ ...request, limitOffset }, segments, fromOffset)
     })
   }
 

@@ -32,6 +32,7 @@ import { SegmentReader } from './segment-reader.ts'
 import type { LogIdentity, StorageContext } from './storage-context.ts'
 import { StreamReader } from './stream-reader.ts'
 import type { ReadStream, StreamPage } from './stream-reader.ts'
+import type { StreamLimits } from './stream-limits.ts'
 import { TailCache } from './tail-cache.ts'
 import type { CachedRun } from './tail-cache.ts'
 import type { TopicSettings } from './topic-settings.ts'
@@ -150,10 +151,10 @@ export class Log {
   }
 
   #openCompaction(): Compaction {
-    const { facts, index, salt } = this.#recovered
+    const { facts, index, limits, salt } = this.#recovered
     const [chain, sealing] = [this.#chain, this.#sealing]
     const [context, identity, settings] = [this.#context, this.#identity, this.#settings]
-    return new Compaction({ context, identity, salt, settings, facts, chain, sealing, index })
+    return new Compaction({ context, identity, salt, settings, facts, chain, sealing, index, limits })
   }
 
   #openRetention(): Retention {
@@ -189,6 +190,7 @@ export class Log {
       streams,
       extent,
       clock,
+      limits: this.#recovered.limits,
       readAheadBudget,
     })
   }
@@ -222,6 +224,11 @@ export class Log {
   /** Of the newest batch found at recovery; -1 = there was none. */
   get recoveredEpoch(): number {
     return this.#recovered.leaderEpoch
+  }
+
+  /** Empty until their owner fills them in. */
+  get limits(): StreamLimits {
+    return this.#recovered.limits
   }
 
   get sizeBytes(): number {

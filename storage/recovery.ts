@@ -35,6 +35,7 @@ import { SectionKind } from './sidecar-format.ts'
 import { sidecarPath } from './sealing.ts'
 import type { LogIdentity, StorageContext } from './storage-context.ts'
 import { StreamIndex } from './stream-index.ts'
+import { StreamLimits } from './stream-limits.ts'
 
 export interface RecoveredLog {
   /** In order. The last one is active, with its file open, unless it is sealed. */
@@ -51,6 +52,8 @@ export interface RecoveredLog {
   readonly damage: Damage
   readonly facts: LogFacts
   readonly index: StreamIndex
+  /** Empty. */
+  readonly limits: StreamLimits
   readonly producers: ProducerState
   /** Of batches that were read because something derived did not have them yet. */
   readonly replayedBytes: number
@@ -91,6 +94,7 @@ class LogRecovery {
   #heads: readonly HeadsFile[]
   readonly #damage = new Damage()
   readonly #index: StreamIndex
+  readonly #limits = new StreamLimits()
   readonly #producers: ProducerState
   readonly #segments: Segment[] = []
   readonly #unsealed: { segment: Segment; producers: Buffer }[] = []
@@ -116,7 +120,8 @@ class LogRecovery {
     this.#facts = facts
     const prefix = logPrefix(identity.topicId, identity.partition)
     const kept = () => facts.values
-    this.#index = StreamIndex.open({ store: context.checkpointStore, prefix, clock: context.clock, kept })
+    const { checkpointStore: store, clock } = context
+    this.#index = StreamIndex.open({ store, prefix, clock, kept, limits: this.#limits })
     this.#heads = heads.filter(({ endOffset }) => endOffset > this.#index.indexedTo)
     this.#producers = new ProducerState(context.settings.producersMax)
     if (checkpoint !== undefined && checkpoint.facts.salt === files.salt?.toString('hex')) this.#checkpoint = checkpoint
@@ -144,6 +149,7 @@ class LogRecovery {
       damage: this.#damage,
       facts: this.#facts,
       index: this.#index,
+      limits: this.#limits,
       producers: this.#producers,
       replayedBytes: this.#replayedBytes,
     }

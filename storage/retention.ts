@@ -6,6 +6,7 @@
  * Neighbours: Log owns it, Cleaner calls `enforce` now and then; heads.ts has the last versions.
  */
 import { PlayheadError } from '../protocol/errors.ts'
+import { AgeClock } from './age-clock.ts'
 import type { Damage } from './damage.ts'
 import { IndexHeads, SidecarHeads } from './head-lines.ts'
 import { findHeads, HeadsReader, MergedHeads, writeHeads } from './heads.ts'
@@ -37,16 +38,14 @@ const togetherMax = 16
 export class Retention {
   readonly stats = { removedSegments: 0, removedBytes: 0 }
   readonly #options: RetentionOptions
-  /** Of the wall clock and the monotonic one, at the same moment. */
-  readonly #start: { readonly wallMs: number; readonly monotonicMs: number }
+  readonly #ages: AgeClock
   #lettingGo: Promise<void> | undefined
   #enforcing: Promise<void> | undefined
   #stopped = false
 
   constructor(options: RetentionOptions) {
     this.#options = options
-    const { clock } = options.context
-    this.#start = { wallMs: clock.now(), monotonicMs: clock.monotonicMs() }
+    this.#ages = new AgeClock(options.context.clock)
   }
 
   /** Nothing below `offset` is there any more; resolves when that is on disk. An offset below the start changes nothing. */
@@ -66,7 +65,7 @@ export class Retention {
   async #enforce(): Promise<void> {
     const { chain, settings, endOffset } = this.#options
     const { retentionMs, cleanup } = settings()
-    const nowMs = this.#now()
+    const nowMs = this.#ages.now()
     if (cleanup.deletes && retentionMs >= 0)
       await chain.rollIf((active) => nowMs - active.lastAppendTimeMs > retentionMs, endOffset)
     await this.moveStart(this.#dueOffset(nowMs))
@@ -84,12 +83,6 @@ export class Retention {
     this.#stopped = true
     await this.#enforcing?.catch(() => undefined)
     await this.#lettingGo?.catch(() => undefined)
-  }
-
-  /** No further than this run has lasted: a clock set to next year must not remove what is a day old. */
-  #now(): number {
-    const { clock } = this.#options.context
-    return Math.min(clock.now(), this.#start.wallMs + clock.monotonicMs() - this.#start.monotonicMs)
   }
 
   /** The start that the settings ask for; 0 when they ask for nothing. */

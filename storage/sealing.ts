@@ -142,7 +142,7 @@ export class Sealing {
         partition: identity.partition,
         baseOffset: segment.baseOffset,
         nextOffset: segment.nextOffset,
-        leaderEpoch: segment.leaderEpoch,
+        leaderEpoch: Math.max(0, segment.leaderEpoch), // of a rewritten one there may be no batch left that has one
         batches: segment.batchCount,
         records: segment.recordCount,
         maxTimestamp: segment.maxTimestamp,

@@ -38,8 +38,10 @@ export interface RewriteOptions {
   readonly identity: LogIdentity
   readonly salt: Buffer
   readonly segment: Segment
-  /** KeptEvents.byOffset(). */
+  /** The version + 1 of the event that stays at each of the segment's offsets, 0 where none does. */
   readonly versions: Float64Array
+  /** Of streams with a limit: events with a lower version go all the same. */
+  readonly firstVersions: ReadonlyMap<string, number>
   /** Records without a value that were appended before this go. */
   readonly tombstonesBeforeMs: number
   /** Called after each slice; may throw to end it all. */
@@ -66,6 +68,8 @@ class SegmentRewriter {
   readonly #postings: RecentPostings
   readonly #rewritten: Segment
   readonly #gone: [Buffer, number][] = []
+  /** The newest version that a limit has removed of a stream. */
+  readonly #limited = new Map<string, number>()
   #file!: File
   #buffer = Buffer.allocUnsafeSlow(2 * writeBytes)
   #filled = 0
@@ -104,6 +108,8 @@ class SegmentRewriter {
     } finally {
       await source.close()
     }
+    for (const [stream, version] of this.#limited)
+      if (this.#postings.slotOf(stream) < 0) this.#gone.push([Buffer.from(stream), version])
     return { segment: this.#rewritten, removedRecords: this.#removedRecords, gone: this.#gone }
   }
 
@@ -166,6 +172,15 @@ class SegmentRewriter {
     if (version < 0) {
       this.#removedRecords++
       return REMOVED
+    }
+    const { firstVersions } = this.#options
+    if (firstVersions.size > 0) {
+      const stream = records.toString('utf8', keyStart, keyEnd)
+      if (version < (firstVersions.get(stream) ?? 0)) {
+        this.#removedRecords++
+        this.#limited.set(stream, version)
+        return REMOVED
+      }
     }
     if (valueBytes < 0 && this.#appendTimeMs < tombstonesBeforeMs) {
       this.#removedRecords++

@@ -27,6 +27,7 @@ import {
 import { RecentPostings } from './recent-postings.ts'
 import { StoredPostings } from './stored-postings.ts'
 import { covered, everything, type KeptEvents, lastAfter, noHead } from './stream-extent.ts'
+import type { StreamLimits } from './stream-limits.ts'
 import { compareNames, firstNames } from './stream-names.ts'
 
 export interface StreamIndexOptions {
@@ -36,6 +37,7 @@ export interface StreamIndexOptions {
   readonly clock: Clock
   /** As of now. Without it, everything is there. */
   readonly kept?: () => KeptEvents
+  readonly limits?: StreamLimits
   /** For the heads kept in memory; the tables are the owner's to bound, by capturing in time. */
   readonly headCacheBytesMax?: number
 }
@@ -280,6 +282,11 @@ export class StreamIndex {
     return { firstVersion: first, offsets: first < to ? this.#offsets(parts, first, to) : [] }
   }
 
+  /** The first version of `stream` at or past `offset`, there or not. */
+  versionFrom(stream: string, offset: number): number {
+    return this.#floorVersion(this.#parts(stream), offset)
+  }
+
   /** The version of the event of `stream` at exactly `offset`; -1 when that offset is not one of its events. */
   versionAt(stream: string, offset: number): number {
     const parts = this.#parts(stream)
@@ -446,7 +453,9 @@ export class StreamIndex {
     let first = parts.firstVersion
     if (logStartOffset > 0) first = Math.max(first, this.#floorVersion(parts, logStartOffset))
     if (compactedTo > logStartOffset) first = Math.max(first, this.#floorVersion(parts, compactedTo) - 1)
-    return first
+    const { limits } = this.#options
+    if (limits === undefined || limits.size === 0) return first
+    return Math.max(first, limits.firstVersion(parts.stream, parts.lastVersion))
   }
 
   /** The first version whose offset is not below `limit`; lastVersion + 1 when there is none. */

@@ -70,13 +70,14 @@ export class StreamReader {
     this.#options = options
   }
 
-  /** Throws invalidStream; corruptBatch when the first event wanted cannot be read (those before a damaged one are answered first). */
-  async read(request: ReadStream, segments: readonly Segment[]): Promise<StreamPage> {
+  /** Nothing before `fromOffset`. Throws invalidStream; corruptBatch when the first event wanted cannot be read (those before a damaged one are answered first). */
+  async read(request: ReadStream, segments: readonly Segment[], fromOffset = 0): Promise<StreamPage> {
     const { index, settings } = this.#options
     const { stream, limitOffset, backwards } = request
     checkStream(stream)
     if (index.isCold(stream)) await index.prefetch([stream])
-    const { firstVersion, lastVersion } = index.lastBelow(stream, limitOffset)
+    const { firstVersion: firstKept, lastVersion } = index.lastBelow(stream, limitOffset)
+    const firstVersion = fromOffset === 0 ? firstKept : Math.max(firstKept, index.versionFrom(stream, fromOffset))
     if (lastVersion < 0) return { records: [], versions: [], lastVersion }
     const within = (version: number) => version >= firstVersion && version <= lastVersion
     let version = backwards

@@ -71,6 +71,8 @@ class LogVerification {
   /** Undefined when they cannot be read. */
   #facts: LogFactValues | undefined
   readonly #heads: HeadsFile[] = []
+  /** Below it segments have been rewritten. */
+  #rewrittenTo = 0
 
   constructor(options: VerifyLogOptions) {
     this.#options = options
@@ -129,7 +131,7 @@ class LogVerification {
   /** Whether events have been removed from the log, so that it does not tell all that the cache may know. */
   get #isTrimmed(): boolean {
     const { logStartOffset = 0, compactedTo = 0 } = this.#facts ?? {}
-    return logStartOffset > 0 || compactedTo > 0 || this.#heads.length > 0
+    return logStartOffset > 0 || compactedTo > 0 || this.#heads.length > 0 || this.#rewrittenTo > 0
   }
 
   /** The log's salt, from the first header that holds. */
@@ -243,7 +245,8 @@ class LogVerification {
     const chained =
       footer === undefined || footer.previousChecksum === (this.#previousChecksum ?? footer.previousChecksum)
     // A rewritten segment has a newer sidecar than those around it as a matter of course.
-    const isRewritten = (this.#facts?.compactedTo ?? 0) > baseOffset
+    if ((footer?.compaction ?? 0) > 0) this.#rewrittenTo = verdict.nextOffset
+    const isRewritten = this.#rewrittenTo >= baseOffset && this.#rewrittenTo > 0
     if (state === 'whole' && !chained && !isRewritten)
       this.#findings.note(`${path.replace(/\.log$/, '.idx')}: the sidecar before it is newer than this one`)
     this.#previousChecksum = footer?.checksum
@@ -293,7 +296,7 @@ class LogVerification {
       heads: this.#heads,
       identity: { topicId: Buffer.from(topicId, 'hex'), partition },
       isTrimmed: this.#isTrimmed,
-      compactedTo: this.#facts?.compactedTo ?? 0,
+      rewrittenTo: Math.max(this.#facts?.compactedTo ?? 0, this.#rewrittenTo),
     }
     await compareStreams({ fileSystem, clock, postings, removed, digest, damaged })
   }

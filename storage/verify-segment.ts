@@ -58,7 +58,9 @@ export interface SegmentVerdict {
   readonly firstAppendTimeMs: number | undefined
   readonly lastAppendTimeMs: number
   /** Checksums in the footer: of itself, and of the sidecar before. Undefined without a footer to rely on. */
-  readonly footer: { readonly checksum: number; readonly previousChecksum: number } | undefined
+  readonly footer:
+    | { readonly checksum: number; readonly previousChecksum: number; readonly compaction: number }
+    | undefined
   readonly postings: PostingsFile | undefined
   /** `differs`: from the segment, and that was named. */
   readonly sidecar: 'none' | 'sound' | 'differs'
@@ -228,7 +230,11 @@ class SegmentVerification {
       firstLeaderEpoch: this.#firstLeaderEpoch,
       firstAppendTimeMs: this.#firstAppendTimeMs,
       lastAppendTimeMs: this.#lastAppendTimeMs,
-      footer: footer && { checksum: footer.checksum, previousChecksum: footer.previousChecksum },
+      footer: footer && {
+        checksum: footer.checksum,
+        previousChecksum: footer.previousChecksum,
+        compaction: footer.compaction,
+      },
       postings: postingsPath === undefined ? undefined : { path: postingsPath, kind },
       sidecar: this.#sidecar,
       events: this.#events,

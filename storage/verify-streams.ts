@@ -25,7 +25,7 @@ export interface RemovedEvents {
   /** Whether anything was: then the cache may have more than the log. */
   readonly isTrimmed: boolean
   /** Below it events may be missing before any other of their stream. */
-  readonly compactedTo: number
+  readonly rewrittenTo: number
 }
 
 export interface StreamComparison {
@@ -231,7 +231,7 @@ class Comparison {
   #take({ entries, kind, path, baseOffset }: Line, head: StreamHead | undefined): void {
     for (const { endOffset, lastVersion } of this.#removed)
       if (endOffset <= baseOffset) this.#version = Math.max(this.#version, lastVersion + 1)
-    const mayMiss = baseOffset < this.#options.removed.compactedTo && entries.firstVersion > this.#version
+    const mayMiss = baseOffset < this.#options.removed.rewrittenTo && entries.firstVersion > this.#version
     if (kind === 'sidecar' && mayMiss) this.#version = entries.firstVersion
     if (kind === 'sidecar' && entries.firstVersion !== this.#version) {
       const found = `found stream '${entries.stream}' from version ${entries.firstVersion}, wanted ${this.#version}`

@@ -6,6 +6,7 @@
 import { resolveConfig, storageSettings } from '../../broker/config.ts'
 import { Dispatch } from '../../broker/dispatch.ts'
 import { Listener } from '../../broker/listener.ts'
+import { LimitedStreams } from '../../broker/limited-streams.ts'
 import { Playheads } from '../../broker/playheads.ts'
 import type { Services } from '../../broker/request.ts'
 import type { FileSystem } from '../../platform/file-system.ts'
@@ -169,6 +170,7 @@ export class Machine {
     })
     const partitions = new Partitions({ store, clock, waitersMax: config.waitersPerPartitionMax })
     const playheads = await Playheads.open({ partitions, clock, random })
+    const limitedStreams = await LimitedStreams.open({ partitions, clock, random })
     const services: Services = {
       identity: { clusterId: store.clusterId, brokerId: store.brokerId, dataDirectory },
       config,
@@ -176,6 +178,7 @@ export class Machine {
       random,
       partitions,
       playheads,
+      limitedStreams,
       problems: () => [...partitions.all()].flatMap(({ log }) => log.damage),
       status: () => {
         throw new Error('not simulated')

@@ -42,7 +42,7 @@ class Topic {
   }
 
   async open(fileSystem: MemoryFileSystem | DyingFileSystem = this.fileSystem): Promise<void> {
-    const clock: Clock = { ...systemClock, now: () => this.nowMs }
+    const clock: Clock = { ...systemClock, now: () => this.nowMs, monotonicMs: () => this.nowMs }
     this.opened = await StoreUnderTest.open('/data', {
       fileSystem: fileSystem instanceof DyingFileSystem ? fileSystem.fileSystem : fileSystem,
       clock,
