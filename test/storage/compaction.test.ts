@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Clock } from '../../platform/clock.ts'
+import type { File } from '../../platform/file-system.ts'
 import { systemClock } from '../../platform/clock.ts'
 import { encodeRecordBatch, RecordBatch } from '../../protocol/record-batch.ts'
 import type { Compression } from '../../protocol/record-batch.ts'
@@ -292,5 +293,47 @@ test('compaction: a retry is still known when the records of its batch are gone'
   await topic.open()
   const again = await topic.log.append({ batch, expected: [], wantVersions: false, acks: 'all' })
   assert.deepEqual([again.duplicate, again.baseOffset], [true, first.baseOffset])
+  await topic.opened[Symbol.asyncDispose]()
+})
+
+/** Holds the next opening of a segment for reading until it is let go. */
+class HeldFileSystem extends MemoryFileSystem {
+  isArmed = false
+  readonly #gate = Promise.withResolvers<void>()
+
+  letGo(): void {
+    this.#gate.resolve()
+  }
+
+  override async open(path: string, mode: 'read' | 'write' | 'create'): Promise<File> {
+    const isHeld = this.isArmed && mode === 'read' && path.endsWith('.log')
+    this.isArmed &&= !isHeld
+    if (isHeld) await this.#gate.promise
+    return super.open(path, mode)
+  }
+}
+
+test('compaction: a read that was planned before a segment was rewritten and opens it afterwards is planned again', async () => {
+  const topic = new Topic(SeededRandom.fresh())
+  const fileSystem = new HeldFileSystem()
+  await topic.open(fileSystem)
+  await topic.opened.createLog('carts', settings)
+  await topic.appendMany(120, 5)
+  await topic.sealed(fileSystem)
+  await topic.opened[Symbol.asyncDispose]()
+  await topic.open(fileSystem) // nothing is open
+  fileSystem.isArmed = true
+  const reading = topic.log.read({ offset: 0, maxBytes: 1e6, limitOffset: Infinity })
+  await until(() => !fileSystem.isArmed)
+  const compacting = topic.log.compaction.run(noPause)
+  const first = fileSystem.paths.find((path) => path.endsWith('.log'))!
+  const before = fileSystem.bytes(first).length
+  await until(() => fileSystem.bytes(first).length < before)
+  fileSystem.letGo()
+  const { batches } = await reading
+  await compacting
+  assert.ok(batches.length > 0)
+  assert.deepEqual(topic.log.damage, [])
+  await check(topic, topic.expected(topic.log.compaction.compactedTo, 3000))
   await topic.opened[Symbol.asyncDispose]()
 })
