@@ -191,7 +191,7 @@ export class EventStream {
 
   /**
    * Keeps less of this stream than its topic does: the newest `maxCount` events, those appended within `maxAgeMs`, none before version `truncateBefore`. What is not
-   * named stays as it was; 0 takes a limit away. At once for readers; the space comes back in time. Versions are never used again. Resolves with what is in force.
+   * named stays as it was; 0 takes a limit away. At once for readers of the stream; replays show the rest until its space comes back. Versions are never used again. Resolves with what is in force.
    *
    * @throws PlayheadError `unknownTopic`, `invalidStream`, `invalidArgument`, `internalTopic`, `overloaded`, `unavailable`
    */
@@ -199,7 +199,10 @@ export class EventStream {
     return this.#limit({ ...limit, deletes: false }, options)
   }
 
-  /** Gives up every event there is, for ever; one appended afterwards has the version after the last. @throws as `limit` */
+  /**
+   * Gives up every event there is, for ever; one appended afterwards has the version after the last. Replays may show them until compaction has removed them,
+   * which it does once their segment is sealed. @throws as `limit`
+   */
   delete(options: WaitOptions = {}): Promise<StreamLimit> {
     return this.#limit({ deletes: true }, options)
   }
