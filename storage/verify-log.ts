@@ -68,6 +68,7 @@ class LogVerification {
   /** The whole segments from the first on. */
   readonly #segments: ReadSegment[] = []
   readonly #sum = new EventSum()
+  #isBegun = false
   /** Undefined when they cannot be read. */
   #facts: LogFactValues | undefined
   readonly #heads: HeadsFile[] = []
@@ -215,7 +216,8 @@ class LogVerification {
 
   #checkOrder(path: string, baseOffset: number): void {
     // The start may lie anywhere in the first segment, or behind some that are on their way out.
-    if (this.#segments.length === 0 && baseOffset < this.#nextOffset) this.#nextOffset = baseOffset
+    if (!this.#isBegun && baseOffset < this.#nextOffset) this.#nextOffset = baseOffset
+    this.#isBegun = true
     if (this.#nextOffset >= 0 && baseOffset > this.#nextOffset) {
       const reason = `found no segment with offsets ${this.#nextOffset} to ${baseOffset - 1}, wanted one before this`
       this.#findings.damaged(path, 0, reason, this.#nextOffset)
