@@ -25,6 +25,7 @@ import { Dispatch } from './dispatch.ts'
 import { HttpServer } from './http/server.ts'
 import { Listener } from './listener.ts'
 import { Metrics } from './metrics.ts'
+import { LimitedStreams } from './limited-streams.ts'
 import { Playheads } from './playheads.ts'
 import type { Services } from './request.ts'
 import { release } from './release.ts'
@@ -142,6 +143,7 @@ async function openParts(
     authority: cluster?.authority,
   })
   const playheads = new Playheads({ partitions, clock, random })
+  const limitedStreams = new LimitedStreams({ partitions, clock, random })
   const startedMs = clock.monotonicMs()
   const services: Services = {
     identity: {
@@ -154,6 +156,7 @@ async function openParts(
     random,
     partitions,
     playheads,
+    limitedStreams,
     brokers: brokersOf(cluster),
     problems: () => problemsOf(partitions, tier),
     status: () => statusOf(services, listener, clock.monotonicMs() - startedMs),
@@ -172,6 +175,7 @@ async function openParts(
   setUp.defer(() => listener.stop(0))
   await cluster?.start(partitions, { host: config.advertisedHost || config.host, port: listener.port })
   await playheads.open(cluster?.replicationFactorMax ?? 1)
+  if (cluster === undefined) await limitedStreams.open()
   const http = await HttpServer.open({
     services,
     metrics: new Metrics({ services, dispatch, listener, storage: () => store.stats, tier: () => tier?.stats }),

@@ -213,6 +213,12 @@ export const brokerSettings = {
     [16, 100_000],
     'Sealed segments kept open for reading, over all partitions.',
   ),
+  cleanIntervalMs: integer(
+    'ms',
+    storage.cleanIntervalMs,
+    [100, 3_600_000],
+    'How often partitions are looked at for what retention and compaction remove.',
+  ),
   checkpointIntervalMs: integer(
     'ms',
     storage.checkpointIntervalMs,
@@ -300,6 +306,7 @@ export function storageSettings(config: BrokerConfig): StorageSettings {
     partitionsTotalMax,
     producersMax,
     openSegmentsMax,
+    cleanIntervalMs,
     checkpointIntervalMs,
   } = config
   return {
@@ -312,6 +319,7 @@ export function storageSettings(config: BrokerConfig): StorageSettings {
     partitionsTotalMax,
     producersMax,
     openSegmentsMax,
+    cleanIntervalMs,
     checkpointIntervalMs,
   }
 }

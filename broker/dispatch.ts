@@ -20,8 +20,8 @@ import { hello } from './handlers/hello.ts'
 import { commitPlayhead, listPlayheads, readPlayhead } from './handlers/playhead.ts'
 import { replicaFetch, replicaProgress } from './handlers/replicate.ts'
 import { status } from './handlers/status.ts'
-import { listStreams, readStream, streamInfo } from './handlers/stream.ts'
-import { alterTopic, createTopic, deleteTopic, describeTopic, listTopics } from './handlers/topic.ts'
+import { limitStream, listStreams, readStream, streamInfo, streamLimit } from './handlers/stream.ts'
+import { alterTopic, createTopic, deleteRecords, deleteTopic, describeTopic, listTopics } from './handlers/topic.ts'
 import type { Reply, RequestContext } from './request.ts'
 
 interface Route {
@@ -48,6 +48,9 @@ const routes: Record<ApiName, Route> = {
   describeTopic: route(apis.describeTopic, describeTopic),
   alterTopic: route(apis.alterTopic, alterTopic),
   deleteTopic: route(apis.deleteTopic, deleteTopic),
+  deleteRecords: route(apis.deleteRecords, deleteRecords),
+  limitStream: route(apis.limitStream, limitStream),
+  streamLimit: route(apis.streamLimit, streamLimit),
   append: route(apis.append, append),
   producerState: route(apis.producerState, producerState),
   fetch: route(apis.fetch, fetch),

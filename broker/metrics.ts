@@ -13,7 +13,13 @@ type Sample = readonly [value: number, labels?: Readonly<Record<string, string>>
 type Source = () => Iterable<Sample>
 
 /** Of what logs count: amounts of now, which go up and down. */
-const presentAmounts: ReadonlySet<string> = new Set(['waitingAppends', 'indexMemoryBytes', 'producers'])
+const presentAmounts: ReadonlySet<string> = new Set([
+  'waitingAppends',
+  'indexMemoryBytes',
+  'producers',
+  'compactingBytes',
+  'compactingBytesDone',
+])
 
 const presentTierAmounts: ReadonlySet<string> = new Set([
   'segments',

@@ -9,6 +9,7 @@ import type { ApiName, ReplyOf, RequestOf } from '../protocol/api.ts'
 import type { Partitions } from '../replication/partitions.ts'
 import type { Brokers } from './brokers.ts'
 import type { BrokerConfig } from './config.ts'
+import type { LimitedStreams } from './limited-streams.ts'
 import type { Playheads } from './playheads.ts'
 
 export interface BrokerIdentity {
@@ -27,6 +28,7 @@ export interface Services {
   readonly playheads: Playheads
   /** The others of the cluster. */
   readonly brokers: Brokers
+  readonly limitedStreams: LimitedStreams
   /** What is damaged or failing, in words; empty when all is well. */
   problems(): string[]
   status(): ReplyOf<'status'>

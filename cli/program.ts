@@ -41,6 +41,7 @@ export function buildProgram(outcome: ProgramOutcome): Command {
   const session = (): Session => new Session(program.opts<GlobalOptions>(), new LineWriter(process.stdout))
   addServe(program, session)
   addTopic(program, session)
+  addStream(program, session)
   addWriting(program, session)
   addReading(program, session)
   addOperating(program, session, outcome)
@@ -75,7 +76,7 @@ function addServe(program: Command, session: MakeSession): void {
 }
 
 function addTopic(program: Command, session: MakeSession): void {
-  const topic = program.command('topic').description('create, list, describe, alter and delete topics')
+  const topic = program.command('topic').description('create, list, describe, alter, trim and delete topics')
   topic
     .command('create <name>')
     .description('create a topic')
@@ -107,10 +108,37 @@ function addTopic(program: Command, session: MakeSession): void {
     )
     .action(async (name: string, options) => (await import('./topic.ts')).alterTopic(session(), name, options))
   topic
+    .command('trim <name>')
+    .description('remove the oldest events of a topic; asks first')
+    .requiredOption('--before <place>', 'end, an offset (one partition) or a time, which is when they were appended')
+    .option('--partition <number>', 'only this partition', integer('--partition', 0))
+    .option('--yes', 'do not ask')
+    .action(async (name: string, options) => (await import('./topic.ts')).trimTopic(session(), name, options))
+  topic
     .command('delete <name>')
     .description('delete a topic with all its events; asks first')
     .option('--yes', 'do not ask')
     .action(async (name: string, options) => (await import('./topic.ts')).deleteTopic(session(), name, options))
+}
+
+function addStream(program: Command, session: MakeSession): void {
+  const stream = program.command('stream').description('say how much of one stream is kept')
+  stream
+    .command('limit <topic> <stream>')
+    .description('show what is kept of a stream, or keep less of it; 0 takes a limit away')
+    .option('--max-count <events>', 'keep the newest events', integer('--max-count', 0))
+    .option('--max-age <ms>', 'keep events for this long after their append', integer('--max-age', 0))
+    .option('--truncate-before <version>', 'keep events from this version on', integer('--truncate-before', 0))
+    .action(async (topic: string, name: string, options) =>
+      (await import('./stream.ts')).limitStream(session(), topic, name, options),
+    )
+  stream
+    .command('delete <topic> <stream>')
+    .description('delete all events of a stream; its versions are never used again; asks first')
+    .option('--yes', 'do not ask')
+    .action(async (topic: string, name: string, options) =>
+      (await import('./stream.ts')).deleteStream(session(), topic, name, options),
+    )
 }
 
 function addWriting(program: Command, session: MakeSession): void {

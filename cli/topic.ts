@@ -1,7 +1,7 @@
-/** playhead topic …: create, list, describe, alter, delete. For people by default, JSON with --json. */
+/** playhead topic …: create, list, describe, alter, trim, delete. For people by default, JSON with --json. */
 import { createInterface } from 'node:readline/promises'
 import type { TopicDescription } from '../client/index.ts'
-import { settingsOf } from './arguments.ts'
+import { placeOf, settingsOf } from './arguments.ts'
 import { Interrupted, UsageError } from './failure-report.ts'
 import type { Session } from './session.ts'
 import { table, withUnit } from './text-table.ts'
@@ -68,7 +68,7 @@ export async function deleteTopic(session: Session, name: string, flags: { reado
         (sum, { highWatermark, logStartOffset }) => sum + highWatermark - logStartOffset,
         0,
       )
-      await askToDelete(name, records)
+      await ask('delete', name, `Delete topic ${name} with ${withUnit(records, 'record')}`)
     }
     await playhead.admin.deleteTopic(name)
   })
@@ -76,13 +76,43 @@ export async function deleteTopic(session: Session, name: string, flags: { reado
   await session.printText(`deleted topic ${name}`)
 }
 
-async function askToDelete(name: string, records: number): Promise<void> {
-  if (!process.stdin.isTTY) throw new UsageError(`topic delete ${name}: found nobody to ask, wanted --yes`)
+export interface TrimFlags {
+  readonly before: string
+  readonly partition?: number
+  readonly yes?: boolean
+}
+
+/** A time is that of the append, as it is for retention. */
+export async function trimTopic(session: Session, name: string, flags: TrimFlags): Promise<void> {
+  const place = placeOf('--before', flags.before)
+  const starts = await session.connected(async (playhead) => {
+    const { partition } = flags
+    const before = await playhead
+      .topic(name)
+      .positions(place, { clock: 'append', ...(partition !== undefined && { partition }) })
+    if (flags.yes !== true) {
+      const { partitions } = await playhead.admin.describeTopic(name)
+      const startOf = (wanted: number) => partitions.find((each) => each.partition === wanted)?.logStartOffset ?? 0
+      const records = before.reduce((sum, each) => sum + Math.max(0, each.offset - startOf(each.partition)), 0)
+      await ask('trim', name, `Remove the oldest ${withUnit(records, 'record')} of topic ${name}`)
+    }
+    return playhead.admin.deleteRecords(name, before)
+  })
+  if (session.isJson) return session.print({ topic: name, partitions: starts })
+  await session.printText(
+    table(
+      ['partition', 'start'],
+      starts.map(({ partition, logStartOffset }) => [partition, logStartOffset]),
+    ),
+  )
+}
+
+async function ask(command: string, name: string, what: string): Promise<void> {
+  if (!process.stdin.isTTY) throw new UsageError(`topic ${command} ${name}: found nobody to ask, wanted --yes`)
   const terminal = createInterface({ input: process.stdin, output: process.stderr })
   try {
-    const question = `Delete topic ${name} with ${withUnit(records, 'record')}, for ever? Type its name to say yes: `
     // Ctrl-D and Ctrl-C reject: no answer is no.
-    const answer = await terminal.question(question).catch(() => '')
+    const answer = await terminal.question(`${what}, for ever? Type its name to say yes: `).catch(() => '')
     if (answer.trim() !== name) throw new Interrupted('nothing deleted')
   } finally {
     terminal.close()

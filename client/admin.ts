@@ -1,7 +1,8 @@
 /**
- * Admin: create, list, describe, alter and delete topics. These requests change things and carry no sequence, so an attempt whose answer
+ * Admin: create, list, describe, alter, trim and delete topics. These requests change things and carry no sequence, so an attempt whose answer
  * was lost is not repeated: it fails with `unavailable`, details.outcome `unknown`, and describeTopic tells what became of it.
  */
+import type { PlayheadPosition } from '../protocol/playhead.ts'
 import type { ListedTopic } from '../protocol/topic.ts'
 import type { Cluster } from './cluster.ts'
 import { TopicRoutes } from './topic-routes.ts'
@@ -77,6 +78,29 @@ export class Admin {
       value: value === null ? undefined : String(value),
     }))
     await this.#cluster.call('alterTopic', { topic, settings: list }, { policy: 'changes', ...options })
+  }
+
+  /**
+   * Gives up the records of each partition named below its offset, for ever; versions of what stays do not change. Resolves with where each
+   * partition begins now. `topic.positions(place)` has the offsets of a place.
+   *
+   * @throws PlayheadError `unknownTopic`, `unknownPartition`, `offsetOutOfRange`, `internalTopic`, `diskFull`, `unavailable`
+   * @example
+   * await playhead.admin.deleteRecords('carts', await carts.positions('2011-01-01', { clock: 'append' }))
+   */
+  async deleteRecords(
+    topic: string,
+    before: readonly PlayheadPosition[],
+    options: WaitOptions = {},
+  ): Promise<{ readonly partition: number; readonly logStartOffset: number }[]> {
+    const starts: { partition: number; logStartOffset: number }[] = []
+    for (const { partition, offset: beforeOffset } of before) {
+      const request = { topic, partition, beforeOffset }
+      // Whoever asks twice gets what he has got: it is sent again when its answer is lost.
+      const { header } = await this.#cluster.call('deleteRecords', request, { policy: 'reads', ...options })
+      starts.push({ partition, logStartOffset: header.logStartOffset })
+    }
+    return starts
   }
 
   /** Deletes a topic with all its events, for ever. @throws PlayheadError `unknownTopic`, `internalTopic`, `unavailable` */

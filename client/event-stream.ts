@@ -67,6 +67,16 @@ export interface Folded<State> {
   readonly version: number | 'none'
 }
 
+/** How much of a stream is kept; 0 = no limit. */
+export interface StreamLimit {
+  /** The newest events. */
+  readonly maxCount: number
+  /** From the append of an event, ms. */
+  readonly maxAgeMs: number
+  /** The first version. */
+  readonly truncateBefore: number
+}
+
 export interface StreamInfo {
   readonly partition: number
   /** Version of the last event; -1 = the stream has none yet. */
@@ -178,6 +188,39 @@ export class EventStream {
       const { partition, lastVersion, firstVersion, lastOffset } = header
       return { partition, lastVersion, firstVersion, lastOffset }
     })
+  }
+
+  /**
+   * Keeps less of this stream than its topic does: the newest `maxCount` events, those appended within `maxAgeMs`, none before version `truncateBefore`. What is not
+   * named stays as it was; 0 takes a limit away. At once for readers of the stream; replays show the rest until its space comes back. Versions are never used again. Resolves with what is in force.
+   *
+   * @throws PlayheadError `unknownTopic`, `invalidStream`, `invalidArgument`, `internalTopic`, `overloaded`, `unavailable`
+   */
+  limit(limit: Partial<StreamLimit>, options: WaitOptions = {}): Promise<StreamLimit> {
+    return this.#limit({ ...limit, deletes: false }, options)
+  }
+
+  /**
+   * Gives up every event there is, for ever; one appended afterwards has the version after the last. Replays may show them until compaction has removed them,
+   * which it does once their segment is sealed. @throws as `limit`
+   */
+  delete(options: WaitOptions = {}): Promise<StreamLimit> {
+    return this.#limit({ deletes: true }, options)
+  }
+
+  /** What of this stream is kept. @throws PlayheadError `unknownTopic`, `invalidStream`, `unavailable` */
+  async limits(options: WaitOptions = {}): Promise<StreamLimit> {
+    const request = { topic: this.#state.name, stream: this.name }
+    return (await this.#state.cluster.call('streamLimit', request, { policy: 'reads', ...options })).header
+  }
+
+  async #limit(
+    limit: Partial<StreamLimit> & { readonly deletes: boolean },
+    options: WaitOptions,
+  ): Promise<StreamLimit> {
+    const { maxCount, maxAgeMs, truncateBefore, deletes } = limit
+    const request = { topic: this.#state.name, stream: this.name, maxCount, maxAgeMs, truncateBefore, deletes }
+    return (await this.#state.cluster.call('limitStream', request, { policy: 'changes', ...options })).header
   }
 
   #page(

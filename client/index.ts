@@ -4,7 +4,16 @@ export type { BrokerStatus, ConnectOptions, Playhead } from './client.ts'
 export type { AppendedToStreams, ListedPlayhead, StreamsOptions, Topic } from './topic.ts'
 export type { TopicDescription, WaitOptions } from './topic-state.ts'
 export type { StreamAppend } from './event-append.ts'
-export type { AppendOptions, Appended, EventStream, Folded, ReadOptions, Reducer, StreamInfo } from './event-stream.ts'
+export type {
+  AppendOptions,
+  Appended,
+  EventStream,
+  Folded,
+  ReadOptions,
+  Reducer,
+  StreamInfo,
+  StreamLimit,
+} from './event-stream.ts'
 export type { ExpectedVersion } from './expected-version.ts'
 export type { Moment } from './moment.ts'
 export type { Replay, ReplayOptions } from './replay.ts'

@@ -18,18 +18,24 @@ import {
 import { replicaFetchReply, replicaFetchRequest, replicaProgressReply, replicaProgressRequest } from './replicate.ts'
 import { statusReply, statusRequest } from './status.ts'
 import {
+  limitStreamReply,
+  limitStreamRequest,
   listStreamsReply,
   listStreamsRequest,
   readStreamReply,
   readStreamRequest,
   streamInfoReply,
   streamInfoRequest,
+  streamLimitReply,
+  streamLimitRequest,
 } from './stream.ts'
 import {
   alterTopicReply,
   alterTopicRequest,
   createTopicReply,
   createTopicRequest,
+  deleteRecordsReply,
+  deleteRecordsRequest,
   deleteTopicReply,
   deleteTopicRequest,
   describeTopicReply,
@@ -112,6 +118,15 @@ export const apis = {
     replicaProgressReply,
     'A follower says what it has on its disk.',
   ),
+  deleteRecords: row(
+    60,
+    'admin',
+    deleteRecordsRequest,
+    deleteRecordsReply,
+    'Give up the records of a partition below an offset.',
+  ),
+  limitStream: row(61, 'admin', limitStreamRequest, limitStreamReply, 'Keep less of one stream, or nothing.'),
+  streamLimit: row(62, 'read', streamLimitRequest, streamLimitReply, 'What is kept of one stream.'),
   status: row(40, 'read', statusRequest, statusReply, 'What the broker process is and uses.'),
 } as const satisfies Record<string, ApiRow>
 

@@ -171,6 +171,15 @@ export function sealBatch(bytes: Buffer, header: BatchHeader): void {
   bytes.writeUInt32BE(crc32c(bytes.subarray(ATTRIBUTES)), CRC)
 }
 
+/** Makes header and CRC right again around other records, fewer than there were, that stand from byte 61 to the end. */
+export function refillBatch(bytes: Buffer, count: number, newMaxTimestamp: number): void {
+  assert(bytes.length > BATCH_HEADER_BYTES && count > 0)
+  bytes.writeInt32BE(bytes.length - BATCH_LENGTH_END, BATCH_LENGTH)
+  writeI64BE(bytes, MAX_TIMESTAMP, newMaxTimestamp)
+  bytes.writeInt32BE(count, RECORD_COUNT)
+  bytes.writeUInt32BE(crc32c(bytes.subarray(ATTRIBUTES)), CRC)
+}
+
 /** A copy of the batch under another number of its producer. */
 export function renumbered(
   batch: Buffer,

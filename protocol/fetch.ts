@@ -23,7 +23,7 @@ export const fetchReply = struct({
   logStartOffset: int(),
   /** Taken before the first batch was chosen: with topicId and partition, the token. */
   highWatermark: int(),
-  /** Where to read on: the end of the last batch in the body, or the offset asked for when the body is empty. */
+  /** Where to read on: the end of the last batch in the body; when it is empty the offset asked for, or one behind what compaction has removed. */
   nextOffset: int(),
 })
 

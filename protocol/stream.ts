@@ -54,6 +54,31 @@ export const streamInfoReply = struct({
   lastOffset: int(-1),
 })
 
+const limitFields = {
+  /** Newest events kept. 0 = all. */
+  maxCount: int(),
+  /** How long an event is kept, from its append, ms. 0 = for ever. */
+  maxAgeMs: int(),
+  /** The first version kept. 0 = all. */
+  truncateBefore: int(),
+}
+export const limitStreamRequest = struct({
+  topic: topicName,
+  stream: streamName,
+  /** Newest events to keep; 0 = all; absent = as it was. */
+  maxCount: optional(int()),
+  /** How long to keep an event, from its append, ms; 0 = for ever; absent = as it was. */
+  maxAgeMs: optional(int()),
+  /** First version to keep, at most the next one; lower than it was changes nothing. */
+  truncateBefore: optional(int()),
+  /** Every event there is goes. */
+  deletes: bool,
+})
+/** What is in force. */
+export const limitStreamReply = struct(limitFields)
+export const streamLimitRequest = struct({ topic: topicName, stream: streamName })
+export const streamLimitReply = struct(limitFields)
+
 const listedStream = struct({ stream: text(1024), partition: int(), lastVersion: int() })
 export type ListedStream = ValueOf<typeof listedStream>
 export const listStreamsRequest = struct({

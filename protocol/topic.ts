@@ -1,4 +1,4 @@
-/** Topic requests: create, list, describe, alter, delete. Settings travel as text under Kafka's names. */
+/** Topic requests: create, list, describe, alter, delete, delete records. Settings travel as text under Kafka's names. */
 import { bool, int, later, list, oneOf, optional, struct, text } from './header-schema.ts'
 import type { ValueOf } from './header-schema.ts'
 import { partitionsMax, replicasMax } from './limits.ts'
@@ -86,6 +86,17 @@ export const alterTopicReply = struct({})
 
 export const deleteTopicRequest = struct({ topic: name })
 export const deleteTopicReply = struct({})
+
+export const deleteRecordsRequest = struct({
+  topic: name,
+  partition: int(),
+  /** Every record below it is given up; at most the high watermark. One below the start of the log changes nothing. */
+  beforeOffset: int(),
+})
+export const deleteRecordsReply = struct({
+  /** The first offset there is now, on disk. */
+  logStartOffset: int(),
+})
 
 /** Which topic and partition an offset or a name belongs to, as most requests name it. */
 export const topicName = name

@@ -158,6 +158,14 @@ export class Partition {
     return { ...read, highWatermark }
   }
 
+  /** Gives up all records below `offset`; resolves with the start of the log, which is on disk then. Throws offsetOutOfRange beyond the high watermark. */
+  deleteRecords(offset: number): Promise<number> {
+    const { highWatermark } = this
+    if (offset <= highWatermark) return this.#log.deleteRecords(offset)
+    const message = `${this.topic}/${this.partition}: found offset ${offset}, wanted at most the high watermark ${highWatermark}`
+    return Promise.reject(new PlayheadError('offsetOutOfRange', message, { offset, highWatermark }))
+  }
+
   /** Resolves with true once the high watermark is `offset` or more; with false after `waitMs` or when the signal aborts. */
   waitForHighWatermark(offset: number, waitMs: number, signal?: AbortSignal): Promise<boolean> {
     if (this.highWatermark >= offset) return Promise.resolve(true)

@@ -2,6 +2,7 @@
 import {
   baseOffset,
   baseSequence,
+  lastOffsetDelta,
   leaderEpoch,
   maxTimestamp,
   nextOffset,
@@ -27,6 +28,7 @@ export function producerBatchAt(bytes: Buffer, at: number): ProducerBatch {
     producerId: producerId(bytes, at),
     producerEpoch: producerEpoch(bytes, at),
     baseSequence: baseSequence(bytes, at),
-    recordCount: recordCount(bytes, at),
+    // As it was sent: compaction may have left fewer.
+    recordCount: lastOffsetDelta(bytes, at) + 1,
   }
 }

@@ -14,6 +14,7 @@ import {
 } from '../protocol/record-batch.ts'
 import { decompressRecords } from '../protocol/compression.ts'
 import { streamKeyHash } from '../protocol/murmur2.ts'
+import { versionsIn } from '../protocol/record-filter.ts'
 
 /**
  * Where the keys of a batch lie and what they hash to, record by record; without a string or an object for any of them. Their places lie in an
@@ -150,6 +151,30 @@ export function eachKey(
       if (keyStart >= 0) visit(records, keyStart, keyEnd, streamKeyHash(records, keyStart, keyEnd), base + offsetDelta)
     }
   }
+  if (codec(bytes, at) !== 'none') return decompressRecords(bytes, at, decompressedBytesMax).then(walk)
+  walk(bytes.subarray(at + BATCH_HEADER_BYTES, at + batchBytes(bytes, at)))
+  return undefined
+}
+
+export type KeyVersionVisitor = (
+  bytes: Buffer,
+  keyStart: number,
+  keyEnd: number,
+  offset: number,
+  version: number,
+) => void
+
+/** The same for a batch that compaction has written, with the version that each record carries; -1 = none. */
+export function eachKeyVersion(
+  bytes: Buffer,
+  at: number,
+  decompressedBytesMax: number,
+  visit: KeyVersionVisitor,
+): Promise<void> | undefined {
+  const walk = (records: Buffer) =>
+    versionsIn(bytes, at, records, (keyStart, keyEnd, offset, version) =>
+      visit(records, keyStart, keyEnd, offset, version),
+    )
   if (codec(bytes, at) !== 'none') return decompressRecords(bytes, at, decompressedBytesMax).then(walk)
   walk(bytes.subarray(at + BATCH_HEADER_BYTES, at + batchBytes(bytes, at)))
   return undefined

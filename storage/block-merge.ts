@@ -9,7 +9,7 @@ import type { CheckpointPut } from './checkpoint-store.ts'
 import { BlockBuilder, decodeHeadBlock, encodeHeadBlock, HeadEntries } from './head-block.ts'
 import { BlockWalk } from './head-blocks.ts'
 import type { HeadCache } from './head-cache.ts'
-import { extendHead } from './head-extension.ts'
+import { extendHead, goneHead, isGone } from './head-extension.ts'
 import { headBlockKey, type StoredHead, type StreamHead } from './index-keys.ts'
 import type { MergedStreams, StreamPart } from './merged-streams.ts'
 import type { StoredPostings } from './stored-postings.ts'
@@ -107,6 +107,8 @@ export class BlockMerge {
     let head = known
     for (const part of parts) {
       const count = part.table.count(part.slot)
+      if (count === 0 && saysMore(part, head))
+        head = goneHead(part.table.firstVersion(part.slot), part.table.newestOffset(part.slot))
       let from = head === undefined ? 0 : coveredEvents(part, head.lastOffset)
       while (from < count) {
         const to = Math.min(count, from + eventsPerTurn)
@@ -180,15 +182,33 @@ function isBehind({ table, slot }: StreamPart, key: Buffer | undefined, prefix: 
 function declareVersions(parts: readonly StreamPart[], head: StoredHead | undefined): void {
   const newest = parts.at(-1)!
   if (head !== undefined && head.lastOffset > newest.table.newestOffset(newest.slot)) return // written before, with more than this
-  let version = head === undefined ? Math.max(0, parts[0]!.table.firstVersion(parts[0]!.slot)) : head.lastVersion + 1
+  let version = (head?.lastVersion ?? -1) + 1
   if (head !== undefined) for (const part of parts) version -= coveredEvents(part, head.lastOffset)
-  for (const { table, slot } of parts) {
+  let isEmpty = head === undefined || isGone(head)
+  for (const part of parts) {
+    const { table, slot } = part
+    if (table.count(slot) === 0) {
+      if (!saysMore(part, head)) continue
+      version = Math.max(version, table.firstVersion(slot))
+      isEmpty = true
+      continue
+    }
+    if (isEmpty) version = Math.max(version, table.firstVersion(slot))
     table.declareFirstVersion(slot, version)
     version += table.count(slot)
+    isEmpty = false
   }
+}
+
+/** Whether a part without events tells of some that were removed and that the head does not have. */
+function saysMore({ table, slot }: StreamPart, head: StoredHead | undefined): boolean {
+  return (
+    head === undefined || (table.newestOffset(slot) > head.lastOffset && table.firstVersion(slot) > head.lastVersion)
+  )
 }
 
 /** Events of a part that a stored head with `lastOffset` covers already. */
 function coveredEvents({ table, slot }: StreamPart, lastOffset: number): number {
+  if (table.count(slot) === 0) return 0
   return table.firstOffset(slot) > lastOffset ? 0 : table.countBelow(slot, lastOffset + 1)
 }

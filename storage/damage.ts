@@ -36,6 +36,12 @@ export class Damage {
     return true
   }
 
+  /** The log begins at `offset` now: what was damaged before it is nobody's concern any more. */
+  forgetBelow(offset: number): void {
+    const kept = this.#ranges.filter(({ nextOffset }) => nextOffset > offset)
+    this.#ranges.splice(0, this.#ranges.length, ...kept)
+  }
+
   note(text: string): void {
     this.#notes.push(text)
   }

@@ -3,7 +3,7 @@
  * Neighbours: BlockMerge calls it; index-keys.ts draws heads and chunks.
  */
 import type { CheckpointPut } from './checkpoint-store.ts'
-import { chunkKey, type StoredHead, tailOffsets } from './index-keys.ts'
+import { chunkKey, type StoredHead, type StreamHead, tailOffsets } from './index-keys.ts'
 import type { StreamPart } from './merged-streams.ts'
 import { packOffsets, varintBytesMax, writeVarint } from './postings.ts'
 
@@ -19,9 +19,9 @@ export function extendHead(
   { from, to }: { from: number; to: number },
   puts: CheckpointPut[],
 ): StoredHead {
-  const declared = Math.max(0, table.firstVersion(slot))
-  const lastVersion = (old?.lastVersion ?? declared - 1) + to - from
-  const firstVersion = old?.firstVersion ?? declared
+  const before = versionBefore(table.firstVersion(slot), from, old)
+  const lastVersion = before + to - from
+  const firstVersion = old === undefined || isGone(old) ? before + 1 : old.firstVersion
   const offsets: number[] = []
   const keepsTail = old !== undefined && old.tailCount > 0 && old.tail.length + (to - from) * 3 <= tailBytesMax
   if (keepsTail) {
@@ -37,6 +37,25 @@ export function extendHead(
 }
 
 const noBytes = Buffer.alloc(0)
+
+/** The head of a stream whose events below `lastOffset` + 1 are all gone. */
+export function goneHead(nextVersion: number, lastOffset: number): StoredHead {
+  return { lastVersion: nextVersion - 1, firstVersion: nextVersion, lastOffset, tailCount: 0, tail: noBytes }
+}
+
+/** Whether nothing of the stream is left but its last version. */
+export function isGone({ firstVersion, lastVersion }: StreamHead): boolean {
+  return firstVersion > lastVersion
+}
+
+/**
+ * The version before the event at place `from` of a table that declares the version of its first event as `declared` (-1 = it does not), when `old` is
+ * what was known of the stream until then. Behind events that are there the next one follows; behind none the table knows better.
+ */
+export function versionBefore(declared: number, from: number, old: StreamHead | undefined): number {
+  const last = old?.lastVersion ?? -1
+  return declared < 0 || (old !== undefined && !isGone(old)) ? last : Math.max(last, declared + from - 1)
+}
 
 /** `tail`, which ends with offset `previous`, and then offsets[from …). */
 function packTail(tail: Buffer, previous: number, offsets: readonly number[], from: number): Buffer {

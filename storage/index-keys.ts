@@ -24,8 +24,9 @@ export const logPrefixBytes = 20
 /** A stream as the checkpoint store knows it. Events after lastOffset are not in the store yet. */
 export interface StreamHead {
   readonly lastVersion: number
-  /** The first version whose offset is known; events before it are gone from the log. */
+  /** The first version whose offset is known; events before it are gone from the log. One more than the last: all of them are. */
   readonly firstVersion: number
+  /** No event of the stream below this offset is missing here; that of the last event, unless all are gone. */
   readonly lastOffset: number
 }
 
@@ -112,7 +113,7 @@ export function decodeHead(bytes: Buffer): StoredHead {
   const firstVersion = reader.next()
   const lastOffset = reader.next()
   const tailCount = reader.next()
-  if (firstVersion > lastVersion || tailCount > lastVersion + 1 - firstVersion) {
+  if (firstVersion > lastVersion + 1 || tailCount > lastVersion + 1 - firstVersion) {
     throw new PlayheadError(
       'damagedData',
       `stream head: found versions ${firstVersion} to ${lastVersion} with ${tailCount} in the tail`,

@@ -12,8 +12,10 @@ import { ReadAhead } from './read-ahead.ts'
 import type { ReadAheadBudget } from './read-ahead.ts'
 import type { ReadRange, ReadResult } from './read-range.ts'
 import type { Segment } from './segment.ts'
+import { SegmentGone } from './segment-pool.ts'
 import type { SegmentReader } from './segment-reader.ts'
 import type { ReadStream, StreamPage, StreamReader } from './stream-reader.ts'
+import type { StreamLimits } from './stream-limits.ts'
 import type { TailCache } from './tail-cache.ts'
 import { findOffsetForTime } from './time-search.ts'
 
@@ -38,6 +40,7 @@ export interface LogReaderOptions {
   readonly streams: StreamReader
   readonly extent: () => LogExtent
   readonly clock: Clock
+  readonly limits: StreamLimits
   readonly readAheadBudget: ReadAheadBudget
 }
 
@@ -73,7 +76,11 @@ export class LogReader {
       let limitOffset = Math.min(request.limitOffset, durableOffset)
       if (request.knownAt !== undefined)
         limitOffset = await this.#offsetForTime(request.knownAt + 1, 'append', limitOffset)
-      return this.#options.streams.read({ ...request, limitOffset }, segments)
+      const { maxAgeMs } = this.#options.limits.get(request.stream)
+      let fromOffset = 0
+      if (maxAgeMs > 0)
+        fromOffset = await this.#offsetForTime(this.#options.clock.now() - maxAgeMs, 'append', durableOffset)
+      return this.#options.streams.read({ ...request, limitOffset }, segments, fromOffset)
     })
   }
 
@@ -90,7 +97,7 @@ export class LogReader {
 
   async #reading<T>(read: () => Promise<T>): Promise<T> {
     if (this.#closed !== undefined) throw this.#closed
-    const reading = read()
+    const reading = planned(read)
     this.#underWay.add(reading)
     try {
       return await reading
@@ -135,20 +142,31 @@ export class LogReader {
     { offset, maxBytes, limitOffset, wantsTimes }: ReadRange,
     { segments }: LogExtent,
   ): Promise<ReadResult> {
-    const { batches, piece } = await this.#options.segments.read(segments, offset, limitOffset, maxBytes)
+    const { batches, piece, nextOffset } = await this.#options.segments.read(segments, offset, limitOffset, maxBytes)
     return {
       batches: batches.map(({ batch }) => batch),
       appendTimes: wantsTimes === true ? batches.map(({ appendTimeMs }) => appendTimeMs) : undefined,
-      nextOffset: batches.at(-1)?.nextOffset ?? offset,
+      nextOffset,
       piece,
     }
   }
 
   #offsetForTime(timestampMs: number, clock: TimeClock, limitOffset: number): Promise<number> {
     const { extent, decompression } = this.#options
-    const { segments, durableOffset } = extent()
-    const search = { timestampMs, clock, decompression, limitOffset: Math.min(limitOffset, durableOffset) }
+    const { segments, logStartOffset: fromOffset, durableOffset } = extent()
+    const search = { timestampMs, clock, decompression, fromOffset, limitOffset: Math.min(limitOffset, durableOffset) }
     return findOffsetForTime(this.#options.segments, segments, search)
+  }
+}
+
+/** A read whose segments have left the log before it had them open is planned again: it finds what is there now, or hears where the log begins. */
+async function planned<T>(read: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await read()
+    } catch (error) {
+      if (!(error instanceof SegmentGone)) throw error
+    }
   }
 }
 

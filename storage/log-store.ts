@@ -10,6 +10,7 @@ import type { Clock, Timer } from '../platform/clock.ts'
 import type { FileSystem } from '../platform/file-system.ts'
 import type { Random } from '../platform/random.ts'
 import type { CheckpointStore } from './checkpoint-store.ts'
+import { Cleaner } from './cleaner.ts'
 import { DataDirectory } from './data-directory.ts'
 import { DecompressionMemory } from './decompression-memory.ts'
 import { LmdbCheckpointStore } from './lmdb-checkpoint-store.ts'
@@ -51,6 +52,7 @@ export class LogStore {
   readonly #context: StorageContext
   readonly #directory: DataDirectory
   readonly #topics: TopicStore
+  #cleaner: Cleaner | undefined
   #timer: Timer | undefined
   #saving: Promise<void> | undefined
   #closed: Promise<void> | undefined
@@ -83,6 +85,7 @@ export class LogStore {
       const store = new LogStore(contextOf(options, checkpointStore, directory), directory)
       await store.#openAll(options.isReplicated === true).catch((error: unknown) => store.#giveUp(error))
       store.#schedule()
+      store.#cleaner = new Cleaner({ context: store.#context, logs: () => store.#topics.logs() })
       return store
     } catch (error) {
       await checkpointStore?.close()
@@ -174,6 +177,7 @@ export class LogStore {
 
   async #close(): Promise<void> {
     this.#timer?.cancel()
+    await this.#cleaner?.close()
     await this.#topics.close()
     await this.#saving
     const results = await inParallel([...this.#topics.logs()], recoveriesMax, (log) => log.close())

@@ -10,8 +10,10 @@ import { PlayheadError } from '../protocol/errors.ts'
 import { Admission } from './admission.ts'
 import { Appender } from './appender.ts'
 import { Checkpointer } from './checkpointer.ts'
+import { Compaction } from './compaction.ts'
 import { describeRange } from './damage.ts'
 import { FollowerLane } from './follower-lane.ts'
+import { refusalOf as diskRefusal } from './disk-space.ts'
 import { IncomingAppend } from './incoming-append.ts'
 import type { AppendGroup, Appended, BatchRules } from './incoming-append.ts'
 import { LeaderEpochs } from './leader-epochs.ts'
@@ -26,6 +28,7 @@ import type { TimeClock } from './log-reader.ts'
 import type { ReadRange, ReadResult } from './read-range.ts'
 import { preparationOf } from './preparation.ts'
 import { recoverLog } from './recovery.ts'
+import { Retention } from './retention.ts'
 import type { RecoveredLog } from './recovery.ts'
 import { Sealing } from './sealing.ts'
 import type { Segment } from './segment.ts'
@@ -34,6 +37,7 @@ import { SegmentReader } from './segment-reader.ts'
 import type { LogIdentity, StorageContext } from './storage-context.ts'
 import { StreamReader } from './stream-reader.ts'
 import type { ReadStream, StreamPage } from './stream-reader.ts'
+import type { StreamLimits } from './stream-limits.ts'
 import { TailCache } from './tail-cache.ts'
 import type { CachedRun } from './tail-cache.ts'
 import type { TopicSettings } from './topic-settings.ts'
@@ -50,10 +54,11 @@ export interface LogOptions {
 }
 
 export interface StreamFacts {
-  /** -1 = no event. */
+  /** -1 = there was never an event. */
   readonly lastVersion: number
   /** The first version still there; -1 = none. */
   readonly firstVersion: number
+  /** -1 = it is not there. */
   readonly lastOffset: number
 }
 
@@ -78,6 +83,8 @@ export class Log {
   readonly #sealing: Sealing
   readonly #checkpointer: Checkpointer
   readonly #leadership: Leadership
+  readonly #retention: Retention
+  readonly #compaction: Compaction
   /** Why nothing is answered any more. */
   #closed: PlayheadError | undefined
 
@@ -147,6 +154,22 @@ export class Log {
       appender: this.#appender,
       replayedBytes: recovered.replayedBytes,
     })
+    this.#retention = this.#openRetention()
+    this.#compaction = this.#openCompaction()
+  }
+
+  #openCompaction(): Compaction {
+    const { facts, index, limits, salt } = this.#recovered
+    const [chain, sealing] = [this.#chain, this.#sealing]
+    const [context, identity, settings] = [this.#context, this.#identity, this.#settings]
+    return new Compaction({ context, identity, salt, settings, facts, chain, sealing, index, limits })
+  }
+
+  #openRetention(): Retention {
+    const { facts, damage, index } = this.#recovered
+    const [chain, sealing, endOffset] = [this.#chain, this.#sealing, () => this.#end.offset]
+    const [context, identity, settings] = [this.#context, this.#identity, this.#settings]
+    return new Retention({ context, identity, settings, facts, chain, sealing, index, damage, endOffset })
   }
 
   #openAppender(): Appender {
@@ -200,6 +223,7 @@ export class Log {
       streams,
       extent,
       clock,
+      limits: this.#recovered.limits,
       readAheadBudget,
     })
   }
@@ -223,7 +247,7 @@ export class Log {
   }
 
   get logStartOffset(): number {
-    return this.#recovered.logStartOffset
+    return this.#recovered.facts.logStartOffset
   }
 
   get logEndOffset(): number {
@@ -237,6 +261,11 @@ export class Log {
   /** Of the newest batch found at recovery; -1 = there was none. */
   get recoveredEpoch(): number {
     return this.#recovered.leaderEpoch
+  }
+
+  /** Empty until their owner fills them in. */
+  get limits(): StreamLimits {
+    return this.#recovered.limits
   }
 
   get sizeBytes(): number {
@@ -260,6 +289,8 @@ export class Log {
     return {
       ...this.#end.counts,
       ...this.#reader.stats,
+      ...this.#retention.stats,
+      ...this.#compaction.stats,
       groups,
       syncs,
       writtenBytes,
@@ -268,6 +299,16 @@ export class Log {
       indexMemoryBytes,
       producers,
     }
+  }
+
+  /** For the Cleaner. */
+  get retention(): Retention {
+    return this.#retention
+  }
+
+  /** For the Cleaner. */
+  get compaction(): Compaction {
+    return this.#compaction
   }
 
   /** For LogStore's schedule: whether derived state should be saved, and the saving. */
@@ -328,15 +369,32 @@ export class Log {
     return this.#reader.read(range)
   }
 
+  /**
+   * Gives up all records below `offset`: nobody reads them any more once this resolves, with the start of the log as it is then on disk. Their
+   * space comes back segment by segment. Throws offsetOutOfRange when the log is not durable up to `offset`.
+   */
+  async deleteRecords(offset: number): Promise<number> {
+    if (this.#closed !== undefined) throw this.#closed
+    if (offset > this.durableOffset) {
+      const { logStartOffset, durableOffset } = this
+      const message = `${this.name}: found offset ${offset}, wanted one from ${logStartOffset} to ${durableOffset}`
+      throw new PlayheadError('offsetOutOfRange', message, { offset, logStartOffset, durableOffset })
+    }
+    await this.#retention.moveStart(offset).catch((error: unknown) => {
+      throw diskRefusal(error, this.#identity.directory)
+    })
+    return this.logStartOffset
+  }
+
   /** Events of one stream. Throws invalidStream, corruptBatch. */
   readStream(request: ReadStream): Promise<StreamPage> {
     return this.#reader.readStream(request)
   }
 
-  /** Where the stream stands below `limitOffset`. */
+  /** Where the stream stands below `limitOffset`; one whose events are all gone still has its last version. */
   streamInfo(stream: string, limitOffset: number): StreamFacts {
     const { lastVersion, firstVersion, lastOffset } = this.#recovered.index.lastBelow(stream, limitOffset)
-    return { lastVersion, firstVersion: lastVersion < 0 ? -1 : firstVersion, lastOffset }
+    return { lastVersion, firstVersion: lastOffset < 0 ? -1 : firstVersion, lastOffset }
   }
 
   /** Streams with an event below `limitOffset`, in UTF-8 byte order. */
@@ -373,7 +431,10 @@ export class Log {
   /** Seals the active segment, unless it has no batch. Throws diskFull, storageFailed, stopping. */
   async roll(): Promise<void> {
     if (this.#closed !== undefined) throw this.#closed
-    await this.#chain.roll(() => this.#end.offset)
+    await this.#chain.rollIf(
+      () => true,
+      () => this.#end.offset,
+    )
   }
 
   /** The file of a sealed segment has moved: reads under way end with the old one. */
@@ -418,6 +479,8 @@ export class Log {
 
   async #stop(reason: PlayheadError): Promise<void> {
     this.#closed = reason
+    await this.#retention.stop()
+    await this.#compaction.stop()
     await this.#reader.close(reason)
     await this.#admission.drained()
     await this.#followerLane.drained()

@@ -99,6 +99,15 @@ export class RecentPostings {
     return slot
   }
 
+  /** The stream with this key and streamKeyHash, new here, has no event any more; the one that comes next has version `nextVersion`. Its last one was below `baseOffset` + 1. */
+  addGone(bytes: Buffer, from: number, to: number, hash: number, nextVersion: number): void {
+    const slot = this.keys.add(bytes, from, to, hash)
+    const at = slot * SLOT_WORDS
+    if (at === this.#facts.length) this.#facts = grown(this.#facts)
+    this.#facts.fill(0, at, at + SLOT_WORDS)
+    this.declareFirstVersion(slot, nextVersion)
+  }
+
   /** All records with a key of a batch that begins at `baseOffset`. */
   addBatch(keys: BatchKeys, baseOffset: number): void {
     const { bytes, count } = keys
@@ -117,6 +126,7 @@ export class RecentPostings {
     return this.keys.findStream(stream)
   }
 
+  /** 0: the stream is known by its next version alone. */
   count(slot: number): number {
     return this.#facts[slot * SLOT_WORDS + COUNT]!
   }
@@ -218,6 +228,11 @@ export class RecentPostings {
     const kept = new RecentPostings(this.baseOffset)
     for (let slot = 0; slot < this.keys.size; slot++) {
       const offsets: number[] = []
+      if (this.count(slot) === 0) {
+        const key = this.keys.key(slot)
+        kept.addGone(key, 0, key.length, streamKeyHash(key, 0, key.length), this.firstVersion(slot))
+        continue
+      }
       this.read(slot, 0, this.countBelow(slot, offset), offsets)
       for (const each of offsets) kept.addStream(this.keys.stream(slot), each)
       const declared = this.firstVersion(slot)

@@ -18,32 +18,40 @@ import type { LogRecord } from '../protocol/record.ts'
 import { VarintReader } from '../protocol/varint.ts'
 import type { DecompressionMemory } from './decompression-memory.ts'
 
-/** The records of `batch` at `offsets` (ascending, all within it), in order. Throws invalidBatch when the batch does not hold them. */
+/**
+ * The records of `batch` at `offsets` (ascending, all within it), in order. Throws invalidBatch when the batch does not hold them; with `some` those that
+ * it does not hold are left out.
+ */
 export async function cutRecords(
   batch: Buffer,
   offsets: readonly number[],
   decompression: DecompressionMemory,
+  wanted: 'all' | 'some' = 'all',
 ): Promise<LogRecord[]> {
-  if (codec(batch) === 'none') return cutFrom(batch, batch.subarray(BATCH_HEADER_BYTES), offsets)
+  if (codec(batch) === 'none') return cutFrom(batch, batch.subarray(BATCH_HEADER_BYTES), offsets, wanted)
   const { records, letGo } = await decompression.decompress(batch, decompressedBytesMax)
   try {
-    return cutFrom(batch, records, offsets)
+    return cutFrom(batch, records, offsets, wanted)
   } finally {
     letGo()
   }
 }
 
-function cutFrom(batch: Buffer, records: Buffer, offsets: readonly number[]): LogRecord[] {
+function cutFrom(batch: Buffer, records: Buffer, offsets: readonly number[], wanted: 'all' | 'some'): LogRecord[] {
   const cut: LogRecord[] = []
+  let next = 0
   const base = baseOffset(batch)
   const reader = new VarintReader(records, 0, records.length)
-  for (let left = recordCount(batch); left > 0 && cut.length < offsets.length; left--) {
+  for (let left = recordCount(batch); left > 0 && next < offsets.length; left--) {
     const start = reader.at
     const bodyBytes = reader.length(1)
     const end = reader.at + bodyBytes
     reader.at++ // attributes
     reader.next() // timestamp delta
-    if (base + reader.next() === offsets[cut.length]) {
+    const offset = base + reader.next()
+    if (wanted === 'some') while ((offsets[next] ?? Infinity) < offset) next++
+    if (offset === offsets[next]) {
+      next++
       const copy = Buffer.from(records.subarray(start, end))
       const record = readRecord(new VarintReader(copy, 0, copy.length), base, baseTimestamp(batch))
       if (isAppendTime(batch)) record.timestamp = maxTimestamp(batch)
@@ -51,7 +59,7 @@ function cutFrom(batch: Buffer, records: Buffer, offsets: readonly number[]): Lo
     }
     reader.at = end
   }
-  if (cut.length === offsets.length) return cut
+  if (cut.length === offsets.length || wanted === 'some') return cut
   throw new PlayheadError(
     'invalidBatch',
     `record batch at offset ${base}: found ${cut.length} of the records at offsets ${offsets.join(', ')}, wanted all of them`,

@@ -17,12 +17,15 @@ import { Damage, describeRange } from './damage.ts'
 import type { DamagedRange } from './damage.ts'
 import { logPrefix } from './index-keys.ts'
 import { batchFactsAt, producerBatchAt } from './batch-facts.ts'
-import { eachKey } from './batch-streams.ts'
+import { eachKey, eachKeyVersion } from './batch-streams.ts'
 import { ProducerState } from './producer-state.ts'
 import { readCheckpoint } from './recovery-checkpoint.ts'
 import type { RecoveryCheckpoint } from './recovery-checkpoint.ts'
 import type { Segment } from './segment.ts'
 import { SALT_BYTES } from './segment-format.ts'
+import { findHeads, goneStreams, HeadsReader } from './heads.ts'
+import type { HeadsFile } from './heads.ts'
+import { LogFacts } from './log-facts.ts'
 import { findSegmentFiles } from './segment-files.ts'
 import type { SegmentFile, SegmentFiles } from './segment-files.ts'
 import { SegmentRecovery } from './segment-recovery.ts'
@@ -32,6 +35,7 @@ import { SectionKind } from './sidecar-format.ts'
 import { sidecarPath } from './sealing.ts'
 import type { LogIdentity, StorageContext } from './storage-context.ts'
 import { StreamIndex } from './stream-index.ts'
+import { StreamLimits } from './stream-limits.ts'
 
 export interface RecoveredLog {
   /** In order. The last one is active, with its file open, unless it is sealed. */
@@ -39,7 +43,6 @@ export interface RecoveredLog {
   /** Whole segments without a sidecar, in order, with their files open. */
   readonly unsealed: readonly { readonly segment: Segment; readonly producers: Buffer }[]
   readonly salt: Buffer
-  readonly logStartOffset: number
   readonly nextOffset: number
   readonly lastAppendTimeMs: number
   /** Of the newest batch; -1 = there is none. */
@@ -47,7 +50,10 @@ export interface RecoveredLog {
   /** The highest floor that a frame on disk has. */
   readonly writtenFloor: number
   readonly damage: Damage
+  readonly facts: LogFacts
   readonly index: StreamIndex
+  /** Empty. */
+  readonly limits: StreamLimits
   readonly producers: ProducerState
   /** Of batches that were read because something derived did not have them yet. */
   readonly replayedBytes: number
@@ -64,17 +70,31 @@ export async function recoverLog(context: StorageContext, identity: LogIdentity)
     checkpoint === undefined
       ? undefined
       : { salt: Buffer.from(checkpoint.facts.salt, 'hex'), nextOffset: checkpoint.facts.nextOffset }
+  const facts = await LogFacts.open(context.fileSystem, identity.directory)
   const files = await findSegmentFiles(context, identity, proven)
-  const recovery = new LogRecovery(context, identity, files, checkpoint)
+  const heads = await findHeads(context.fileSystem, identity.directory)
+  const recovery = new LogRecovery(context, identity, { files, facts, heads }, checkpoint)
   return recovery.run()
+}
+
+/** What lies in the directory of the log. */
+interface FoundFiles {
+  readonly files: SegmentFiles
+  readonly facts: LogFacts
+  /** In the order of their ends. */
+  readonly heads: readonly HeadsFile[]
 }
 
 class LogRecovery {
   readonly #context: StorageContext
   readonly #identity: LogIdentity
   readonly #files: SegmentFiles
+  readonly #facts: LogFacts
+  /** Those that the index may lack, in order. */
+  #heads: readonly HeadsFile[]
   readonly #damage = new Damage()
   readonly #index: StreamIndex
+  readonly #limits = new StreamLimits()
   readonly #producers: ProducerState
   readonly #segments: Segment[] = []
   readonly #unsealed: { segment: Segment; producers: Buffer }[] = []
@@ -91,14 +111,18 @@ class LogRecovery {
   constructor(
     context: StorageContext,
     identity: LogIdentity,
-    files: SegmentFiles,
+    { files, facts, heads }: FoundFiles,
     checkpoint: RecoveryCheckpoint | undefined,
   ) {
     this.#context = context
     this.#identity = identity
     this.#files = files
+    this.#facts = facts
     const prefix = logPrefix(identity.topicId, identity.partition)
-    this.#index = StreamIndex.open({ store: context.checkpointStore, prefix, clock: context.clock })
+    const kept = () => facts.values
+    const { checkpointStore: store, clock } = context
+    this.#index = StreamIndex.open({ store, prefix, clock, kept, limits: this.#limits })
+    this.#heads = heads.filter(({ endOffset }) => endOffset > this.#index.indexedTo)
     this.#producers = new ProducerState(context.settings.producersMax)
     if (checkpoint !== undefined && checkpoint.facts.salt === files.salt?.toString('hex')) this.#checkpoint = checkpoint
   }
@@ -106,21 +130,26 @@ class LogRecovery {
   async run(): Promise<RecoveredLog> {
     for (const note of this.#files.damage) this.#note(note)
     await this.#restoreProducers()
-    for (const place of this.#files.entries.keys()) await this.#openSegment(place)
-    if (this.#files.entries.length === 0) this.#nameAllMissing()
+    const { entries } = this.#files
+    const { logStartOffset } = this.#facts
+    this.#nextOffset = Math.min(logStartOffset, entries[0]?.baseOffset ?? logStartOffset)
+    for (const place of entries.keys()) await this.#openSegment(place)
+    if (entries.length === 0) this.#nameAllMissing()
+    await this.#addHeads(this.#nextOffset)
     if (this.#index.reachesTo > this.#nextOffset) await this.#indexAgain()
     for (const range of this.#damage.ranges) this.#context.report('warn', `${this.#name}: ${describeRange(range)}`)
     return {
       segments: this.#segments,
       unsealed: this.#unsealed,
       salt: this.#files.salt ?? this.#context.random.bytes(SALT_BYTES),
-      logStartOffset: 0, // nothing is ever removed from the beginning yet: what is missing there is damage
       nextOffset: this.#nextOffset,
       lastAppendTimeMs: this.#lastAppendTimeMs,
       leaderEpoch: this.#leaderEpoch,
       writtenFloor: this.#writtenFloor,
       damage: this.#damage,
+      facts: this.#facts,
       index: this.#index,
+      limits: this.#limits,
       producers: this.#producers,
       replayedBytes: this.#replayedBytes,
     }
@@ -136,6 +165,7 @@ class LogRecovery {
     this.#context.progress.reached(this.#name, place + 1, this.#files.entries.length)
     this.#checkOrder(entry.baseOffset, entry.path)
     const nextBase = this.#files.entries[place + 1]?.baseOffset
+    await this.#addHeads(entry.baseOffset)
     if (entry.foreign !== undefined) return this.#skipForeign(entry, nextBase)
     const recovery = new SegmentRecovery({
       context: this.#context,
@@ -149,8 +179,9 @@ class LogRecovery {
       damage: this.#damage,
     })
     const trusted = nextBase === undefined ? undefined : recovery.fromFooter()
-    const segment = trusted ?? (await recovery.scan((frame) => this.#replay(frame)))
-    if (trusted !== undefined) await this.#replayTrusted(trusted, recovery)
+    if (trusted === undefined) this.#beginReplay(entry)
+    const segment = trusted ?? (await recovery.scan((frame) => this.#replay(frame, entry)))
+    if (trusted !== undefined) await this.#replayTrusted(trusted, recovery, entry)
     this.#segments.push(segment)
     this.#nextOffset = segment.nextOffset
     this.#leaderEpoch = Math.max(this.#leaderEpoch, segment.leaderEpoch)
@@ -165,7 +196,10 @@ class LogRecovery {
   }
 
   /** Puts what a batch says into index and producers, where they do not have it yet. */
-  #replay({ bytes, batchStart, batchEnd, appendTimeMs }: ScannedFrame): Promise<void> | undefined {
+  #replay(
+    { bytes, batchStart, batchEnd, appendTimeMs }: ScannedFrame,
+    { compaction }: SegmentFile,
+  ): Promise<void> | undefined {
     if (batchEnd === batchStart) return undefined
     this.#replayed(batchEnd - batchStart)
     const producer = producerBatchAt(bytes, batchStart)
@@ -173,6 +207,11 @@ class LogRecovery {
     if (baseOffset >= this.#producersTo) this.#producers.record(producer, baseOffset, appendTimeMs)
     const { indexedTo } = this.#index
     if (nextOffset <= indexedTo) return undefined
+    if (compaction > 0) {
+      return eachKeyVersion(bytes, batchStart, decompressedBytesMax, (records, from, to, offset, version) => {
+        if (offset >= indexedTo) this.#index.addKeyVersion(records, from, to, offset, version)
+      })
+    }
     return eachKey(bytes, batchStart, decompressedBytesMax, (records, from, to, hash, offset) => {
       if (offset >= indexedTo) this.#index.addKey(records, from, to, hash, offset)
     })
@@ -184,13 +223,20 @@ class LogRecovery {
   }
 
   /** A sealed segment whose footer holds is not read, unless something derived lacks what is in it. */
-  async #replayTrusted(segment: Segment, recovery: SegmentRecovery): Promise<void> {
+  async #replayTrusted(segment: Segment, recovery: SegmentRecovery, entry: SegmentFile): Promise<void> {
     const { nextOffset } = segment
-    if (this.#producersTo < nextOffset) await recovery.replay(segment, (frame) => this.#replay(frame))
-    else if (this.#index.indexedTo < nextOffset) await this.#indexFromSidecar(segment, recovery)
+    if (this.#producersTo < nextOffset) {
+      this.#beginReplay(entry)
+      await recovery.replay(segment, (frame) => this.#replay(frame, entry))
+    } else if (this.#index.indexedTo < nextOffset) await this.#indexFromSidecar(segment, recovery, entry)
   }
 
-  async #indexFromSidecar(segment: Segment, recovery: SegmentRecovery): Promise<void> {
+  /** In a rewritten segment events say their versions, once for each stream. */
+  #beginReplay({ baseOffset, compaction }: SegmentFile): void {
+    if (compaction > 0 && this.#index.indexedTo <= baseOffset) this.#index.beginSegment(baseOffset)
+  }
+
+  async #indexFromSidecar(segment: Segment, recovery: SegmentRecovery, entry: SegmentFile): Promise<void> {
     const { indexedTo } = this.#index
     if (indexedTo <= segment.baseOffset) {
       try {
@@ -214,7 +260,8 @@ class LogRecovery {
         )
       }
     }
-    await recovery.replay(segment, (frame) => this.#replay(frame))
+    this.#beginReplay(entry)
+    await recovery.replay(segment, (frame) => this.#replay(frame, entry))
   }
 
   /**
@@ -227,6 +274,25 @@ class LogRecovery {
     const count = firstVersion - lastVersion - 1
     if (lastVersion < 0 || count <= 0 || lost.offset <= lastOffset || lost.nextOffset - lost.offset < count) return
     for (let offset = lost.nextOffset - count; offset < lost.nextOffset; offset++) this.#index.add(stream, offset)
+  }
+
+  /** Streams that have lost their newest events below `offset`, as far as the index lacks them: they go on after their last version. */
+  async #addHeads(offset: number): Promise<void> {
+    for (let next = this.#heads[0]; next !== undefined && next.endOffset <= offset; next = this.#heads[0]) {
+      this.#heads = this.#heads.slice(1)
+      const line = await HeadsReader.open(this.#context.fileSystem, next.path, this.#identity)
+      try {
+        for (let isMore = true; isMore; ) {
+          const table = await goneStreams(line, next.endOffset, this.#context.settings.indexMemoryBytes / 4)
+          isMore = table.streams > 0
+          if (isMore) this.#index.addGone(table)
+          // Not as far as their end before all of them are there.
+          await this.#saveLargeIndex(Math.max(this.#index.indexedTo, next.endOffset - 1))
+        }
+      } finally {
+        await line.close()
+      }
+    }
   }
 
   /** An index made anew from a long history must not wait in memory for the end of it. */
@@ -285,9 +351,11 @@ class LogRecovery {
   async #indexAgain(): Promise<void> {
     this.#context.report('warn', `${this.#name}: the stream index is not this log's; it is made again`)
     await this.#index.wipe()
+    this.#heads = await findHeads(this.#context.fileSystem, this.#identity.directory)
     for (const [place, segment] of this.#segments.entries()) {
       const entry = this.#files.entries.find(({ baseOffset }) => baseOffset === segment.baseOffset)
       if (entry === undefined) continue
+      await this.#addHeads(entry.baseOffset)
       const recovery = new SegmentRecovery({
         context: this.#context,
         identity: this.#identity,
@@ -299,9 +367,11 @@ class LogRecovery {
         indexedTo: 0,
         damage: new Damage(),
       })
-      await recovery.replay(segment, (frame) => this.#replay(frame))
+      this.#beginReplay(entry)
+      await recovery.replay(segment, (frame) => this.#replay(frame, entry))
       await this.#saveLargeIndex(segment.nextOffset)
     }
+    await this.#addHeads(this.#nextOffset)
   }
 
   /** Throws damagedData for a segment that begins before the one before it ends; names what is missing between two. */
@@ -333,11 +403,11 @@ class LogRecovery {
       file: this.#identity.directory,
       position: 0,
       endPosition: 0,
-      offset: 0,
+      offset: this.#nextOffset,
       nextOffset: facts.nextOffset,
       reason: 'records that were durable are missing: there is no file that holds them',
     })
-    this.#nextOffset = facts.nextOffset
+    this.#nextOffset = Math.max(this.#nextOffset, facts.nextOffset)
     this.#leaderEpoch = facts.leaderEpoch
     this.#lastAppendTimeMs = facts.lastAppendTimeMs
   }

@@ -60,6 +60,7 @@ const stopped = Symbol('stopped')
 export class Sealing {
   readonly #options: SealingOptions
   readonly #waiting: FullSegment[] = []
+  #underWay: Segment | undefined
   #running: Promise<void> | undefined
   #stopped = false
 
@@ -72,6 +73,11 @@ export class Sealing {
     full.segment.sealed = true
     this.#waiting.push(full)
     this.#running ??= this.#run().finally(() => (this.#running = undefined))
+  }
+
+  /** Whether the segment is still being finished, or waits for that. */
+  isUnfinished(segment: Segment): boolean {
+    return this.#underWay === segment || this.#waiting.some((full) => full.segment === segment)
   }
 
   /** Ends what is under way; it is done again at the next start. */
@@ -94,6 +100,7 @@ export class Sealing {
     }
     context.report('warn', `${segment.path}: its sidecar cannot be read; its index is made again from the segment`)
     const copy = new Segment(segment.path, segment.baseOffset)
+    copy.compaction = segment.compaction
     await this.#scan(readingAround(file), segment, sliceBytes, (frame) => {
       const { position, bytes, batchStart, batchEnd, appendTimeMs } = frame
       if (batchEnd > batchStart)
@@ -104,6 +111,7 @@ export class Sealing {
 
   async #run(): Promise<void> {
     for (let next = this.#waiting.shift(); next !== undefined && !this.#stopped; next = this.#waiting.shift()) {
+      this.#underWay = next.segment
       try {
         await this.#seal(next)
         this.#options.context.pool.letGo(next.segment)
@@ -113,6 +121,8 @@ export class Sealing {
             'warn',
             `${next.segment.path}: not sealed, the next start does it: ${String(error)}`,
           )
+      } finally {
+        this.#underWay = undefined
       }
     }
   }
@@ -134,7 +144,7 @@ export class Sealing {
         partition: identity.partition,
         baseOffset: segment.baseOffset,
         nextOffset: segment.nextOffset,
-        leaderEpoch: segment.leaderEpoch,
+        leaderEpoch: Math.max(0, segment.leaderEpoch), // of a rewritten one there may be no batch left that has one
         batches: segment.batchCount,
         records: segment.recordCount,
         maxTimestamp: segment.maxTimestamp,
@@ -142,7 +152,8 @@ export class Sealing {
         lastAppendTimeMs: segment.lastAppendTimeMs,
         segmentBytes: segment.endPosition,
         segmentChecksum: checksum,
-        previousChecksum: await this.#previousChecksum(segment),
+        previousChecksum: await previousChecksum(context, identity, segment),
+        compaction: segment.compaction,
       },
       offsets: indexes.offsets.encode(),
       times: indexes.times.encode(),
@@ -174,7 +185,7 @@ export class Sealing {
       if (tables !== undefined || batchEnd === batchStart) return undefined
       return eachKey(bytes, batchStart, decompressedBytesMax, add)
     })
-    if (end.position !== segment.endPosition || end.nextOffset !== segment.nextOffset)
+    if (end.position !== segment.endPosition || (end.nextOffset !== segment.nextOffset && segment.compaction === 0))
       throw new Error(`damage at byte ${end.position}: ${end.problem}`)
     return { checksum, tables: tables ?? [postings] }
   }
@@ -197,19 +208,17 @@ export class Sealing {
     const from = { position: SEGMENT_HEADER_BYTES, nextOffset: segment.baseOffset, leaderEpoch: -1 }
     const { salt, context } = this.#options
     return scanSegment(
-      { file, salt, from, endPosition: segment.endPosition, sliceBytes: slices, clock: context.clock },
+      {
+        file,
+        salt,
+        from,
+        endPosition: segment.endPosition,
+        sliceBytes: slices,
+        isSparse: segment.compaction > 0,
+        clock: context.clock,
+      },
       visit,
     )
-  }
-
-  /** Of the segment before it; 0 when that is the first one or has no sidecar because it is damaged. */
-  async #previousChecksum(segment: Segment): Promise<number> {
-    const { context, identity } = this.#options
-    const names = await context.fileSystem.list(identity.directory)
-    const previous = names.filter((name) => name.endsWith('.idx') && name < sidecarFileName(segment.baseOffset)).at(-1)
-    const footer =
-      previous === undefined ? undefined : await readFooter(context.fileSystem, `${identity.directory}/${previous}`)
-    return footer?.nextOffset === segment.baseOffset ? footer.checksum : 0
   }
 }
 
@@ -229,4 +238,16 @@ async function cutToSize(context: StorageContext, segment: Segment, file: File):
 
 export function sidecarPath(identity: LogIdentity, segment: { readonly baseOffset: number }): string {
   return `${identity.directory}/${sidecarFileName(segment.baseOffset)}`
+}
+
+/** Of the segment before it; 0 when that is the first one or has no sidecar because it is damaged. */
+export async function previousChecksum(
+  { fileSystem }: StorageContext,
+  identity: LogIdentity,
+  segment: { readonly baseOffset: number },
+): Promise<number> {
+  const names = await fileSystem.list(identity.directory)
+  const previous = names.filter((name) => name.endsWith('.idx') && name < sidecarFileName(segment.baseOffset)).at(-1)
+  const footer = previous === undefined ? undefined : await readFooter(fileSystem, `${identity.directory}/${previous}`)
+  return footer?.nextOffset === segment.baseOffset ? footer.checksum : 0
 }

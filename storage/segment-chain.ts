@@ -101,12 +101,33 @@ export class SegmentChain {
     return this.active.takeBatch(facts, batchBytes, appendTimeMs)
   }
 
-  /** Begins a new segment before an append needs one, unless the active one has no batch. `endOffset`: of the log, in the step it is asked for. */
-  async roll(endOffset: () => number): Promise<void> {
+  /**
+   * Begins a new segment at the end of the log if `isDue` says so of the active one; no append takes place meanwhile. `baseOffset`: the end of the log, as
+   * of the call. Throws diskFull, and what ends the log.
+   */
+  async rollIf(isDue: (active: Segment) => boolean, baseOffset: () => number): Promise<void> {
     await this.settled()
     const { active } = this
-    if (this.#rolling !== undefined || active === undefined || active.batchCount === 0) return
-    await this.#roll(endOffset())
+    if (this.#rolling !== undefined || active === undefined || active.batchCount === 0 || !isDue(active)) return
+    await this.#roll(baseOffset())
+  }
+
+  /** Takes the segments that end at or before `offset` out of the log, but never the last one; whoever has one open reads on. */
+  letGoBelow(offset: number): Segment[] {
+    let count = 0
+    while (count < this.#segments.length - 1 && this.#segments[count]!.nextOffset <= offset) count++
+    const gone = this.#segments.splice(0, count)
+    for (const segment of gone) segment.gone = true
+    return gone
+  }
+
+  /** Puts a rewritten segment, which has its file open, in the place of the one it was made from. */
+  replace(segment: Segment, rewritten: Segment): void {
+    const place = this.#segments.indexOf(segment)
+    assert(place >= 0 && segment.sealed && rewritten.sealed && segment.baseOffset === rewritten.baseOffset)
+    this.#segments[place] = rewritten
+    segment.gone = true
+    this.#options.context.pool.keep(rewritten)
   }
 
   /** Resolves when nothing is under way. */

@@ -30,6 +30,9 @@ export interface SegmentFile {
   readonly footer: Footer | undefined
   /** What the header says it is, when that is not the file of this name. */
   readonly foreign: string | undefined
+  /** As the header says, else the footer. */
+  readonly compaction: number
+  readonly tombstoneMs: number
 }
 
 export interface SegmentFiles {
@@ -83,7 +86,8 @@ export async function findSegmentFiles(
     if (header === undefined) damage.push(`${path}: its header is damaged; what is behind it is checked by itself`)
     const foreign = foreignTo(each, identity, salt)
     const footer = foreign === undefined ? await footerOf(context, identity, each) : undefined
-    entries.push({ baseOffset, path, sizeBytes, footer, foreign })
+    const compaction = header?.compaction ?? footer?.compaction ?? 0
+    entries.push({ baseOffset, path, sizeBytes, footer, foreign, compaction, tombstoneMs: header?.tombstoneMs ?? 0 })
   }
   return { entries, salt, damage }
 }
@@ -148,11 +152,12 @@ function foreignTo(file: OpenedFile, identity: LogIdentity, salt: Buffer | undef
 async function footerOf(
   { fileSystem }: StorageContext,
   identity: LogIdentity,
-  { baseOffset, sizeBytes }: OpenedFile,
+  { baseOffset, sizeBytes, header }: OpenedFile,
 ): Promise<Footer | undefined> {
   const footer = await readFooter(fileSystem, sidecarPath(identity, { baseOffset }))
   if (footer === undefined || !footer.topicId.equals(identity.topicId) || footer.partition !== identity.partition)
     return undefined
+  if (footer.compaction !== (header?.compaction ?? footer.compaction)) return undefined
   return footer.baseOffset === baseOffset && footer.segmentBytes === sizeBytes ? footer : undefined
 }
 

@@ -3,9 +3,11 @@
  * end of the space allocated so far (none once the segment is sealed). All integers are little-endian.
  *
  * Header, 64 bytes
- *    0          8         10      12           16         32            40     48             52      60    64
- *    | PLAYHEAD | version | flags | partition  | topic id | base offset | salt | leader epoch | zeros | crc |
+ *    0          8         10           12           16         32            40     48             52          60    64
+ *    | PLAYHEAD | version | compaction | partition  | topic id | base offset | salt | leader epoch | tombstone | crc |
  *    crc: CRC-32C of bytes 0..59. The salt is 8 random bytes, the same in every segment of a log.
+ *    compaction: how often the segment was rewritten without what was superseded; 0 = never, and then the version is 1, else 2.
+ *    tombstone: append time of the oldest record without a value in a rewritten segment; 0 = it has none.
  *
  * Frame, 32 bytes, then the batch
  *    0     4             8      16               24               32
@@ -17,6 +19,7 @@
  * A batch is valid if the frame's CRC and the batch's own hold, the salt is the log's, its base offset is the one after the batch before
  * it, and its leader epoch is not lower than that of the batch before it. The first frame that is not valid ends the log, unless a later
  * valid frame has a floor beyond it: then it is corruption (recovery.ts). The log is a primary fact; nothing else here is needed to read it.
+ * In a rewritten segment a base offset may also lie further on, and the last frame has no batch and the offset where the next segment begins.
  * Neighbours: segment-scan.ts reads frames in order, read-plan.ts finds one, appender.ts writes them.
  */
 import assert from 'node:assert/strict'
@@ -28,19 +31,20 @@ import { BATCH_CHECKED_FROM } from '../protocol/record-batch.ts'
 export const SEGMENT_HEADER_BYTES = 64
 export const FRAME_BYTES = 32
 export const SALT_BYTES = 8
-export const segmentFormatVersion = 1
+/** Of a segment that was rewritten; others have 1. */
+export const segmentFormatVersion = 2
 /** Where the salt stands in a frame: recovery looks for it to find frames after damage. */
 export const FRAME_SALT = 8
 
 const MAGIC = Buffer.from('PLAYHEAD', 'latin1')
 const VERSION = 8,
-  FLAGS = 10,
+  COMPACTION = 10,
   PARTITION = 12,
   TOPIC_ID = 16,
   BASE_OFFSET = 32,
   SALT = 40,
   EPOCH = 48,
-  ZEROS = 52,
+  TOMBSTONE = 52,
   HEADER_CRC = 60
 assert(HEADER_CRC + 4 === SEGMENT_HEADER_BYTES)
 
@@ -59,20 +63,28 @@ export interface SegmentHeader {
   readonly baseOffset: number
   readonly salt: Buffer
   readonly leaderEpoch: number
+  /** How often it was rewritten. */
+  readonly compaction: number
+  /** Append time of its oldest record without a value, if it was rewritten; 0 = none. */
+  readonly tombstoneMs: number
 }
 
-export function encodeSegmentHeader(header: SegmentHeader): Buffer {
+/** Without `compaction`: of a segment as it was appended. */
+export function encodeSegmentHeader(
+  header: Omit<SegmentHeader, 'compaction' | 'tombstoneMs'> & Partial<SegmentHeader>,
+): Buffer {
+  const { compaction = 0, tombstoneMs = 0 } = header
   assert(header.topicId.length === 16 && header.salt.length === SALT_BYTES)
   const bytes = Buffer.alloc(SEGMENT_HEADER_BYTES)
   MAGIC.copy(bytes)
-  bytes.writeUInt16LE(segmentFormatVersion, VERSION)
-  bytes.writeUInt16LE(0, FLAGS)
+  bytes.writeUInt16LE(compaction === 0 ? 1 : segmentFormatVersion, VERSION)
+  bytes.writeUInt16LE(compaction, COMPACTION)
   bytes.writeUInt32LE(header.partition, PARTITION)
   header.topicId.copy(bytes, TOPIC_ID)
   writeU64LE(bytes, BASE_OFFSET, header.baseOffset)
   header.salt.copy(bytes, SALT)
   bytes.writeUInt32LE(header.leaderEpoch, EPOCH)
-  bytes.fill(0, ZEROS, HEADER_CRC)
+  writeU64LE(bytes, TOMBSTONE, tombstoneMs)
   bytes.writeUInt32LE(crc32c(bytes.subarray(0, HEADER_CRC)), HEADER_CRC)
   return bytes
 }
@@ -96,6 +108,8 @@ export function decodeSegmentHeader(bytes: Buffer, path: string): SegmentHeader 
     baseOffset: readU64LE(bytes, BASE_OFFSET),
     salt: Buffer.from(bytes.subarray(SALT, SALT + SALT_BYTES)),
     leaderEpoch: bytes.readUInt32LE(EPOCH),
+    compaction: bytes.readUInt16LE(COMPACTION),
+    tombstoneMs: readU64LE(bytes, TOMBSTONE),
   }
 }
 

@@ -26,6 +26,13 @@ export interface PinnedSegment {
   release(): void
 }
 
+/** The segment has left the log since it was looked up: whoever meets this looks again. */
+export class SegmentGone extends Error {
+  constructor(path: string) {
+    super(`${path} is not part of its log any more`)
+  }
+}
+
 export type LoadIndexes = (segment: Segment, file: File) => Promise<SegmentIndexes>
 
 export class SegmentPool {
@@ -59,8 +66,9 @@ export class SegmentPool {
     this.#closeUnused()
   }
 
-  /** The segment with its file and indexes, until released. `load` is called when its indexes are not in memory. */
+  /** The segment with its file and indexes, until released. `load` is called when its indexes are not in memory. Throws SegmentGone. */
   async pin(segment: Segment, load: LoadIndexes): Promise<PinnedSegment> {
+    if (segment.gone) throw new SegmentGone(segment.path)
     let open = this.#kept.get(segment)
     if (open === undefined) {
       open = this.#open.get(segment) ?? {
@@ -104,6 +112,7 @@ export class SegmentPool {
     await open.opened.catch(() => undefined)
     if (open.pins > 0) await new Promise<void>((resolve) => (open.unpinned = resolve))
     this.#kept.delete(segment)
+    this.#open.delete(segment)
     await this.#closeSegment(segment)
   }
 
@@ -127,10 +136,13 @@ export class SegmentPool {
 
   async #openSegment(segment: Segment, load: LoadIndexes): Promise<void> {
     const file = await this.#fileSystem.open(segment.path, 'read').catch((error: unknown) => {
-      throw cannotOpen(segment.path, error)
+      throw segment.gone ? new SegmentGone(segment.path) : cannotOpen(segment.path, error)
     })
     try {
-      segment.indexes ??= await load(segment, file)
+      const indexes = segment.indexes ?? (await load(segment, file))
+      // What was opened, or read beside it, may be what has taken its place.
+      if (segment.gone) throw new SegmentGone(segment.path)
+      segment.indexes = indexes
       segment.file = file
     } catch (error) {
       await file.close()

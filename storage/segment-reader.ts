@@ -35,6 +35,14 @@ export interface BatchesRead {
   readonly piece: FramePiece
 }
 
+export interface RangeRead {
+  readonly batches: readonly FoundBatch[]
+  /** Undefined without batches. */
+  readonly piece: FramePiece | undefined
+  /** Where to read on. */
+  readonly nextOffset: number
+}
+
 /** Bytes read at once when a whole range of a segment is looked through. */
 const lookThroughBytes = 1024 * 1024
 
@@ -61,15 +69,29 @@ export class SegmentReader {
   }
 
   /**
-   * Whole batches from the one that holds `offset` on, below `limitOffset`, up to `maxBytes` but at least one. `segments` is the log's list as
-   * of now. They lie in the piece, which is held for the caller. Throws corruptBatch when the batch of `offset` itself cannot be served.
+   * Whole batches from the one that holds `offset` on, below `limitOffset`, up to `maxBytes` but at least one, unless compaction has removed all from there
+   * on. `segments` is the log's list as of now. They lie in the piece, which is held for the caller. Throws corruptBatch when the batch of `offset` itself
+   * cannot be served.
    */
-  async read(
+  async read(segments: readonly Segment[], offset: number, limitOffset: number, maxBytes: number): Promise<RangeRead> {
+    for (let from = offset; ; ) {
+      const { batches, piece, next } = await this.#readBlocks(segments, from, limitOffset, maxBytes)
+      const last = batches.at(-1)
+      if (last !== undefined) return { batches, piece, nextOffset: last.nextOffset }
+      piece.letGo()
+      if (next <= from || next >= limitOffset)
+        return { batches: [], piece: undefined, nextOffset: Math.max(from, Math.min(next, limitOffset)) }
+      from = next
+    }
+  }
+
+  /** `next`: where to look on if there was none. */
+  async #readBlocks(
     segments: readonly Segment[],
     offset: number,
     limitOffset: number,
     maxBytes: number,
-  ): Promise<BatchesRead> {
+  ): Promise<BatchesRead & { readonly next: number }> {
     const damaged = this.#options.damage.at(offset)
     if (damaged !== undefined) throw corruptBatch(damaged)
     const place = segmentPlace(segments, offset)
@@ -83,7 +105,8 @@ export class SegmentReader {
       const { bytes, piece } = await this.#readPiece(pin.file, range)
       const wanted = { offset, endOffset: segmentLimit, limitOffset: segmentLimit }
       const found = this.#cut(pin, segment, { bytes, range }, wanted)
-      return { batches: withinBytes(found, maxBytes), piece }
+      const next = segment.compaction === 0 ? offset : offsetBehind(pin.indexes.offsets, range, segmentLimit)
+      return { batches: withinBytes(found, maxBytes), piece, next }
     } finally {
       pin.release()
     }
@@ -146,9 +169,11 @@ export class SegmentReader {
         const bytes = await readRange(pin.file, range)
         const batches = this.#soundIn(pin, segment, { bytes, range }, { offset, endOffset: limitOffset, limitOffset })
         const last = batches.at(-1)
-        if (last === undefined && this.#options.damage.at(offset) === undefined) return undefined
         for (const batch of batches) if (wanted(batch)) return batch
-        offset = last?.nextOffset ?? offset
+        if (last === undefined && this.#options.damage.at(offset) === undefined) {
+          if (segment.compaction === 0) return undefined
+          offset = offsetBehind(offsets, range, limitOffset)
+        } else offset = last?.nextOffset ?? offset
       }
       return undefined
     } finally {
@@ -177,7 +202,7 @@ export class SegmentReader {
     const end = batches.at(-1)?.nextOffset ?? 0
     const damaged = last >= end ? this.#options.damage.at(end) : undefined
     if (damaged !== undefined) throw corruptBatch(damaged)
-    assert(last < end, `${segment.path}: offset ${last} is not in its block`)
+    assert(last < end || segment.compaction > 0, `${segment.path}: offset ${last} is not in its block`)
     let at = 0
     const holding = batches.filter((batch) => {
       while ((offsets[at] ?? Infinity) < batch.baseOffset) at++
@@ -211,7 +236,7 @@ export class SegmentReader {
     let expected = entry < 0 ? segment.baseOffset : pin.indexes.offsets.offset(entry)
     let at = 0
     while (at < bytes.length && expected < Math.min(endOffset, limitOffset)) {
-      const problem = this.#frameFault(bytes, at, expected, offset)
+      const problem = this.#frameFault(segment, bytes, at, expected, offset)
       if (problem !== undefined) {
         const place = { bytes, at, offset: expected, range, limitOffset }
         const lost = this.#options.damage.at(expected) ?? this.#newDamage(pin, segment, place, problem)
@@ -232,7 +257,7 @@ export class SegmentReader {
         const batch = bytes.subarray(start, at)
         batches.push({
           batch,
-          baseOffset: expected,
+          baseOffset: baseOffset(bytes, start),
           nextOffset: end,
           appendTimeMs: frameAppendTime(bytes, start - FRAME_BYTES),
         })
@@ -246,17 +271,19 @@ export class SegmentReader {
    * What is wrong with the frame and batch at `at`, if anything. Batches that are only passed over are checked by their frame alone, if they end
    * where their count says: a flipped bit in their length in offsets must not cost the sound ones behind them.
    */
-  #frameFault(bytes: Buffer, at: number, expected: number, offset: number): string | undefined {
+  #frameFault(segment: Segment, bytes: Buffer, at: number, expected: number, offset: number): string | undefined {
     const problem = frameProblem(bytes, at, bytes.length, this.#options.salt)
     if (problem !== undefined) return problem
     const batchBytes = frameBatchBytes(bytes, at)
     if (batchBytes === 0) return undefined
     const start = at + FRAME_BYTES
     if (start + batchBytes > bytes.length) return 'a batch that is longer than the file'
-    if (baseOffset(bytes, start) !== expected)
-      return `a batch at offset ${baseOffset(bytes, start)} where ${expected} comes next`
+    const found = baseOffset(bytes, start)
+    const isSparse = segment.compaction > 0
+    if (isSparse ? found < expected : found !== expected)
+      return `a batch at offset ${found} where ${expected} comes next`
     const end = nextOffset(bytes, start)
-    if (end <= offset && end - expected === recordCount(bytes, start)) return undefined
+    if (end <= offset && (isSparse || end - expected === recordCount(bytes, start))) return undefined
     return ownFault(bytes, start, start + batchBytes)
   }
 
@@ -314,6 +341,12 @@ interface DamagedPlace {
   readonly offset: number
   readonly range: ByteRange
   readonly limitOffset: number
+}
+
+/** Where the first batch behind these bytes of a segment begins; `limitOffset` when there is none. */
+function offsetBehind(offsets: OffsetIndex, range: ByteRange, limitOffset: number): number {
+  const entry = offsets.floorPosition(range.endPosition - 1) + 1
+  return Math.min(limitOffset, entry < offsets.count ? offsets.offset(entry) : limitOffset)
 }
 
 function blocksOf(index: OffsetIndex, offsets: readonly number[], endPosition: number): Block[] {

@@ -53,6 +53,8 @@ export class SegmentRecovery {
     this.#options = options
     this.#segment = new Segment(options.entry.path, options.entry.baseOffset)
     this.#segment.leaderEpoch = options.leaderEpoch
+    this.#segment.compaction = options.entry.compaction
+    this.#segment.tombstoneMs = options.entry.tombstoneMs
     this.floor = options.entry.baseOffset
     this.frameFloor = options.entry.baseOffset
   }
@@ -128,6 +130,7 @@ export class SegmentRecovery {
             from: place,
             endPosition: segment.endPosition,
             endOffset: segment.nextOffset,
+            isSparse: segment.compaction > 0,
             clock: context.clock,
           },
           visit,
@@ -161,11 +164,15 @@ export class SegmentRecovery {
           from: place,
           endPosition: entry.sizeBytes,
           endOffset: nextBase ?? Infinity,
+          isSparse: segment.compaction > 0,
           clock: context.clock,
         },
         (frame) => this.#take(frame, visit),
       )
-      if (end.nextOffset === nextBase) return
+      if (end.nextOffset === nextBase) {
+        segment.nextOffset = nextBase // in a rewritten one the last batches may be gone
+        return
+      }
       const behind =
         end.problem === undefined
           ? { floor: -1, batch: undefined }

@@ -54,6 +54,8 @@ export interface ScanOptions {
   readonly endPosition: number
   /** Batches at and after this offset are not looked at. */
   readonly endOffset?: number
+  /** The segment was rewritten: a batch may begin anywhere behind the one before it. */
+  readonly isSparse?: boolean
   /** Read at once, and between two yields to the event loop; a larger batch gets a larger buffer for itself. */
   readonly sliceBytes?: number
   readonly clock: Clock
@@ -65,6 +67,7 @@ export async function scanSegment(
   visit: (frame: ScannedFrame) => Promise<void> | void,
 ): Promise<ScanEnd> {
   const { file, salt, endPosition, clock, endOffset = Infinity, sliceBytes = sliceBytesDefault } = options
+  const isSparse = options.isSparse === true
   let { position, nextOffset: offset, leaderEpoch: epoch } = options.from
   let slice = Buffer.allocUnsafeSlow(Math.max(FRAME_SCRATCH_BYTES, Math.min(sliceBytes, endPosition - position)))
   let start = position
@@ -100,9 +103,9 @@ export async function scanSegment(
     const batchStart = frameAt + FRAME_BYTES
     const batchEnd = batchStart + bodyBytes
     if (bodyBytes > 0) {
-      const fault = batchFault(slice, batchStart, batchEnd, offset, epoch)
+      const fault = batchFault(slice, batchStart, batchEnd, { offset, epoch, isSparse })
       if (fault !== undefined) return stopAt(fault)
-    }
+    } else if (isSparse && position + FRAME_BYTES >= endPosition) offset = Math.max(offset, frameFloor(slice, frameAt))
     const visiting = visit({
       position,
       bytes: slice,
@@ -125,13 +128,12 @@ export function batchFault(
   bytes: Buffer,
   start: number,
   end: number,
-  offset: number,
-  epoch: number,
+  { offset, epoch, isSparse }: { readonly offset: number; readonly epoch: number; readonly isSparse: boolean },
 ): string | undefined {
   const own = ownFault(bytes, start, end)
   if (own !== undefined) return own
-  if (baseOffset(bytes, start) !== offset)
-    return `a batch at offset ${baseOffset(bytes, start)} where ${offset} comes next`
+  const found = baseOffset(bytes, start)
+  if (isSparse ? found < offset : found !== offset) return `a batch at offset ${found} where ${offset} comes next`
   if (leaderEpoch(bytes, start) < epoch) return `leader epoch ${leaderEpoch(bytes, start)} after ${epoch}`
   return undefined
 }

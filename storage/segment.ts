@@ -49,8 +49,14 @@ export class Segment {
   lastAppendTimeMs = 0
   /** Takes no more batches. */
   sealed = false
+  /** How often it was rewritten; if at all, batches may lie anywhere behind one another. */
+  compaction = 0
+  /** Append time of its oldest record without a value, if it was rewritten; 0 = none. */
+  tombstoneMs = 0
   /** Something in it cannot be read: it is kept byte for byte, and gets no sidecar. */
   damaged = false
+  /** It is not part of the log any more: its file may be removed, or be another one by now. Whoever holds it open reads on. */
+  gone = false
   /** Open for the active one; for a sealed one only while the pool keeps it open. */
   file: File | undefined
   /** Of what was written since the file was made; undefined when that was in an earlier run. */
@@ -90,7 +96,7 @@ export class Segment {
     assert(!this.sealed && position >= this.endPosition && facts.baseOffset >= this.nextOffset)
     const { offsets, times } = this.#openIndexes()
     // Behind damage too: a block between two entries must not begin before it and end after it.
-    const gap = facts.baseOffset > this.nextOffset
+    const gap = facts.baseOffset > this.nextOffset && this.compaction === 0
     if (offsets.count === 0 || gap || position >= offsets.position(offsets.count - 1) + indexIntervalBytes) {
       offsets.add(facts.baseOffset, position)
       times.add(appendTimeMs, this.maxTimestamp)

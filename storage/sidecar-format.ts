@@ -12,7 +12,7 @@
  *               72                  80                   88                  96              104          112
  *               | max event time ms | first append time  | last append time  | segment bytes | body bytes | leader epoch |
  *               116                120                  124             128    156   160
- *               | segment checksum | previous checksum | body checksum | zeros | crc |
+ *               | segment checksum | previous checksum | body checksum | compaction u16, zeros | crc |
  *     max event time: f64, -Infinity when there is no batch. Body: all bytes before the footer. Segment checksum: of the whole segment file.
  *     crc: of footer bytes 0..155; it is "the footer's checksum", and the next sidecar's previous checksum (0 in a log's first one).
  *
@@ -74,6 +74,8 @@ export interface SegmentSummary {
   readonly segmentChecksum: number
   /** `checksum` of the footer of the segment before it; 0 when it is the log's first. */
   readonly previousChecksum: number
+  /** As in the segment's header: a sidecar of the segment as it was before says nothing about it. */
+  readonly compaction: number
 }
 
 export interface Footer extends SegmentSummary {
@@ -139,6 +141,7 @@ export function encodeFooter(footer: Omit<Footer, 'checksum'>): Buffer {
   bytes.writeUInt32LE(footer.segmentChecksum, 116)
   bytes.writeUInt32LE(footer.previousChecksum, 120)
   bytes.writeUInt32LE(footer.bodyChecksum, 124)
+  bytes.writeUInt16LE(footer.compaction, 128)
   bytes.writeUInt32LE(crc32c(bytes.subarray(0, FOOTER_CRC)), FOOTER_CRC)
   return bytes
 }
@@ -166,6 +169,7 @@ export function decodeFooter(bytes: Buffer): Footer | undefined {
     segmentChecksum: bytes.readUInt32LE(116),
     previousChecksum: bytes.readUInt32LE(120),
     bodyChecksum: bytes.readUInt32LE(124),
+    compaction: bytes.readUInt16LE(128),
     checksum,
   }
 }

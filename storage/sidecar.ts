@@ -94,6 +94,15 @@ export class PostingsEntries {
     return offset
   }
 
+  /** Where the packed offsets of the stream begin, before any was asked for, and where they end. */
+  get offsetsAt(): number {
+    return this.#reader.at
+  }
+
+  get offsetsEnd(): number {
+    return this.#offsetsEnd
+  }
+
   /** Whether every byte of the stream's offsets has been read. */
   get isRead(): boolean {
     return this.#reader.at === this.#offsetsEnd

@@ -34,6 +34,8 @@ export interface StorageSettings {
   /** After a save that failed, the next waits this long, then twice as long, up to the largest. */
   readonly saveRetryMsMin: number
   readonly saveRetryMsMax: number
+  /** Between two looks for what retention and compaction may remove. */
+  readonly cleanIntervalMs: number
   /** Sealed segments kept open for reading, over all logs. */
   readonly openSegmentsMax: number
   /** Partitions of all topics together, but for Playhead's own; a topic that would go above is not made. */
@@ -63,6 +65,7 @@ export const defaultStorageSettings: StorageSettings = {
   checkpointBytes: 128 * MiB,
   saveRetryMsMin: 1000,
   saveRetryMsMax: 60_000,
+  cleanIntervalMs: 10_000,
   openSegmentsMax: 64,
   partitionsTotalMax: 10_000,
   producersMax: 10_000,

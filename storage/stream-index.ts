@@ -10,6 +10,7 @@
  */
 import assert from 'node:assert/strict'
 import type { Clock } from '../platform/clock.ts'
+import { streamKeyHash } from '../protocol/murmur2.ts'
 import type { BatchKeys } from './batch-streams.ts'
 import type { CheckpointStore } from './checkpoint-store.ts'
 import { HeadCache } from './head-cache.ts'
@@ -25,6 +26,8 @@ import {
 } from './index-keys.ts'
 import { RecentPostings } from './recent-postings.ts'
 import { StoredPostings } from './stored-postings.ts'
+import { covered, everything, type KeptEvents, lastAfter, noHead } from './stream-extent.ts'
+import type { StreamLimits } from './stream-limits.ts'
 import { compareNames, firstNames } from './stream-names.ts'
 
 export interface StreamIndexOptions {
@@ -32,17 +35,20 @@ export interface StreamIndexOptions {
   /** Before all keys of this log in the store: logPrefix(topicId, partition). */
   readonly prefix: Buffer
   readonly clock: Clock
+  /** As of now. Without it, everything is there. */
+  readonly kept?: () => KeptEvents
+  readonly limits?: StreamLimits
   /** For the heads kept in memory; the tables are the owner's to bound, by capturing in time. */
   readonly headCacheBytesMax?: number
 }
 
 /** What a stream is, of its events below some offset. */
 export interface StreamExtent {
-  /** -1: no event. */
+  /** -1: there was never an event. */
   readonly lastVersion: number
-  /** The first version that is still in the log; lastVersion + 1 when there is none. */
+  /** The first version that is still there for readers; lastVersion + 1 when there is none. */
   readonly firstVersion: number
-  /** Of lastVersion; -1: no event. */
+  /** Of lastVersion; -1: it is not there. */
   readonly lastOffset: number
 }
 
@@ -70,7 +76,6 @@ export interface ListStreams {
   readonly limitOffset: number
 }
 
-const noHead: StreamHead = { lastVersion: -1, firstVersion: 0, lastOffset: -1 }
 const headsPerRange = 1024
 /** Tables kept for the sidecar of the segment under way. */
 const sinceSegmentBytesMax = 64 * 1024 * 1024
@@ -179,6 +184,12 @@ export class StreamIndex {
     if (active.count(slot) === 1) active.declareFirstVersion(slot, version)
   }
 
+  /** One event that carries its version, as compaction leaves it: the stream's events right before it may be gone. After beginSegment. */
+  addKeyVersion(bytes: Buffer, from: number, to: number, offset: number, version: number): void {
+    const slot = this.#active.add(bytes, from, to, streamKeyHash(bytes, from, to), offset)
+    if (this.#active.count(slot) === 1 && version >= 0) this.#active.declareFirstVersion(slot, version)
+  }
+
   /** lastVersion() of the stream of a batch's first record, where one look tells; else undefined. */
   hotVersion(keys: BatchKeys): number | undefined {
     const { keys: known } = this.#active
@@ -204,6 +215,12 @@ export class StreamIndex {
     this.#active = new RecentPostings(baseOffset)
   }
 
+  /** What follows are events at or past the end of this table of streams whose events below it are gone. */
+  addGone(table: RecentPostings): void {
+    if (this.#active.events > 0) this.#freeze()
+    this.#frozen.push(table)
+  }
+
   /** Events of a stream in one segment, from its sidecar, in any order of streams; after beginSegment. `firstVersion`: of offsets[0]. */
   addPostings(stream: string, firstVersion: number, offsets: readonly number[]): void {
     for (const offset of offsets) this.add(stream, offset)
@@ -214,9 +231,9 @@ export class StreamIndex {
   /** The version of the newest event, committed or not; -1: none. Reads the store if the stream is cold. */
   lastVersion(stream: string): number {
     const head = this.#head(stream)
-    let last = head.lastVersion
+    let last = head
     for (const table of this.#frozen) last = lastAfter(table, stream, head.lastOffset, last)
-    return lastAfter(this.#active, stream, head.lastOffset, last)
+    return lastAfter(this.#active, stream, head.lastOffset, last).lastVersion
   }
 
   /** Whether lastVersion() would have to read the store, and so might wait for a disk. */
@@ -246,25 +263,28 @@ export class StreamIndex {
   lastBelow(stream: string, limitOffset: number): StreamExtent {
     const parts = this.#parts(stream)
     const lastVersion = this.#floorVersion(parts, limitOffset) - 1
-    if (lastVersion < parts.firstVersion) return { lastVersion: -1, firstVersion: 0, lastOffset: -1 }
-    return {
-      lastVersion,
-      firstVersion: parts.firstVersion,
-      lastOffset: this.#offsets(parts, lastVersion, lastVersion + 1)[0]!,
-    }
+    const firstVersion = this.#firstKept(parts)
+    if (lastVersion < firstVersion) return { lastVersion, firstVersion: lastVersion + 1, lastOffset: -1 }
+    return { lastVersion, firstVersion, lastOffset: this.#offsets(parts, lastVersion, lastVersion + 1)[0]! }
   }
 
   /** Where the asked-for versions are; fewer than `count` at either end of the stream. */
   lookup({ stream, fromVersion, count, limitOffset, direction }: Lookup): FoundVersions {
     const parts = this.#parts(stream)
     const end = this.#floorVersion(parts, limitOffset)
-    let first = Math.max(fromVersion, parts.firstVersion)
+    const firstKept = this.#firstKept(parts)
+    let first = Math.max(fromVersion, firstKept)
     let to = Math.min(end, first + count)
     if (direction === 'backwards') {
       to = Math.min(fromVersion + 1, end)
-      first = Math.max(parts.firstVersion, to - count)
+      first = Math.max(firstKept, to - count)
     }
     return { firstVersion: first, offsets: first < to ? this.#offsets(parts, first, to) : [] }
+  }
+
+  /** The first version of `stream` at or past `offset`, there or not. */
+  versionFrom(stream: string, offset: number): number {
+    return this.#floorVersion(this.#parts(stream), offset)
   }
 
   /** The version of the event of `stream` at exactly `offset`; -1 when that offset is not one of its events. */
@@ -275,26 +295,43 @@ export class StreamIndex {
     return this.#offsets(parts, version, version + 1)[0] === offset ? version : -1
   }
 
-  /** Streams with events below limitOffset, in the order of their UTF-8 bytes. */
+  /** Streams with events below limitOffset that are there, in the order of their UTF-8 bytes. */
   list({ prefix, afterStream, limit, limitOffset }: ListStreams): { stream: string; lastVersion: number }[] {
     const found: { stream: string; lastVersion: number }[] = []
     let after = afterStream
     while (found.length < limit) {
-      const recent: string[] = []
-      for (const table of [...this.#frozen, this.#active])
-        recent.push(...firstNames(table.names(), prefix, after, limit))
-      const stored = !this.#state.hasStreams ? [] : this.#stored.names(prefix, after, Math.min(headsPerRange, limit))
-      const names = [...new Set([...recent, ...stored])].toSorted(compareNames)
-      // Past the end of a full answer of either source there may be names that we have not seen.
-      const page = names.slice(0, Math.min(headsPerRange, limit))
+      const page = this.#names(prefix, after, Math.min(headsPerRange, limit))
       for (const stream of page) {
-        const { lastVersion } = this.lastBelow(stream, limitOffset)
-        if (lastVersion >= 0 && found.length < limit) found.push({ stream, lastVersion })
+        const { lastVersion, lastOffset } = this.lastBelow(stream, limitOffset)
+        if (lastOffset >= 0 && found.length < limit) found.push({ stream, lastVersion })
       }
       if (page.length < Math.min(headsPerRange, limit)) break
       after = page.at(-1)
     }
     return found
+  }
+
+  /** Streams that ever had an event below `endOffset`, there or not, with its version; `limit` names after `afterStream` are looked at, in order. */
+  heads(
+    afterStream: string | undefined,
+    limit: number,
+    endOffset: number,
+  ): { readonly heads: { stream: string; lastVersion: number }[]; readonly lastName: string | undefined } {
+    const names = this.#names('', afterStream, limit)
+    const heads = names.map((stream) => ({
+      stream,
+      lastVersion: this.#floorVersion(this.#parts(stream), endOffset) - 1,
+    }))
+    return { heads: heads.filter(({ lastVersion }) => lastVersion >= 0), lastName: names.at(-1) }
+  }
+
+  /** The first `limit` names of all that begin with `prefix` and come after `after`, in the order of their UTF-8 bytes. */
+  #names(prefix: string, after: string | undefined, limit: number): string[] {
+    const recent: string[] = []
+    for (const table of [...this.#frozen, this.#active]) recent.push(...firstNames(table.names(), prefix, after, limit))
+    const stored = !this.#state.hasStreams ? [] : this.#stored.names(prefix, after, limit)
+    // Past the end of a full answer of either source there may be names that we have not seen.
+    return [...new Set([...recent, ...stored])].toSorted(compareNames).slice(0, limit)
   }
 
   /**
@@ -389,22 +426,36 @@ export class StreamIndex {
 
   /** The stored head is read first: what it covers is in the store whatever else happens. */
   #parts(stream: string): StreamParts {
-    const head = this.#state.hasStreams ? this.#stored.head(stream) : undefined
-    const tables: TablePart[] = []
-    let firstVersion = head?.firstVersion ?? -1
-    let lastVersion = head?.lastVersion ?? -1
+    const stored = this.#state.hasStreams ? this.#stored.head(stream) : undefined
+    const lastOffset = stored?.lastOffset ?? -1
+    let head = stored
+    let tables: TablePart[] = []
+    let known: StreamHead = stored ?? noHead
     for (const table of [...this.#frozen, this.#active]) {
       const slot = table.slotOf(stream)
       if (slot < 0) continue
-      const from = covered(table, slot, head?.lastOffset ?? -1)
-      const events = table.count(slot) - from
-      if (events === 0) continue
-      if (lastVersion < 0) lastVersion = Math.max(0, table.firstVersion(slot)) - 1
-      if (firstVersion < 0) firstVersion = lastVersion + 1
-      tables.push({ table, slot, from, firstVersion: lastVersion + 1 })
-      lastVersion += events
+      const { firstVersion, lastVersion } = lastAfter(table, stream, lastOffset, known)
+      const from = covered(table, slot, lastOffset)
+      if (table.count(slot) === 0 && firstVersion > lastVersion) {
+        head = undefined // whatever was known before is gone
+        tables = []
+      } else if (table.count(slot) > from) {
+        tables.push({ table, slot, from, firstVersion: lastVersion + 1 - (table.count(slot) - from) })
+      }
+      known = { firstVersion, lastVersion, lastOffset }
     }
-    return { stream, head, firstVersion: Math.max(0, firstVersion), lastVersion, tables }
+    return { stream, head, firstVersion: known.firstVersion, lastVersion: known.lastVersion, tables }
+  }
+
+  /** The first version that is there for readers; lastVersion + 1 when there is none. */
+  #firstKept(parts: StreamParts): number {
+    const { logStartOffset, compactedTo } = (this.#options.kept ?? everything)()
+    let first = parts.firstVersion
+    if (logStartOffset > 0) first = Math.max(first, this.#floorVersion(parts, logStartOffset))
+    if (compactedTo > logStartOffset) first = Math.max(first, this.#floorVersion(parts, compactedTo) - 1)
+    const { limits } = this.#options
+    if (limits === undefined || limits.size === 0) return first
+    return Math.max(first, limits.firstVersion(parts.stream, parts.lastVersion))
   }
 
   /** The first version whose offset is not below `limit`; lastVersion + 1 when there is none. */
@@ -429,18 +480,4 @@ export class StreamIndex {
     }
     return offsets
   }
-}
-
-/** Number of a stream's events in `table` that a stored head with `lastOffset` covers already. */
-function covered(table: RecentPostings, slot: number, lastOffset: number): number {
-  return table.firstOffset(slot) > lastOffset ? 0 : table.countBelow(slot, lastOffset + 1)
-}
-
-/** The last version after the events in `table`, if it was `last` before them. */
-function lastAfter(table: RecentPostings, stream: string, lastOffset: number, last: number): number {
-  const slot = table.slotOf(stream)
-  if (slot < 0) return last
-  const events = table.count(slot) - covered(table, slot, lastOffset)
-  if (events === 0) return last
-  return (last < 0 ? Math.max(0, table.firstVersion(slot)) - 1 : last) + events
 }

@@ -50,8 +50,12 @@ const stepEvents = 256
 const segmentsAtOnce = 16
 
 interface Step {
+  /** The versions looked at: so many from this one on. */
   readonly firstVersion: number
+  readonly count: number
   readonly records: readonly LogRecord[]
+  /** Of the records: those that compaction has removed are left out. */
+  readonly versions: readonly number[]
 }
 
 export interface StreamReaderOptions {
@@ -69,13 +73,14 @@ export class StreamReader {
     this.#options = options
   }
 
-  /** Throws invalidStream; corruptBatch when the first event wanted cannot be read (those before a damaged one are answered first). */
-  async read(request: ReadStream, segments: readonly Segment[]): Promise<StreamPage> {
+  /** Nothing before `fromOffset`. Throws invalidStream; corruptBatch when the first event wanted cannot be read (those before a damaged one are answered first). */
+  async read(request: ReadStream, segments: readonly Segment[], fromOffset = 0): Promise<StreamPage> {
     const { index, settings } = this.#options
     const { stream, limitOffset, backwards } = request
     checkStream(stream)
     if (index.isCold(stream)) await index.prefetch([stream])
-    const { firstVersion, lastVersion } = index.lastBelow(stream, limitOffset)
+    const { firstVersion: firstKept, lastVersion } = index.lastBelow(stream, limitOffset)
+    const firstVersion = fromOffset === 0 ? firstKept : Math.max(firstKept, index.versionFrom(stream, fromOffset))
     if (lastVersion < 0) return { records: [], versions: [], lastVersion }
     const within = (version: number) => version >= firstVersion && version <= lastVersion
     let version = backwards
@@ -88,9 +93,9 @@ export class StreamReader {
       const direction = backwards ? 'backwards' : 'forwards'
       const found = index.lookup({ stream, fromVersion: version, count, limitOffset, direction })
       const step = await this.#fetch(request, segments, found, !page.empty)
-      if (step.records.length === 0) break // damage comes next: what stands before it is answered first
+      if (step.count === 0) break // damage comes next: what stands before it is answered first
       version = page.take(step)
-      examined += step.records.length
+      examined += step.count
     }
     return { ...page.sorted(), lastVersion, nextVersion: within(version) ? version : undefined }
   }
@@ -103,16 +108,20 @@ export class StreamReader {
     tolerant: boolean,
   ): Promise<Step> {
     try {
-      return {
-        firstVersion: found.firstVersion,
-        records: await this.#records(segments, found.offsets, request.limitOffset),
-      }
+      const { firstVersion, offsets } = found
+      const records = await this.#records(segments, offsets, request.limitOffset)
+      let at = 0
+      const versions = records.map(({ offset }) => {
+        while (offsets[at] !== offset) at++
+        return firstVersion + at
+      })
+      return { firstVersion, count: offsets.length, records, versions }
     } catch (error) {
       if (!isPlayheadError(error, 'corruptBatch')) throw error
       const rest = beside(error, found, request.backwards)
       if (rest.offsets.length === 0 && !tolerant) throw withVersions(error, found)
       return rest.offsets.length === 0
-        ? { firstVersion: 0, records: [] }
+        ? { firstVersion: 0, count: 0, records: [], versions: [] }
         : this.#fetch(request, segments, rest, tolerant)
     }
   }
@@ -156,11 +165,14 @@ export class StreamReader {
     const records: LogRecord[] = []
     let at = 0
     const { reader, decompression } = this.#options
+    const isSparse = (segments[segmentPlace(segments, offsets[0] ?? 0)]?.compaction ?? 0) > 0
     await reader.eachBatchOf(segments, offsets, limitOffset, async (batch) => {
+      if (isSparse) while ((offsets[at] ?? Infinity) < baseOffset(batch)) at++
       const from = at
       while ((offsets[at] ?? Infinity) < nextOffset(batch)) at++
       if ((offsets[from] ?? Infinity) < baseOffset(batch)) throw new Error(`offset ${offsets[from]} was not found`)
-      records.push(...(await cutRecords(batch, offsets.slice(from, at), decompression)))
+      const found = await cutRecords(batch, offsets.slice(from, at), decompression, isSparse ? 'some' : 'all')
+      records.push(...found)
     })
     return records
   }
@@ -187,22 +199,22 @@ class PageBuilder {
   }
 
   /** Takes events until the page is full. Answers the first version not looked at, in reading order. */
-  take({ firstVersion, records }: Step): number {
+  take({ firstVersion, count: looked, records, versions }: Step): number {
     const { backwards, asOf, maxBytes } = this.#request
     for (let count = 0; count < records.length; count++) {
       const place = backwards ? records.length - 1 - count : count
-      const record = records[place]
-      if (record === undefined) break
+      const [record, version] = [records[place], versions[place]]
+      if (record === undefined || version === undefined) break
       if (asOf !== undefined && record.timestamp > asOf) continue
       const bytes = recordBytes(record)
       this.full = this.missing === 0 || (!this.empty && this.#bytes + bytes > maxBytes)
-      if (this.full) return firstVersion + place
+      if (this.full) return version
       this.#records.push(record)
-      this.#versions.push(firstVersion + place)
+      this.#versions.push(version)
       this.#bytes += bytes
     }
     this.full = this.missing === 0
-    return backwards ? firstVersion - 1 : firstVersion + records.length
+    return backwards ? firstVersion - 1 : firstVersion + looked
   }
 
   sorted(): { records: LogRecord[]; versions: number[] } {

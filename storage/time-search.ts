@@ -13,6 +13,8 @@ import type { FoundBatch, SegmentReader } from './segment-reader.ts'
 export interface TimeSearch {
   readonly timestampMs: number
   readonly clock: 'event' | 'append'
+  /** Nothing before it is an answer. */
+  readonly fromOffset: number
   readonly limitOffset: number
   readonly decompression: DecompressionMemory
 }
@@ -23,9 +25,10 @@ export async function findOffsetForTime(
   segments: readonly Segment[],
   search: TimeSearch,
 ): Promise<number> {
-  const { timestampMs, clock, limitOffset } = search
+  const { timestampMs, clock, fromOffset, limitOffset } = search
   for (const [place, segment] of segments.entries()) {
     if (segment.baseOffset >= limitOffset) break
+    if (segment.nextOffset <= fromOffset) continue
     if ((clock === 'append' ? segment.lastAppendTimeMs : segment.maxTimestamp) < timestampMs) continue
     const segmentLimit = Math.min(limitOffset, segments[place + 1]?.baseOffset ?? Infinity)
     const found = await findInSegment(reader, segment, { ...search, limitOffset: segmentLimit })
@@ -35,25 +38,30 @@ export async function findOffsetForTime(
 }
 
 async function findInSegment(reader: SegmentReader, segment: Segment, search: TimeSearch): Promise<number | undefined> {
-  const { timestampMs, clock, limitOffset } = search
+  const { timestampMs, clock, fromOffset, limitOffset } = search
   const wanted = (batch: FoundBatch) =>
     (clock === 'append' ? batch.appendTimeMs : maxTimestamp(batch.batch)) >= timestampMs
-  for (let from = segment.baseOffset; ; ) {
+  for (let from = Math.max(segment.baseOffset, fromOffset); ; ) {
     const batch = await reader.find(segment, { from, timestampMs, clock, limitOffset }, wanted)
-    if (batch === undefined || clock === 'append') return batch?.baseOffset
+    if (batch === undefined) return undefined
+    if (clock === 'append') return Math.max(batch.baseOffset, fromOffset)
     const offset = await offsetInBatch(batch.batch, search)
     if (offset !== undefined) return offset
     from = batch.nextOffset // its header promised a later event than it has
   }
 }
 
-async function offsetInBatch(batch: Buffer, { timestampMs, decompression }: TimeSearch): Promise<number | undefined> {
+async function offsetInBatch(
+  batch: Buffer,
+  { timestampMs, fromOffset, decompression }: TimeSearch,
+): Promise<number | undefined> {
   const { records, letGo } = await decompression.decompress(batch, decompressedBytesMax)
   try {
     const cursor = new RecordCursor(batch, records)
     const fields = new RecordFields(batch, records)
     while (cursor.next()) {
-      if (fields.timestamp(cursor.timestampDelta) >= timestampMs) return fields.baseOffset + cursor.offsetDelta
+      const offset = fields.baseOffset + cursor.offsetDelta
+      if (offset >= fromOffset && fields.timestamp(cursor.timestampDelta) >= timestampMs) return offset
     }
     return undefined
   } finally {

@@ -48,15 +48,17 @@ export const topicSettingTable = {
     accepts: (value) =>
       value === 'key' || (value.startsWith('prefix:') && value.length > 'prefix:'.length && value.length <= 64),
   },
-  'retention.ms': only(
-    '-1',
-    'nothing is deleted; deleting by age is not built yet',
-    'Age from which sealed segments may be deleted; -1 = never.',
+  'retention.ms': integer(
+    -1,
+    -1,
+    Number.MAX_SAFE_INTEGER,
+    'Age from which a segment is deleted: ms since the broker appended its last batch, however old the events say they are. -1 = never.',
   ),
-  'retention.bytes': only(
-    '-1',
-    'nothing is deleted; deleting by size is not built yet',
-    'Size of a partition above which its oldest segments may be deleted; -1 = never.',
+  'retention.bytes': integer(
+    -1,
+    -1,
+    Number.MAX_SAFE_INTEGER,
+    'Size of a partition above which its oldest segments are deleted, as long as this much is left. -1 = never.',
   ),
   'remote.storage.enable': {
     default: 'true',
@@ -81,10 +83,23 @@ export const topicSettingTable = {
     'replication is not built yet',
     'Replicas that must have a batch durably before it is acknowledged.',
   ),
-  'cleanup.policy': only(
-    'delete',
-    'compaction is not built yet',
-    'What happens to old segments: delete, as the retention settings say.',
+  'cleanup.policy': {
+    default: 'delete',
+    range: 'delete, compact, or delete,compact',
+    doc: 'What happens to old segments. delete: they go as the retention settings say. compact: of each stream the newest event stays, older ones go.',
+    accepts: (value) => ['delete', 'compact', 'delete,compact', 'compact,delete'].includes(value),
+  },
+  'min.cleanable.dirty.ratio': {
+    default: '0.5',
+    range: 'a number from 0 to 1',
+    doc: 'For compact: share of the sealed segments, by bytes, that must be new since the last compaction before the next one.',
+    accepts: (value) => /^(0|1|0?\.\d{1,6}|1\.0{1,6})$/.test(value),
+  },
+  'delete.retention.ms': integer(
+    24 * 3_600_000,
+    0,
+    Number.MAX_SAFE_INTEGER,
+    'For compact: how long a record without a value, which says that its stream is to go, stays itself: ms since it was appended.',
   ),
 } as const satisfies Record<string, SettingRow>
 
@@ -102,6 +117,12 @@ export interface TopicSettings {
   /** Of what the tier has; Infinity = it stays on the local disk. */
   readonly localRetentionMs: number
   readonly localRetentionBytes: number
+  /** -1 = no limit. */
+  readonly retentionMs: number
+  readonly retentionBytes: number
+  readonly cleanup: { readonly deletes: boolean; readonly compacts: boolean }
+  readonly dirtyRatioMin: number
+  readonly deleteRetentionMs: number
 }
 
 const rows: Readonly<Record<string, SettingRow>> = topicSettingTable
@@ -150,6 +171,14 @@ export function topicSettings(texts: TopicSettingTexts): TopicSettings {
     isTiered: text('remote.storage.enable') === 'true',
     localRetentionMs: limit('local.retention.ms', 'retention.ms'),
     localRetentionBytes: limit('local.retention.bytes', 'retention.bytes'),
+    retentionMs: Number(text('retention.ms')),
+    retentionBytes: Number(text('retention.bytes')),
+    cleanup: {
+      deletes: text('cleanup.policy').includes('delete'),
+      compacts: text('cleanup.policy').includes('compact'),
+    },
+    dirtyRatioMin: Number(text('min.cleanable.dirty.ratio')),
+    deleteRetentionMs: Number(text('delete.retention.ms')),
   }
 }
 

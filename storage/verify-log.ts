@@ -7,6 +7,9 @@ import type { Clock } from '../platform/clock.ts'
 import type { FileSystem } from '../platform/file-system.ts'
 import { EventSum } from './event-sum.ts'
 import { leaderEpochsFile } from './leader-epochs.ts'
+import { endOffsetOfHeads, HeadsReader } from './heads.ts'
+import type { HeadsFile } from './heads.ts'
+import { type LogFactValues, logFactsFile, readLogFacts } from './log-facts.ts'
 import { baseOffsetOfFile, segmentFileName } from './segment-format.ts'
 import { temporarySuffix } from './small-file.ts'
 import { cacheFile, type LogDigest, wipeCache } from './verify-cache.ts'
@@ -69,6 +72,12 @@ class LogVerification {
   /** The whole segments from the first on. */
   readonly #segments: ReadSegment[] = []
   readonly #sum = new EventSum()
+  #isBegun = false
+  /** Undefined when they cannot be read. */
+  #facts: LogFactValues | undefined
+  readonly #heads: HeadsFile[] = []
+  /** Below it segments have been rewritten. */
+  #rewrittenTo = 0
 
   constructor(options: VerifyLogOptions) {
     this.#options = options
@@ -80,6 +89,8 @@ class LogVerification {
     const names = await fileSystem.list(log.directory)
     const bases = names.map(baseOffsetOfFile).filter((base) => base !== undefined)
     for (const name of names) this.#look(name, bases)
+    await this.#readFacts()
+    await this.#readHeads()
     await this.#findSalt(bases)
     const verdicts = bases.map((base, place) => this.#begin(base, bases[place + 1]))
     const settled = Promise.allSettled(verdicts) // one that fails may do so while an earlier one is waited for
@@ -87,6 +98,45 @@ class LogVerification {
     await settled
     await this.#compareStreams()
     return this.#findings
+  }
+
+  async #readFacts(): Promise<void> {
+    const { fileSystem, log } = this.#options
+    const path = `${log.directory}/${logFactsFile}`
+    this.#whole = await this.#findings.guard(path, async () => {
+      this.#facts = await readLogFacts(fileSystem, path)
+    })
+    this.#nextOffset = this.#facts === undefined || this.#facts.logStartOffset === 0 ? -1 : this.#facts.logStartOffset
+  }
+
+  /** Every byte; without one of them the versions of streams cannot be counted. */
+  async #readHeads(): Promise<void> {
+    const { fileSystem, log } = this.#options
+    const identity = { topicId: Buffer.from(log.topicId, 'hex'), partition: log.partition }
+    for (const { path, endOffset } of this.#heads) {
+      const isSound = await this.#findings.guard(path, async () => {
+        const reader = await HeadsReader.open(fileSystem, path, identity)
+        try {
+          let streams = 0
+          while (await reader.next()) streams++
+          if (streams !== reader.streams || endOffset !== reader.endOffset)
+            this.#findings.damaged(
+              path,
+              0,
+              `found ${streams} streams up to offset ${reader.endOffset}, wanted what its header and name say`,
+            )
+        } finally {
+          await reader.close()
+        }
+      })
+      if (!isSound) this.#whole = false
+    }
+  }
+
+  /** Whether events have been removed from the log, so that it does not tell all that the cache may know. */
+  get #isTrimmed(): boolean {
+    const { logStartOffset = 0, compactedTo = 0 } = this.#facts ?? {}
+    return logStartOffset > 0 || compactedTo > 0 || this.#heads.length > 0 || this.#rewrittenTo > 0
   }
 
   /** The log's salt, from the first header that holds. */
@@ -107,8 +157,9 @@ class LogVerification {
   /** Says what a name in the directory is when it is not a segment. */
   #look(name: string, bases: readonly number[]): void {
     const path = `${this.#options.log.directory}/${name}`
-    if (baseOffsetOfFile(name) !== undefined) return
-    if (name === leaderEpochsFile) return
+    if (baseOffsetOfFile(name) !== undefined || name === logFactsFile || name === leaderEpochsFile) return
+    const endOffset = endOffsetOfHeads(name)
+    if (endOffset !== undefined) return void this.#heads.push({ path, endOffset })
     if (name.endsWith(temporarySuffix)) return this.#findings.note(`${path}: half made; the next start removes it`)
     const segment = name.endsWith('.idx') ? baseOffsetOfFile(name.replace(/\.idx$/, '.log')) : undefined
     if (segment === undefined) return this.#findings.note(`${path}: not a file of Playhead`)
@@ -168,6 +219,9 @@ class LogVerification {
   }
 
   #checkOrder(path: string, baseOffset: number): void {
+    // The start may lie anywhere in the first segment, or behind some that are on their way out.
+    if (!this.#isBegun && baseOffset < this.#nextOffset) this.#nextOffset = baseOffset
+    this.#isBegun = true
     if (baseOffset > Math.max(0, this.#nextOffset) && this.#isTiered(Math.max(0, this.#nextOffset), baseOffset)) {
       const { log } = this.#options
       const [from, to] = [Math.max(0, this.#nextOffset), baseOffset - 1]
@@ -210,7 +264,10 @@ class LogVerification {
     // The sidecar before was made, or made again, after this one: its bytes need not be the same, and the segment is what counts.
     const chained =
       footer === undefined || footer.previousChecksum === (this.#previousChecksum ?? footer.previousChecksum)
-    if (state === 'whole' && !chained)
+    // A rewritten segment has a newer sidecar than those around it as a matter of course.
+    if ((footer?.compaction ?? 0) > 0) this.#rewrittenTo = verdict.nextOffset
+    const isRewritten = this.#rewrittenTo >= baseOffset && this.#rewrittenTo > 0
+    if (state === 'whole' && !chained && !isRewritten)
       this.#findings.note(`${path.replace(/\.log$/, '.idx')}: the sidecar before it is newer than this one`)
     this.#previousChecksum = footer?.checksum
     this.#nextOffset = verdict.nextOffset
@@ -230,7 +287,7 @@ class LogVerification {
     let digest: LogDigest | undefined
     if (cached !== undefined && !this.#whole) {
       this.#findings.note(`${log.name}: not all of it could be read here, so its part of the cache was not compared`)
-    } else if (cached !== undefined && !this.#isProven(cached, end)) {
+    } else if (cached !== undefined && (this.#isTrimmed || !this.#isProven(cached, end))) {
       digest = cached.fault === undefined ? await this.#options.digest() : cached
       const fault =
         digest === undefined ? `found nothing when it was looked at again; ${wipeCache}` : faultOf(digest, end)
@@ -247,14 +304,21 @@ class LogVerification {
     const { fileSystem, clock } = this.#options
     // Behind the last sidecar no version is written down, so only the digest can be compared there.
     const last = this.#segments.findLastIndex(({ postings }) => postings !== undefined)
-    const postings: PostingsFile[] = []
+    const postings: (PostingsFile & { readonly baseOffset: number })[] = []
     for (const segment of digest === undefined ? this.#segments.slice(0, last + 1) : this.#segments) {
       const found = segment.postings ?? (await this.#postingsOf(segment))
       if (found === undefined) return // there is nowhere to put them
-      postings.push(found)
+      postings.push({ ...found, baseOffset: segment.baseOffset })
     }
     const damaged = (path: string, reason: string) => this.#findings.damaged(path, 0, reason)
-    await compareStreams({ fileSystem, clock, postings, digest, damaged })
+    const { topicId, partition } = this.#options.log
+    const removed = {
+      heads: this.#heads,
+      identity: { topicId: Buffer.from(topicId, 'hex'), partition },
+      isTrimmed: this.#isTrimmed,
+      rewrittenTo: Math.max(this.#facts?.compactedTo ?? 0, this.#rewrittenTo),
+    }
+    await compareStreams({ fileSystem, clock, postings, removed, digest, damaged })
   }
 
   /** Reads a segment without a sound sidecar again, for the postings alone. */

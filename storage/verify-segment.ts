@@ -58,7 +58,9 @@ export interface SegmentVerdict {
   readonly firstAppendTimeMs: number | undefined
   readonly lastAppendTimeMs: number
   /** Checksums in the footer: of itself, and of the sidecar before. Undefined without a footer to rely on. */
-  readonly footer: { readonly checksum: number; readonly previousChecksum: number } | undefined
+  readonly footer:
+    | { readonly checksum: number; readonly previousChecksum: number; readonly compaction: number }
+    | undefined
   readonly postings: PostingsFile | undefined
   /** `differs`: from the segment, and that was named. */
   readonly sidecar: 'none' | 'sound' | 'differs'
@@ -132,6 +134,10 @@ class SegmentVerification {
       }
       if (header === undefined) findings.damaged(path, 0, 'found a header that does not hold', baseOffset)
       if (!this.#belongs(header)) return this.#verdict('skipped', sidecar, undefined)
+      if (!sidecar.isMissing && sidecar.footer?.compaction !== (header?.compaction ?? sidecar.footer?.compaction)) {
+        sidecar.setAside()
+        findings.note(`${path}: was rewritten when the broker ended, its sidecar was not; the next start makes it`)
+      }
       if ((sidecar.isMissing || this.#isReopened(sidecar)) && this.#job.spillPath !== undefined) this.#events = 'table'
       const events = this.#events === 'sum' ? new EventSum() : new RecentPostings(baseOffset)
       const verdict = await this.#read({ file, sizeBytes, header, sidecar, events })
@@ -167,11 +173,12 @@ class SegmentVerification {
     await file.read(header, 0)
     sidecar.header(header)
     let intact = segment.header !== undefined
+    const isSparse = (segment.header?.compaction ?? sidecar.footer?.compaction ?? 0) > 0
     let place = { position: SEGMENT_HEADER_BYTES, nextOffset: baseOffset, leaderEpoch: this.#leaderEpoch }
     for (;;) {
       const { clock } = this.#seams
       const end = await scanSegment(
-        { file, salt: this.#salt, from: place, endPosition: sizeBytes, sliceBytes, clock },
+        { file, salt: this.#salt, from: place, endPosition: sizeBytes, sliceBytes, isSparse, clock },
         (frame) => this.#frame(segment, frame),
       )
       this.#nextOffset = end.nextOffset
@@ -223,7 +230,11 @@ class SegmentVerification {
       firstLeaderEpoch: this.#firstLeaderEpoch,
       firstAppendTimeMs: this.#firstAppendTimeMs,
       lastAppendTimeMs: this.#lastAppendTimeMs,
-      footer: footer && { checksum: footer.checksum, previousChecksum: footer.previousChecksum },
+      footer: footer && {
+        checksum: footer.checksum,
+        previousChecksum: footer.previousChecksum,
+        compaction: footer.compaction,
+      },
       postings: postingsPath === undefined ? undefined : { path: postingsPath, kind },
       sidecar: this.#sidecar,
       events: this.#events,

@@ -62,6 +62,7 @@ export class SidecarCheck {
   #lastAppendTimeMs = 0
   #leaderEpoch = 0
   #isSound = true
+  #isAside = false
 
   private constructor(options: SidecarCheckOptions, path: string, file: 'there' | 'missing', opened?: OpenedSidecar) {
     this.#options = options
@@ -93,12 +94,17 @@ export class SidecarCheck {
 
   /** Undefined when there is none to rely on. */
   get footer(): Footer | undefined {
-    return this.#sidecar?.footer
+    return this.#isAside ? undefined : this.#sidecar?.footer
+  }
+
+  /** It is about another file: as good as none. */
+  setAside(): void {
+    this.#isAside = true
   }
 
   /** Whether there is none, or none to rely on. */
   get isMissing(): boolean {
-    return this.#sidecar === undefined
+    return this.#isAside || this.#sidecar === undefined
   }
 
   header(bytes: Buffer): void {
@@ -138,7 +144,7 @@ export class SidecarCheck {
    */
   async finish(expected: ExpectedSegment, events: RecentPostings | EventSum): Promise<boolean> {
     const sidecar = this.#sidecar
-    if (sidecar === undefined) return false
+    if (sidecar === undefined || this.#isAside) return false
     this.#compareFooter(sidecar.footer, expected)
     const entries = this.#offsets.length < 4 ? 0 : this.#offsets.readUInt32LE(0)
     if (this.#offsets.length !== 4 + entries * indexEntryBytes || this.#times.length !== this.#offsets.length) {
@@ -307,4 +313,5 @@ const noSummary = {
   segmentBytes: 0,
   segmentChecksum: 0,
   previousChecksum: 0,
+  compaction: 0,
 }

@@ -1,10 +1,11 @@
-/** Stream requests: events of one stream, where it stands, streams by prefix. Calls Partition. */
+/** Stream requests: events of one stream, where it stands, how much of it is kept, streams by prefix. Calls Partition. */
 import { PlayheadError } from '../../protocol/errors.ts'
 import { streamNameBytesMax } from '../../protocol/limits.ts'
 import { encodeSparseBatch } from '../../protocol/record-batch.ts'
 import type { ListedStream } from '../../protocol/stream.ts'
 import type { Handler } from '../request.ts'
 import { compareNames } from '../../storage/stream-names.ts'
+import { refuseInternalTopic } from './append.ts'
 import { reachToken } from './fetch.ts'
 
 /** Of one name in a reply to listStreams, beside the name itself. */
@@ -37,6 +38,15 @@ export const streamInfo: Handler<'streamInfo'> = async (request, context) => {
   const { highWatermark, topicId } = partition
   const info = partition.log.streamInfo(request.stream, highWatermark)
   return { header: { topicId, partition: partition.partition, highWatermark, ...info } }
+}
+
+export const limitStream: Handler<'limitStream'> = async (request, { services }) => {
+  refuseInternalTopic(request.topic)
+  return { header: { ...(await services.limitedStreams.set(request)) } }
+}
+
+export const streamLimit: Handler<'streamLimit'> = async ({ topic, stream }, { services }) => {
+  return { header: { ...services.partitions.ofStream(topic, stream).log.limits.get(stream) } }
 }
 
 export const listStreams: Handler<'listStreams'> = async (request, context) => {

@@ -1,4 +1,4 @@
-/** Topic requests: create, list, describe, alter, delete. Calls Partitions. */
+/** Topic requests: create, list, describe, alter, delete, delete records. Calls Partitions. */
 import { KiB } from '../../protocol/limits.ts'
 import { checkTopicName } from '../../protocol/names.ts'
 import type { Partition } from '../../replication/partition.ts'
@@ -67,6 +67,12 @@ export const deleteTopic: Handler<'deleteTopic'> = async ({ topic }, { services 
   refuseInternalTopic(topic)
   await services.partitions.delete(topic)
   return { header: {} }
+}
+
+export const deleteRecords: Handler<'deleteRecords'> = async ({ topic, partition, beforeOffset }, { services }) => {
+  refuseInternalTopic(topic)
+  const logStartOffset = await services.partitions.get(topic, partition).deleteRecords(beforeOffset)
+  return { header: { logStartOffset } }
 }
 
 function describePartition(described: Partition, { brokers, identity }: Services): DescribedPartition {

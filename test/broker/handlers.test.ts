@@ -54,7 +54,7 @@ test('topics: create, list, describe, alter, delete', async () => {
   const all = await client.request('listTopics', { internal: true })
   assert.deepEqual(
     all.header.topics.filter(({ internal }) => internal).map(({ topic }) => topic),
-    ['__playheads'],
+    ['__limited-streams', '__playheads'],
   )
 
   await client.request('alterTopic', { topic: 'b', settings: [{ name: 'max.message.bytes', value: '2048' }] })

@@ -283,4 +283,15 @@ export const exampleFrames: readonly ExampleFrame[] = [
     { topicId, partition: 0, leaderEpoch: 3, broker: 2, brokerEpoch: 41, durableOffset: 8 },
     { highWatermark: 8 },
   ),
+  ...frames('deleteRecords', { topic: 'carts', partition: 0, beforeOffset: 5 }, { logStartOffset: 5 }),
+  ...frames(
+    'limitStream',
+    { topic: 'carts', stream: 'customer-17850', maxCount: 100, maxAgeMs: undefined, truncateBefore: 5, deletes: false },
+    { maxCount: 100, maxAgeMs: 0, truncateBefore: 5 },
+  ),
+  ...frames(
+    'streamLimit',
+    { topic: 'carts', stream: 'customer-17850' },
+    { maxCount: 100, maxAgeMs: 0, truncateBefore: 5 },
+  ),
 ]

@@ -7,6 +7,7 @@ import { noBrokers } from '../../broker/brokers.ts'
 import { resolveConfig, storageSettings } from '../../broker/config.ts'
 import { Dispatch } from '../../broker/dispatch.ts'
 import { Listener } from '../../broker/listener.ts'
+import { LimitedStreams } from '../../broker/limited-streams.ts'
 import { Playheads } from '../../broker/playheads.ts'
 import type { Services } from '../../broker/request.ts'
 import type { FileSystem } from '../../platform/file-system.ts'
@@ -171,6 +172,8 @@ export class Machine {
     const partitions = new Partitions({ store, clock, waitersMax: config.waitersPerPartitionMax })
     const playheads = new Playheads({ partitions, clock, random })
     await playheads.open(1)
+    const limitedStreams = new LimitedStreams({ partitions, clock, random })
+    await limitedStreams.open()
     const services: Services = {
       identity: { clusterId: store.clusterId, brokerId: store.brokerId, dataDirectory },
       config,
@@ -179,6 +182,7 @@ export class Machine {
       partitions,
       playheads,
       brokers: noBrokers,
+      limitedStreams,
       problems: () => [...partitions.all()].flatMap(({ log }) => log.damage),
       status: () => {
         throw new Error('not simulated')

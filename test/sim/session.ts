@@ -5,7 +5,7 @@
 import { connect, isPlayheadError } from '../../client/index.ts'
 import type { Playhead, PlayheadError, ReplayBatch, StreamAppend, Topic } from '../../client/index.ts'
 import { isIndefinite } from '../../client/retry.ts'
-import type { AppendOutcome, Dump } from '../history/history.ts'
+import type { AppendOutcome, Dump, Span, StreamReadOperation } from '../history/history.ts'
 import { brokerPort } from './machine.ts'
 import type { Network } from './network.ts'
 import type { Recorder } from './recorder.ts'
@@ -57,6 +57,8 @@ export class Session {
   /** Resolves when it dies. */
   readonly death: Promise<void>
   #onDeath: () => void = () => {}
+  /** Reads of streams that went on behind a gap. */
+  trimmedReads = 0
   #appends = 0
   #producers = 0
   /** Of the playhead that nobody else commits: acknowledged, and sent. */
@@ -134,6 +136,7 @@ export class Session {
       else if (task === 'replay') await this.#replay()
       else if (task === 'readStream') await this.#readStream()
       else if (task === 'tail') await this.#tail()
+      else if (task === 'trim') await this.#trim()
       else await this.#usePlayhead()
       return true
     } catch (error) {
@@ -146,21 +149,28 @@ export class Session {
   async contents(): Promise<Omit<Dump, 'kind'>[]> {
     const dumps: Omit<Dump, 'kind'>[] = []
     const { workload, rot } = this.#options
-    for (let partition = 0; partition < workload.partitions; partition++) {
+    const { partitions } = await this.#topic.describe()
+    for (const { partition, logStartOffset } of partitions) {
       const entries: Dump['entries'][number][] = []
       const damaged: Dump['damaged'][number][] = []
-      for (let from: number | undefined = 0; from !== undefined; ) {
+      // What was given up is not there, like what is damaged; but whoever gave it up has read it first.
+      if (logStartOffset > 0) damaged.push({ from: 0, until: logStartOffset })
+      let isDamaged = false
+      for (let from: number | undefined = logStartOffset; from !== undefined; ) {
         const lost = await this.#readPartition(partition, from, (batch) => {
           const epoch = batch.batch.leaderEpoch
           for (const { offset, stream, value } of batch)
             entries.push({ offset, stream, value: valueOf(JSON.parse(String(value))), epoch })
         })
         if (lost !== undefined) damaged.push(lost)
+        isDamaged ||= lost !== undefined
         from = lost?.until
       }
-      dumps.push({ partition, entries, damaged, isDerivedLost: damaged.length > 0 && !rot.keepsDerived })
+      dumps.push({ partition, entries, damaged, isDerivedLost: isDamaged && !rot.keepsDerived })
     }
+    this.trimmedReads = 0
     for (const stream of workload.streams) await this.#readStreamFrom(stream, 0, false)
+    if (this.trimmedReads > 0) this.#options.onFinding(`${this.name}: a stream has a gap, and nobody trims any more`)
     await this.#tail()
     return dumps
   }
@@ -191,6 +201,7 @@ export class Session {
 
   #expect(task: string, error: unknown): void {
     if (isPlayheadError(error) && expectedCodes.has(error.code)) return
+    if (isPlayheadError(error, 'offsetOutOfRange') && this.#options.workload.trims) return
     if (isPlayheadError(error, 'damagedData') && this.#options.rot.mayRefuse) return
     if (task === 'playhead' && isPlayheadError(error, 'corruptBatch') && this.#isExplained(error)) return
     const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
@@ -317,7 +328,9 @@ export class Session {
     const { workload, recorder, scheduler } = this.#options
     const partition = scheduler.random.below(workload.partitions)
     const end = this.#seenEnds.get(partition) ?? 0
-    const fromOffset = scheduler.oneIn(4) ? 0 : scheduler.oneIn(2) ? end : scheduler.random.below(end + 1)
+    const wanted = scheduler.oneIn(4) ? 0 : scheduler.oneIn(2) ? end : scheduler.random.below(end + 1)
+    const { partitions } = workload.trims ? await this.#topic.describe() : { partitions: [] }
+    const fromOffset = Math.max(wanted, partitions[partition]?.logStartOffset ?? 0)
     const batchesMax = scheduler.oneIn(3) ? 1 + scheduler.random.below(5) : Infinity
     const invokedAt = recorder.now()
     const replay = this.#topic.replay({ partition, from: fromOffset })
@@ -372,11 +385,59 @@ export class Session {
       }
       if (backwards) entries.reverse()
       const first: number = backwards && isEndedByDamage ? (entries[0]?.version ?? 0) : from
-      recorder.readStream(this.name, invokedAt, { partition, stream, fromVersion: first, entries, isEndedByDamage })
+      if (workload.trims) this.#readTrimmed(invokedAt, { partition, stream, fromVersion: first, entries })
+      else
+        recorder.readStream(this.name, invokedAt, { partition, stream, fromVersion: first, entries, isEndedByDamage })
       const last = entries.at(-1)
       if (last !== undefined) this.#versions.set(stream, last.version)
       from = nextVersion
     }
+  }
+
+  /** The stream may have lost its beginning, also while it was read: what was read are runs of versions. */
+  #readTrimmed(
+    invokedAt: number,
+    { partition, stream, fromVersion, entries }: Omit<StreamReadOperation, keyof Span | 'kind' | 'isEndedByDamage'>,
+  ): void {
+    const { recorder } = this.#options
+    let from = 0
+    for (let place = 1; place <= entries.length; place++) {
+      if (entries[place]?.version === entries[place - 1]!.version + 1) continue
+      const run = entries.slice(from, place)
+      const isEndedByDamage = place < entries.length
+      const runFrom = run[0]!.version
+      if (isEndedByDamage) this.trimmedReads++
+      recorder.readStream(this.name, invokedAt, {
+        partition,
+        stream,
+        fromVersion: runFrom,
+        entries: run,
+        isEndedByDamage,
+      })
+      from = place
+    }
+    if (entries.length > 0) return
+    recorder.readStream(this.name, invokedAt, { partition, stream, fromVersion, entries, isEndedByDamage: true })
+  }
+
+  /** Gives up some of the beginning of a partition, having read it. */
+  async #trim(): Promise<void> {
+    const { workload, recorder, scheduler } = this.#options
+    const invokedAt = recorder.now()
+    const { partitions } = await this.#topic.describe()
+    const { partition, logStartOffset, highWatermark } = partitions[scheduler.random.below(workload.partitions)]!
+    const before = logStartOffset + scheduler.random.below(highWatermark - logStartOffset + 1)
+    const entries: { offset: number; stream: string | null; value: string }[] = []
+    for await (const batch of this.#topic.replay({ partition, from: logStartOffset, until: before }))
+      for (const { offset, stream, value } of batch)
+        entries.push({ offset, stream, value: valueOf(JSON.parse(String(value))) })
+    const read = { partition, fromOffset: logStartOffset, entries, highWatermark, isLinearizable: true }
+    recorder.read(this.name, invokedAt, read)
+    if (entries.length !== before - logStartOffset)
+      this.#options.onFinding(`${this.name}: a replay of ${logStartOffset}…${before} gave ${entries.length}`)
+    const [start] = await this.#playhead.admin.deleteRecords(topicName, [{ partition, offset: before }])
+    if ((start?.logStartOffset ?? -1) < before)
+      this.#options.onFinding(`${this.name}: trimmed before ${before}, told ${start?.logStartOffset}`)
   }
 
   async #tail(): Promise<void> {

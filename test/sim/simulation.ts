@@ -11,7 +11,7 @@ import type { Anomaly, AnomalyKind, Dump } from '../history/history.ts'
 import { DiskFileSystem } from './disk-file-system.ts'
 import { dataDirectory, Machine } from './machine.ts'
 import type { MachineOptions } from './machine.ts'
-import { Nemesis } from './nemesis.ts'
+import { faultKinds, Nemesis } from './nemesis.ts'
 import type { Fault } from './nemesis.ts'
 import { Network } from './network.ts'
 import { Recorder } from './recorder.ts'
@@ -73,6 +73,7 @@ const ofDerived: ReadonlySet<AnomalyKind> = new Set<AnomalyKind>([
   'versionGap',
 ])
 
+const ofRot = new Set<Fault>(['flip', 'flipSidecar', 'unreadable', 'cacheRot'])
 const eventsMax = 3_000_000
 /** A session that gets nothing done for this long after everything healed is stuck. */
 const livenessMsMax = 60_000
@@ -122,6 +123,7 @@ class Run {
       openSegmentsMax: random.pick([2, 64]),
       indexMemoryBytes: random.pick([10_000, 1 << 27]),
       diskFullPauseMs: random.pick([0, 1_000]),
+      cleanIntervalMs: random.pick([50, 1_000]),
     }
     this.#machine = new Machine({
       scheduler,
@@ -138,7 +140,10 @@ class Run {
     const nextTold = (what: 'written' | 'conflict') => this.#recorder.nextTold(what)
     const [machine, rot] = [this.#machine, this.#rot]
     const harm = { scheduler, machine, network, rot, onClientDeath, nextTold }
-    this.#nemesis = new Nemesis({ ...harm, ...(kinds && { kinds }) })
+    // Of a file that is gone nobody can tell any more whether its rot was found.
+    const drawn = this.#workload.trims ? faultKinds.filter((kind) => !ofRot.has(kind) && scheduler.oneIn(2)) : undefined
+    const chosen = kinds ?? drawn
+    this.#nemesis = new Nemesis({ ...harm, ...(chosen && { kinds: chosen }) })
   }
 
   async main(): Promise<void> {

@@ -4,7 +4,16 @@ import type { Scheduler } from './scheduler.ts'
 
 export const topicName = 'carts'
 
-export type Task = 'append' | 'appendToSeveral' | 'produce' | 'import' | 'replay' | 'readStream' | 'tail' | 'playhead'
+export type Task =
+  | 'append'
+  | 'appendToSeveral'
+  | 'produce'
+  | 'import'
+  | 'replay'
+  | 'readStream'
+  | 'tail'
+  | 'playhead'
+  | 'trim'
 
 const tasks: readonly Task[] = [
   'append',
@@ -29,6 +38,8 @@ export class Workload {
   /** A payload may have this many bytes. */
   readonly payloadBytesMax: number
   readonly rowsPerImport: number
+  /** Partitions lose their beginnings. */
+  readonly trims: boolean
   readonly #weighted: readonly Task[]
   readonly #scheduler: Scheduler
   #values = 0
@@ -48,7 +59,9 @@ export class Workload {
     this.durationMs = random.pick(this.pauseMs === 10 ? [500, 1_000] : [500, 1_500, 4_000])
     this.payloadBytesMax = random.pick([20, 20, 200, 2_000, 2_000, 40_000])
     this.rowsPerImport = 5 + random.below(60)
-    this.#weighted = tasks.flatMap((task) => Array<Task>(1 + random.below(5)).fill(task))
+    const weighted = tasks.flatMap((task) => Array<Task>(1 + random.below(5)).fill(task))
+    this.trims = scheduler.oneIn(4)
+    this.#weighted = this.trims ? [...weighted, 'trim', 'trim'] : weighted
   }
 
   task(): Task {

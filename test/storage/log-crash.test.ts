@@ -33,8 +33,10 @@ class CrashModel {
   readonly random: SeededRandom
   readonly disk: SimulatedDisk
   readonly attempts: Attempt[] = []
-  /** What some reader saw, from offset 0 on. */
+  /** What some reader saw, from offset 0 on, whether it is still there or not. */
   seen: string[] = []
+  /** Where the log was told to begin. */
+  start = 0
   checkpointStore = new MemoryCheckpointStore()
   opened: StoreUnderTest | undefined
   nextSequence = 0
@@ -113,9 +115,24 @@ class CrashModel {
   }
 
   async look(): Promise<void> {
-    const records = await recordsOf(this.log, 0, 20_000)
-    assert.deepEqual(records.slice(0, this.seen.length), this.seen, 'what was seen stays')
-    this.seen = records
+    const { logStartOffset } = this.log
+    assert.ok(logStartOffset >= this.start, 'the start never goes back')
+    const records = await recordsOf(this.log, logStartOffset, 20_000)
+    const before = this.seen.slice(logStartOffset)
+    assert.deepEqual(records.slice(0, before.length), before, 'what was seen stays')
+    this.seen = [...this.seen.slice(0, logStartOffset), ...records]
+  }
+
+  /** Gives up some of what has been seen; what the disk does with it, nobody waits for. */
+  async trim(): Promise<void> {
+    await this.look()
+    const { log } = this
+    try {
+      this.start = await log.deleteRecords(this.random.below(this.seen.length + 1))
+      log.retention.letGo().catch(() => undefined)
+    } catch (error) {
+      assert.ok(isPlayheadError(error), String(error))
+    }
   }
 
   /** Everything that was promised holds. */
@@ -130,6 +147,7 @@ class CrashModel {
       this.attempts.flatMap((attempt) => attempt.records.map(({ key, value }) => `${key}=${value}`)),
     )
     for (const record of records) assert.ok(attempted.has(record))
+    const { logStartOffset } = log
     for (const { appended, refused, records: sent } of this.attempts) {
       const texts = sent.map(({ key, value }) => `${key}=${value}`)
       if (appended !== undefined)
@@ -142,9 +160,11 @@ class CrashModel {
     }
     for (const stream of streams) {
       const expected = records
-        .filter((text) => text.startsWith(`${stream}=`))
-        .map((text, version) => `${version}${text.slice(1)}`)
-      assert.deepEqual(await eventsOf(log, stream), expected)
+        .map((text, offset) => ({ text, offset }))
+        .filter(({ text }) => text.startsWith(`${stream}=`))
+        .map(({ text, offset }, version) => ({ text: `${version}${text.slice(1)}`, offset }))
+      const there = expected.filter(({ offset }) => offset >= logStartOffset).map(({ text }) => text)
+      assert.deepEqual(await eventsOf(log, stream), there)
       assert.equal(log.streamInfo(stream, Infinity).lastVersion, expected.length - 1)
     }
   }
@@ -158,6 +178,7 @@ async function run(model: CrashModel, rounds: number): Promise<void> {
     const sends = Array.from({ length: 1 + random.below(12) }, () => model.send(model.newAttempt()))
     if (random.below(4) === 0) await model.look()
     if (random.below(3) === 0) void model.log.checkpointer.save()
+    if (random.below(8) === 0) await model.trim()
     for (let turns = random.below(30); turns > 0; turns--) await new Promise((resolve) => setImmediate(resolve))
     const fate = random.below(6)
     if (fate > 1) await Promise.all(sends)

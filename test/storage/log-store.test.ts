@@ -84,7 +84,9 @@ test('log store: bad topics are refused by name', async () => {
   for (const [name, value] of [
     ['segment.bytes', '1'],
     ['segment.bytes', 'big'],
-    ['retention.ms', '1000'],
+    ['retention.ms', '-2'],
+    ['cleanup.policy', 'remove'],
+    ['min.cleanable.dirty.ratio', '1.1'],
     ['partition.by', 'prefix:'],
     ['max.message.bytes', '67108865'],
   ]) {

@@ -23,7 +23,15 @@ import {
 import { TimeIndex } from '../../storage/time-index.ts'
 
 const salt = Buffer.from('0102030405060708', 'hex')
-const header = { topicId: Buffer.alloc(16, 0xab), partition: 7, baseOffset: 1_234_567_890_123, salt, leaderEpoch: 5 }
+const header = {
+  topicId: Buffer.alloc(16, 0xab),
+  partition: 7,
+  baseOffset: 1_234_567_890_123,
+  salt,
+  leaderEpoch: 5,
+  compaction: 0,
+  tombstoneMs: 0,
+}
 const golden = join(import.meta.dirname, '../golden/segment-v1.bin')
 
 /** A header, a frame with a batch of two records, and a frame without a batch. */
@@ -61,6 +69,15 @@ test('segment format: version 1 is read as it was written for ever (golden bytes
   assert.deepEqual([frameBatchBytes(bytes, floorAt), frameFloor(bytes, floorAt)], [0, header.baseOffset + 2])
 })
 
+test('segment format: a header of version 2, of a rewritten segment, is read as it was written for ever (golden bytes)', async () => {
+  const rewritten = { ...header, compaction: 513, tombstoneMs: 1_700_000_000_123 }
+  const path = join(import.meta.dirname, '../golden/segment-header-v2.bin')
+  if (process.env['PLAYHEAD_WRITE_GOLDEN'] === '1') await writeFile(path, encodeSegmentHeader(rewritten))
+  const bytes = await readFile(path)
+  assert.ok(bytes.equals(encodeSegmentHeader(rewritten)))
+  assert.deepEqual(decodeSegmentHeader(bytes, 'golden'), rewritten)
+})
+
 test('segment format: every flipped bit of a header is noticed', () => {
   const bytes = encodeSegmentHeader(header)
   for (let bit = 0; bit < bytes.length * 8; bit++) {
@@ -72,7 +89,7 @@ test('segment format: every flipped bit of a header is noticed', () => {
 
 test('segment format: a header of a newer version is refused by name', () => {
   const bytes = encodeSegmentHeader(header)
-  bytes.writeUInt16LE(2, 8)
+  bytes.writeUInt16LE(3, 8)
   bytes.writeUInt32LE(crc32c(bytes.subarray(0, 60)), 60)
   assert.throws(
     () => decodeSegmentHeader(bytes, '/data/x.log'),

@@ -27,6 +27,7 @@ const summary: SegmentSummary = {
   lastAppendTimeMs: 1_767_225_600_999,
   segmentBytes: 123_456,
   segmentChecksum: 0xdeadbeef,
+  compaction: 0,
   previousChecksum: 0xcafef00d,
 }
 const sections = {

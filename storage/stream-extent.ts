@@ -1,0 +1,44 @@
+/**
+ * What a stream is after one table of postings, if it is known what it was before it: how StreamIndex goes over its tables. Neighbour: head-extension.ts
+ * does the same where tables become heads.
+ */
+import { isGone, versionBefore } from './head-extension.ts'
+import type { StreamHead } from './index-keys.ts'
+import type { RecentPostings } from './recent-postings.ts'
+
+/** What of a log is there for readers of streams. */
+export interface KeptEvents {
+  /** Events below this offset are not there. */
+  readonly logStartOffset: number
+  /** Of those below this one only the newest of each stream is. */
+  readonly compactedTo: number
+}
+
+/** Of a log from which nothing was removed. */
+const allKept: KeptEvents = { logStartOffset: 0, compactedTo: 0 }
+export const everything = (): KeptEvents => allKept
+
+/** Of a stream that there never was. */
+export const noHead: StreamHead = { lastVersion: -1, firstVersion: 0, lastOffset: -1 }
+
+/** Number of a stream's events in `table` that a stored head with `lastOffset` covers already. */
+export function covered(table: RecentPostings, slot: number, lastOffset: number): number {
+  if (table.count(slot) === 0) return 0
+  return table.firstOffset(slot) > lastOffset ? 0 : table.countBelow(slot, lastOffset + 1)
+}
+
+/** What the stream is after the events in `table`, if it was `known` before them and a stored head covers it to `lastOffset`. */
+export function lastAfter(table: RecentPostings, stream: string, lastOffset: number, known: StreamHead): StreamHead {
+  const slot = table.slotOf(stream)
+  if (slot < 0) return known
+  const declared = table.firstVersion(slot)
+  if (table.count(slot) === 0) {
+    const saysMore = table.newestOffset(slot) > lastOffset && declared > known.lastVersion
+    return saysMore ? { firstVersion: declared, lastVersion: declared - 1, lastOffset } : known
+  }
+  const from = covered(table, slot, lastOffset)
+  const events = table.count(slot) - from
+  if (events === 0) return known
+  const before = versionBefore(declared, from, known)
+  return { firstVersion: isGone(known) ? before + 1 : known.firstVersion, lastVersion: before + events, lastOffset }
+}
