@@ -39,6 +39,8 @@ export interface LogStoreOptions {
   readonly checkpointStore?: CheckpointStore
   readonly settings: StorageSettings
   readonly report: Report
+  /** Why no event may be removed here, in words. */
+  readonly keepsEventsFor?: string | undefined
   /** Leader epochs come from a cluster, and say nothing of this broker's runs. */
   readonly isReplicated?: boolean
   /** A write or sync failed: nothing more is acknowledged, and the process must end. */
@@ -85,7 +87,8 @@ export class LogStore {
       const store = new LogStore(contextOf(options, checkpointStore, directory), directory)
       await store.#openAll(options.isReplicated === true).catch((error: unknown) => store.#giveUp(error))
       store.#schedule()
-      store.#cleaner = new Cleaner({ context: store.#context, logs: () => store.#topics.logs() })
+      if (options.keepsEventsFor === undefined)
+        store.#cleaner = new Cleaner({ context: store.#context, logs: () => store.#topics.logs() })
       return store
     } catch (error) {
       await checkpointStore?.close()
@@ -236,7 +239,7 @@ export class LogStore {
 }
 
 function contextOf(
-  { fileSystem, clock, random, settings, report, onFatal }: LogStoreOptions,
+  { fileSystem, clock, random, settings, report, onFatal, keepsEventsFor }: LogStoreOptions,
   checkpointStore: CheckpointStore,
   directory: DataDirectory,
 ): StorageContext {
@@ -258,6 +261,7 @@ function contextOf(
     },
     report,
     onFatal,
+    keepsEventsFor,
   }
 }
 

@@ -11,9 +11,7 @@ import { Admission } from './admission.ts'
 import { Appender } from './appender.ts'
 import { Checkpointer } from './checkpointer.ts'
 import { Compaction } from './compaction.ts'
-import { describeRange } from './damage.ts'
 import { FollowerLane } from './follower-lane.ts'
-import { refusalOf as diskRefusal } from './disk-space.ts'
 import { IncomingAppend } from './incoming-append.ts'
 import type { AppendGroup, Appended, BatchRules } from './incoming-append.ts'
 import { LeaderEpochs } from './leader-epochs.ts'
@@ -23,7 +21,9 @@ import { LogReplica } from './log-replica.ts'
 import { LogEnd } from './log-end.ts'
 import type { Decision } from './log-end.ts'
 import type { ProducerProgress } from './producer-state.ts'
-import { LogReader } from './log-reader.ts'
+import { LogFiles } from './log-files.ts'
+import type { LogReader } from './log-reader.ts'
+import { openLogReader } from './open-log-reader.ts'
 import type { TimeClock } from './log-reader.ts'
 import type { ReadRange, ReadResult } from './read-range.ts'
 import { preparationOf } from './preparation.ts'
@@ -33,9 +33,7 @@ import type { RecoveredLog } from './recovery.ts'
 import { Sealing } from './sealing.ts'
 import type { Segment } from './segment.ts'
 import { SegmentChain } from './segment-chain.ts'
-import { SegmentReader } from './segment-reader.ts'
 import type { LogIdentity, StorageContext } from './storage-context.ts'
-import { StreamReader } from './stream-reader.ts'
 import type { ReadStream, StreamPage } from './stream-reader.ts'
 import type { StreamLimits } from './stream-limits.ts'
 import { TailCache } from './tail-cache.ts'
@@ -83,6 +81,7 @@ export class Log {
   readonly #sealing: Sealing
   readonly #checkpointer: Checkpointer
   readonly #leadership: Leadership
+  readonly #files: LogFiles
   readonly #retention: Retention
   readonly #compaction: Compaction
   /** Why nothing is answered any more. */
@@ -154,22 +153,21 @@ export class Log {
       appender: this.#appender,
       replayedBytes: recovered.replayedBytes,
     })
-    this.#retention = this.#openRetention()
-    this.#compaction = this.#openCompaction()
+    this.#files = new LogFiles({
+      chain: this.#chain,
+      pool: context.pool,
+      endOffset: () => this.#end.offset,
+      refusal: () => this.#closed,
+    })
+    ;[this.#retention, this.#compaction] = this.#openCleaning()
   }
 
-  #openCompaction(): Compaction {
-    const { facts, index, limits, salt } = this.#recovered
-    const [chain, sealing] = [this.#chain, this.#sealing]
-    const [context, identity, settings] = [this.#context, this.#identity, this.#settings]
-    return new Compaction({ context, identity, salt, settings, facts, chain, sealing, index, limits })
-  }
-
-  #openRetention(): Retention {
-    const { facts, damage, index } = this.#recovered
+  #openCleaning(): [Retention, Compaction] {
+    const { facts, damage, index, limits, salt } = this.#recovered
     const [chain, sealing, endOffset] = [this.#chain, this.#sealing, () => this.#end.offset]
     const [context, identity, settings] = [this.#context, this.#identity, this.#settings]
-    return new Retention({ context, identity, settings, facts, chain, sealing, index, damage, endOffset })
+    const parts = { context, identity, settings, facts, chain, sealing, index }
+    return [new Retention({ ...parts, damage, endOffset }), new Compaction({ ...parts, salt, limits })]
   }
 
   #openAppender(): Appender {
@@ -198,33 +196,16 @@ export class Log {
   }
 
   #openReader(): LogReader {
-    const { pool, report, settings, decompression, readMemory: memory, clock, readAheadBudget } = this.#context
-    const { salt, damage, index } = this.#recovered
-    const tail = this.#tail
-    const segments = new SegmentReader({
-      pool,
-      salt,
-      damage,
-      memory,
-      loadIndexes: (segment, file) => this.#sealing.loadIndexes(segment, file),
-      onDamage: (range) => report('warn', `${this.name}: ${describeRange(range)}`),
-    })
-    const streams = new StreamReader({ index, reader: segments, tail, settings, decompression })
-    const extent = () => {
-      const { logStartOffset, durableOffset, logEndOffset } = this
-      return { segments: this.#chain.segments.slice(), logStartOffset, durableOffset, logEndOffset }
-    }
-    return new LogReader({
+    return openLogReader({
       name: this.name,
-      tail,
-      segments,
-      memory,
-      decompression,
-      streams,
-      extent,
-      clock,
-      limits: this.#recovered.limits,
-      readAheadBudget,
+      context: this.#context,
+      recovered: this.#recovered,
+      tail: this.#tail,
+      sealing: this.#sealing,
+      extent: () => {
+        const { logStartOffset, durableOffset, logEndOffset } = this
+        return { segments: this.#chain.segments.slice(), logStartOffset, durableOffset, logEndOffset }
+      },
     })
   }
 
@@ -375,14 +356,7 @@ export class Log {
    */
   async deleteRecords(offset: number): Promise<number> {
     if (this.#closed !== undefined) throw this.#closed
-    if (offset > this.durableOffset) {
-      const { logStartOffset, durableOffset } = this
-      const message = `${this.name}: found offset ${offset}, wanted one from ${logStartOffset} to ${durableOffset}`
-      throw new PlayheadError('offsetOutOfRange', message, { offset, logStartOffset, durableOffset })
-    }
-    await this.#retention.moveStart(offset).catch((error: unknown) => {
-      throw diskRefusal(error, this.#identity.directory)
-    })
+    await this.#retention.deleteBelow(offset, this.durableOffset)
     return this.logStartOffset
   }
 
@@ -417,30 +391,9 @@ export class Log {
     return this.#recovered.producers.progress(id)
   }
 
-  /** When the first batch of the active segment was appended; undefined while it has none. */
-  get activeSinceMs(): number | undefined {
-    const { active } = this.#chain
-    return active === undefined || active.batchCount === 0 ? undefined : active.firstAppendTimeMs
-  }
-
-  /** Where the newest segment begins; -1 = there is none. */
-  get newestBaseOffset(): number {
-    return this.#chain.segments.at(-1)?.baseOffset ?? -1
-  }
-
-  /** Seals the active segment, unless it has no batch. Throws diskFull, storageFailed, stopping. */
-  async roll(): Promise<void> {
-    if (this.#closed !== undefined) throw this.#closed
-    await this.#chain.rollIf(
-      () => true,
-      () => this.#end.offset,
-    )
-  }
-
-  /** The file of a sealed segment has moved: reads under way end with the old one. */
-  openAgain(baseOffset: number): void {
-    const segment = this.#chain.segments.find((each) => each.baseOffset === baseOffset)
-    if (segment?.sealed) this.#context.pool.openAgain(segment)
+  /** Its files, for whoever sends them elsewhere. */
+  get files(): LogFiles {
+    return this.#files
   }
 
   /** Resolves when everything below `offset` is durable. */

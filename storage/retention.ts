@@ -6,6 +6,7 @@
  * Neighbours: Log owns it, Cleaner calls `enforce` now and then; heads.ts has the last versions.
  */
 import { PlayheadError } from '../protocol/errors.ts'
+import { refusalOf } from './disk-space.ts'
 import { AgeClock } from './age-clock.ts'
 import type { Damage } from './damage.ts'
 import { IndexHeads, SidecarHeads } from './head-lines.ts'
@@ -50,9 +51,28 @@ export class Retention {
 
   /** Nothing below `offset` is there any more; resolves when that is on disk. An offset below the start changes nothing. */
   async moveStart(offset: number): Promise<void> {
+    const { keepsEventsFor } = this.#options.context
+    if (keepsEventsFor !== undefined) {
+      const { topic, partition } = this.#options.identity
+      const message = `${topic}/${partition}: found ${keepsEventsFor}, wanted a broker by itself on its own disk: nothing can be removed here yet`
+      throw new PlayheadError('invalidArgument', message)
+    }
     const { facts, damage } = this.#options
     await facts.raise({ logStartOffset: offset })
     damage.forgetBelow(facts.logStartOffset)
+  }
+
+  /** The same on somebody's demand. Throws offsetOutOfRange beyond what is durable, and diskFull. */
+  async deleteBelow(offset: number, durableOffset: number): Promise<void> {
+    const { facts, identity } = this.#options
+    if (offset > durableOffset) {
+      const { logStartOffset } = facts
+      const message = `${identity.topic}/${identity.partition}: found offset ${offset}, wanted one from ${logStartOffset} to ${durableOffset}`
+      throw new PlayheadError('offsetOutOfRange', message, { offset, logStartOffset, durableOffset })
+    }
+    await this.moveStart(offset).catch((error: unknown) => {
+      throw refusalOf(error, identity.directory)
+    })
   }
 
   /** Moves the start as the topic's settings say, and removes what lies before it. Throws what the disk refuses. */

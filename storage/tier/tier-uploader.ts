@@ -78,15 +78,15 @@ export class TierUploader {
 
   /** Whether everything that was ever appended is in the tier. */
   get isComplete(): boolean {
-    return this.log.activeSinceMs === undefined && this.#doneAt === this.log.newestBaseOffset
+    return this.log.files.activeSinceMs === undefined && this.#doneAt === this.log.files.newestBaseOffset
   }
 
   /** Sends what is sealed, lets go what may go. `rollBeforeMs`: an active segment begun before is sealed first. Throws as sendSegment does, and tierFenced. */
   async work(rollBeforeMs: number): Promise<void> {
     const { settings } = this.topic
     const { isTiered } = settings
-    if (isTiered && (this.log.activeSinceMs ?? Infinity) <= rollBeforeMs) await this.log.roll()
-    const { newestBaseOffset } = this.log
+    if (isTiered && (this.log.files.activeSinceMs ?? Infinity) <= rollBeforeMs) await this.log.files.roll()
+    const { newestBaseOffset } = this.log.files
     if (!this.#isDue(newestBaseOffset)) return
     if (isTiered) this.#doneAt = (await this.#send()) === 0 ? newestBaseOffset : undefined
     await this.#sendFacts()
@@ -182,7 +182,7 @@ export class TierUploader {
       for (const name of [segmentFileName(baseOffset), sidecarFileName(baseOffset)])
         if (await fileSystem.exists(`${this.#directory}/${name}`)) await fileSystem.remove(`${this.#directory}/${name}`)
       await fileSystem.syncDirectory(this.#directory)
-      this.log.openAgain(baseOffset)
+      this.log.files.openAgain(baseOffset)
       this.#stats.letGoSegments++
       localBytes -= sizes.get(baseOffset) ?? 0
     }

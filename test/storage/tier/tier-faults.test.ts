@@ -30,7 +30,7 @@ const runs = Number(process.env['PLAYHEAD_TEST_RUNS'] ?? 12)
 async function fill(log: Log, from: number, count: number): Promise<void> {
   for (let number = from; number < from + count; number++) {
     await append(log, `a=${number}`, `b-${number % 3}=${number}`)
-    await log.roll()
+    await log.files.roll()
   }
 }
 
@@ -171,7 +171,7 @@ test('tier: a broker that was restored shuts out the one that was believed lost'
   await fill(again.log('carts'), 3, 1)
   await again.sent(again.log('carts'))
   await append(log, 'a=of the one believed lost')
-  await log.roll()
+  await log.files.roll()
   await until(() => lost.tier.problems.length > 0)
   assert.match(lost.tier.problems[0] ?? '', /found a manifest that another broker wrote/)
   await checkContents(again.log('carts'), 4, 'restored')

@@ -22,7 +22,7 @@ const foundation = { fileSystem: nodeFileSystem, clock: systemClock, random: sys
 async function fill(log: Log, segments: number, streams = ['a', 'b']): Promise<void> {
   for (let segment = 0; segment < segments; segment++) {
     await append(log, ...streams.map((stream) => `${stream}=${segment}`), `only-${segment}=x`)
-    await log.roll()
+    await log.files.roll()
   }
 }
 

@@ -77,7 +77,7 @@ export class TieredStore implements AsyncDisposable {
 
   /** Seals what there is and waits until it is in the tier, and no more on the local disk than must be. */
   async sent(log: Log): Promise<void> {
-    await log.roll()
+    await log.files.roll()
     const wanted = log.segmentCount - 1
     const [topic, partition] = log.name.split('/')
     const directory = join(this.under.store.topic(topic ?? '').directory, partition ?? '')
