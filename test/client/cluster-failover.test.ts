@@ -37,11 +37,11 @@ function load(playhead: Playhead, name: string): Load {
   const topic = playhead.topic('carts')
   const written: number[] = []
   const replayed: number[] = []
-  let isOver = false
+  const over = new AbortController()
   const ending = new AbortController()
   const appending = (async () => {
     const stream = topic.stream(name)
-    while (!isOver) {
+    while (!over.signal.aborted) {
       const number = written.length
       const expectedVersion = number === 0 ? ('none' as const) : number - 1
       // As many again, side by side, so that several frames are under way.
@@ -65,7 +65,7 @@ function load(playhead: Playhead, name: string): Load {
     written,
     replayed,
     async stop() {
-      isOver = true
+      over.abort()
       await appending
       await eventually(() => replayed.length >= written.length)
       ending.abort(new Error('over'))
