@@ -127,7 +127,7 @@ function descriptionText({ topic, topicId, settings, partitions }: TopicDescript
     `topic ${topic}, id ${topicId}`,
     '',
     table(
-      ['partition', 'start', 'high watermark', 'end', 'segments', 'bytes', 'leader epoch'],
+      ['partition', 'start', 'high watermark', 'end', 'segments', 'bytes', 'leader epoch', ...placeNames(partitions)],
       partitions.map((p) => [
         p.partition,
         p.logStartOffset,
@@ -136,6 +136,7 @@ function descriptionText({ topic, topicId, settings, partitions }: TopicDescript
         p.segments,
         p.sizeBytes,
         p.leaderEpoch,
+        ...placeCells(p),
       ]),
     ),
     '',
@@ -145,4 +146,13 @@ function descriptionText({ topic, topicId, settings, partitions }: TopicDescript
     ),
     ...(damaged.length === 0 ? [] : ['', 'damaged:', ...damaged]),
   ].join('\n')
+}
+
+/** Only in a cluster. */
+function placeNames(partitions: TopicDescription['partitions']): string[] {
+  return partitions.some(({ replicas }) => replicas !== undefined) ? ['leader', 'replicas', 'in sync'] : []
+}
+
+function placeCells({ leader, replicas, inSync = [] }: TopicDescription['partitions'][number]): (string | number)[] {
+  return replicas === undefined ? [] : [leader?.broker ?? 'nobody', replicas.join(', '), inSync.join(', ')]
 }

@@ -48,6 +48,11 @@ test('a client that knows one broker finds the leader at another, and asks no ot
   assert.equal(cluster.broker(2).countOf('append') + cluster.broker(2).countOf('readStream'), 0)
   assert.equal(cluster.broker(2).countOf('fetch'), 0)
   assert.equal(cluster.broker(1).connections, 0, 'what leads nothing is not even connected to')
+  const questions = () => [...cluster.brokers.values()].reduce((sum, each) => sum + each.countOf('describeTopic'), 0)
+  const before = questions()
+  cluster.lead(1)
+  assert.equal((await stream.append({ type: 'C' })).version, 2)
+  assert.equal(questions(), before, 'the refusal has named the leader')
 })
 
 test('a stream that is read before anything is known: the refusal names the leader, the next read goes there', async () => {
