@@ -73,6 +73,21 @@ export const errorTable = {
   viewTopicMismatch: { number: 161, retriable: false, http: 409 },
   viewInUse: { number: 162, retriable: false, http: 409 },
   viewSuperseded: { number: 163, retriable: false, http: 409 },
+
+  unauthenticated: { number: 180, retriable: false, http: 401 },
+  notAuthorized: { number: 181, retriable: false, http: 403 },
+  unknownUser: { number: 182, retriable: false, http: 404 },
+  userExists: { number: 183, retriable: false, http: 409 },
+  invalidUserName: { number: 184, retriable: false, http: 400 },
+  unknownToken: { number: 185, retriable: false, http: 404 },
+  invalidGrant: { number: 186, retriable: false, http: 400 },
+  securityOff: { number: 187, retriable: false, http: 409 },
+  damagedAudit: { number: 188, retriable: false, http: 500 },
+  untrustedBroker: { number: 189, retriable: false, http: 500 },
+
+  targetNotEmpty: { number: 200, retriable: false, http: 409 },
+  incompleteBackup: { number: 201, retriable: false, http: 500 },
+  damagedBackup: { number: 202, retriable: false, http: 500 },
 } as const satisfies Record<string, ErrorRow>
 
 export type ErrorCode = keyof typeof errorTable

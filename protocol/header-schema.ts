@@ -12,6 +12,8 @@ export interface Field<T> {
   readonly element?: Field<unknown>
   readonly shape?: Shape
   readonly plain?: PlainCodec<T>
+  /** Added to a struct that peers already know: left out where it is the last and has no value. */
+  readonly isLater?: true
   pack(value: T): unknown
   /** Throws malformedHeader naming `path`, what was found and what was wanted. */
   unpack(value: unknown, path: string): T
@@ -95,6 +97,11 @@ export function optional<T>(field: Field<T>): Field<T | undefined> {
   }
 }
 
+/** An optional field that came to a struct later: while nobody uses it the bytes are those of before. */
+export function later<T>(field: Field<T>): Field<T | undefined> {
+  return { ...optional(field), isLater: true }
+}
+
 export function list<T>(field: Field<T>, countMax: number): Field<T[]> {
   const doc = `list ≤ ${countMax} of (${field.doc})`
   return {
@@ -132,6 +139,7 @@ export function struct<S extends Shape>(shape: S): Field<ValuesOf<S>> & { readon
     pack(values) {
       const packed: unknown[] = []
       for (const [name, field] of entries) packed.push(field.pack(values[name as keyof S]))
+      while (entries[packed.length - 1]?.[1].isLater === true && packed.at(-1) === null) packed.pop()
       return packed
     },
     unpack(value, path) {
