@@ -14,14 +14,17 @@ import type { Transport } from '../platform/transport.ts'
 import type { ReplyOf } from '../protocol/api.ts'
 import { Partitions } from '../replication/partitions.ts'
 import { LogStore } from '../storage/log-store.ts'
-import { resolveConfig, storageSettings } from './config.ts'
-import type { BrokerConfig } from './config.ts'
+import { brokerSettings, resolveConfig, storageSettings } from './config.ts'
+import type { BrokerConfig, BrokerSettingName } from './config.ts'
 import { Dispatch } from './dispatch.ts'
 import { HttpServer } from './http/server.ts'
 import { Listener } from './listener.ts'
 import { Metrics } from './metrics.ts'
 import { Playheads } from './playheads.ts'
 import type { Services } from './request.ts'
+import { checkExposure } from './security/exposure.ts'
+import { Security } from './security/security.ts'
+import { TlsFiles } from './security/tls-files.ts'
 import { release } from './release.ts'
 
 export type ReportLevel = 'info' | 'warn' | 'error'
@@ -80,6 +83,27 @@ export class Broker {
     return this.#stopped
   }
 
+  /**
+   * Takes over what of `wanted` a running broker can: answers the settings that are other ones now, and those that wait for a restart. Looks at
+   * the TLS files, too.
+   */
+  async reload(wanted: BrokerConfig): Promise<{ changed: string[]; waiting: string[] }> {
+    const { services, tls } = this.#parts
+    await tls?.reload()
+    const changed: string[] = []
+    const waiting: string[] = []
+    for (const [name, setting] of Object.entries(brokerSettings)) {
+      const key = name as BrokerSettingName
+      if (wanted[key] === services.config[key]) continue
+      if (!('reloadable' in setting)) waiting.push(name)
+      else {
+        Object.assign(services.config, { [key]: wanted[key] })
+        changed.push(name)
+      }
+    }
+    return { changed, waiting }
+  }
+
   [Symbol.asyncDispose](): Promise<void> {
     return this.stop()
   }
@@ -98,6 +122,7 @@ interface BrokerParts {
   readonly listener: Listener
   readonly http: HttpServer
   readonly services: Services
+  readonly tls: TlsFiles | undefined
   readonly tearDown: AsyncDisposableStack
 }
 
@@ -113,6 +138,9 @@ async function openParts(
     random = systemRandom,
   } = foundation
   const { report = () => {}, onFatal = exitAtOnce } = foundation
+  checkExposure(config)
+  const tls = await TlsFiles.open({ config, fileSystem, clock, report })
+  setUp.defer(() => tls?.close())
   const store = setUp.use(
     await LogStore.open({
       directory: config.data,
@@ -126,6 +154,8 @@ async function openParts(
   )
   const partitions = new Partitions({ store, clock, waitersMax: config.waitersPerPartitionMax })
   const playheads = await Playheads.open({ partitions, clock, random })
+  const security = await Security.open({ config, partitions, fileSystem, clock, random, report, onFatal })
+  setUp.defer(() => security.close())
   const startedMs = clock.monotonicMs()
   const services: Services = {
     identity: { clusterId: store.clusterId, brokerId: store.brokerId, dataDirectory: config.data },
@@ -134,6 +164,7 @@ async function openParts(
     random,
     partitions,
     playheads,
+    security,
     problems: () => problemsOf(partitions),
     status: () => statusOf(services, listener, clock.monotonicMs() - startedMs),
   }
@@ -147,15 +178,21 @@ async function openParts(
     if (changes) onFatal(bug)
   }
   const dispatch = new Dispatch({ clock, onBug })
-  const listener = await Listener.open({ transport, dispatch, services })
+  const listener = await Listener.open({ transport, dispatch, services, tls })
   setUp.defer(() => listener.stop(0))
   const http = await HttpServer.open({
     services,
+    tls,
     metrics: new Metrics({ services, dispatch, listener, storage: () => store.stats }),
     onBug,
   })
   setUp.defer(() => http.stop())
-  return { listener, http, services }
+  if (tls !== undefined)
+    tls.onChange = (renewed) => {
+      listener.renew(renewed)
+      http.renew(renewed)
+    }
+  return { listener, http, services, tls }
 }
 
 function problemsOf(partitions: Partitions): string[] {

@@ -9,6 +9,8 @@ import type { ApiName, ReplyOf, RequestOf } from '../protocol/api.ts'
 import type { Partitions } from '../replication/partitions.ts'
 import type { BrokerConfig } from './config.ts'
 import type { Playheads } from './playheads.ts'
+import type { Security } from './security/security.ts'
+import type { Session } from './security/session.ts'
 
 export interface BrokerIdentity {
   readonly clusterId: string
@@ -24,6 +26,7 @@ export interface Services {
   readonly random: Random
   readonly partitions: Partitions
   readonly playheads: Playheads
+  readonly security: Security
   /** What is damaged or failing, in words; empty when all is well. */
   problems(): string[]
   status(): ReplyOf<'status'>
@@ -46,6 +49,8 @@ export interface ReplyRoom {
 
 export interface RequestContext {
   readonly services: Services
+  /** Who asks. */
+  readonly session: Session
   /** The raw part of the request, e.g. batches. The handler's to keep. */
   readonly body: Buffer
   /** What the body lies in, held until the reply is made; undefined = memory of the collector. */
