@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
+import { addAccess } from './access-commands.ts'
 import { integerOf, secondsOf } from './arguments.ts'
 import { addBench } from './bench/bench-commands.ts'
 import { packagePath } from './demo/package-path.ts'
@@ -35,6 +36,13 @@ export function buildProgram(outcome: ProgramOutcome): Command {
       (text) => secondsOf('--timeout', text),
       10,
     )
+    .option('--user <name>', 'user to be, with --password-file (default: PLAYHEAD_USER)')
+    .option('--password-file <file>', 'file with its password in the first line (default: PLAYHEAD_PASSWORD_FILE)')
+    .option('--token-file <file>', 'file with a token (default: PLAYHEAD_TOKEN, PLAYHEAD_TOKEN_FILE)')
+    .option('--tls', 'TLS, also where the address does not begin with playheads://')
+    .option('--authority-file <file>', 'PEM: whose certificate the broker has (default: PLAYHEAD_AUTHORITY_FILE)')
+    .option('--certificate-file <file>', 'PEM: own certificate (default: PLAYHEAD_CERTIFICATE_FILE)')
+    .option('--key-file <file>', 'PEM: its key (default: PLAYHEAD_KEY_FILE)')
     .option('--json', 'answer in JSON where the answer is for people otherwise')
     .configureHelp({ showGlobalOptions: true })
     .exitOverride()
@@ -44,6 +52,7 @@ export function buildProgram(outcome: ProgramOutcome): Command {
   addWriting(program, session)
   addReading(program, session)
   addOperating(program, session, outcome)
+  addAccess(program, session)
   addBench(program, session)
   return program
 }
