@@ -180,10 +180,12 @@ async function openParts(
   const dispatch = new Dispatch({ clock, onBug })
   const listener = await Listener.open({ transport, dispatch, services, tls })
   setUp.defer(() => listener.stop(0))
+  const metrics = new Metrics({ services, dispatch, listener, storage: () => store.stats, tls })
+  setUp.defer(() => metrics.close())
   const http = await HttpServer.open({
     services,
     tls,
-    metrics: new Metrics({ services, dispatch, listener, storage: () => store.stats }),
+    metrics,
     onBug,
   })
   setUp.defer(() => http.stop())

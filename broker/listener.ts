@@ -92,6 +92,12 @@ export class Listener {
     return this.#port?.port ?? 0
   }
 
+  get inFlightRequests(): number {
+    let sum = 0
+    for (const connection of this.#connections) sum += connection.inFlightRequests
+    return sum
+  }
+
   get connections(): number {
     return this.#connections.size
   }

@@ -10,6 +10,7 @@ import type { Clock, Timer } from '../platform/clock.ts'
 import type { FileSystem } from '../platform/file-system.ts'
 import type { Random } from '../platform/random.ts'
 import type { CheckpointStore } from './checkpoint-store.ts'
+import { CommitFigures } from './counted-buckets.ts'
 import { DataDirectory } from './data-directory.ts'
 import { DecompressionMemory } from './decompression-memory.ts'
 import { LmdbCheckpointStore } from './lmdb-checkpoint-store.ts'
@@ -121,6 +122,7 @@ export class LogStore {
       openSegments: pool.openCount,
       tailCacheBytes: tailBudget.usedBytes,
       cache: { ...checkpointStore.stats },
+      commits: this.#context.commits,
     }
   }
 
@@ -236,6 +238,7 @@ function contextOf(
     readAheadBudget: new ReadAheadBudget(settings.readAheadBytes),
     readMemory: new FrameMemory(keptReadBytesMax),
     progress: new RecoveryProgress(clock, report),
+    commits: new CommitFigures(),
     get leaderEpoch() {
       return directory.facts.epoch
     },

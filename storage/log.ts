@@ -87,6 +87,7 @@ export class Log {
       writtenFloor: recovered.writtenFloor,
       groupBytesMax: context.settings.groupBytesMax,
       idleFloorMs: context.settings.idleFloorMs,
+      commits: context.commits,
       onDurable: (runs) => this.#groupDurable(runs),
       onFailure: (error) => context.onFatal(error),
     })
@@ -220,6 +221,7 @@ export class Log {
     const waitingAppends = this.#admission.waitingCount
     const indexMemoryBytes = this.#recovered.index.memoryBytes
     const producers = this.#recovered.producers.count
+    const { unsavedBytes } = this.#checkpointer
     return {
       ...this.#end.counts,
       ...this.#reader.stats,
@@ -229,6 +231,7 @@ export class Log {
       floorFrames,
       waitingAppends,
       indexMemoryBytes,
+      unsavedBytes,
       producers,
     }
   }
