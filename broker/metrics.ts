@@ -165,7 +165,9 @@ export class Metrics {
     this.#gauge('playhead_tail_cache_bytes', 'Newest batches kept in memory.', [], () => [[storage().tailCacheBytes]])
     for (const key of Object.keys(storage().cache)) {
       const name = `playhead_cache_${key.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}_total`
-      this.#counter(name, cacheHelp[key] ?? `The cache's ${key}.`, [], () => [[Number(Reflect.get(storage().cache, key) ?? 0)]])
+      this.#counter(name, cacheHelp[key] ?? `The cache's ${key}.`, [], () => [
+        [Number(Reflect.get(storage().cache, key) ?? 0)],
+      ])
     }
   }
 

@@ -202,6 +202,19 @@ function addOperating(program: Command, session: MakeSession, outcome: ProgramOu
       outcome.exitCode = await verify(session(), options)
     })
   program
+    .command('backup')
+    .description('copy a data directory into a new one, while its broker goes on')
+    .requiredOption('--data <dir>', 'data directory')
+    .requiredOption('--to <dir>', 'where to; new or empty')
+    .action(async (options) => (await import('./backup.ts')).backupCommand(session(), options))
+  program
+    .command('restore')
+    .description('make a data directory of a backup; nothing that is there is overwritten')
+    .requiredOption('--from <dir>', 'the backup')
+    .requiredOption('--data <dir>', 'data directory to make; new or empty')
+    .option('--at <time>', 'as it was at this moment (default: all that is in the backup)')
+    .action(async (options) => (await import('./backup.ts')).restoreCommand(session(), options))
+  program
     .command('dump')
     .description('print what is in a file of a data directory')
     .command('segment <file>')
@@ -215,6 +228,14 @@ function addOperating(program: Command, session: MakeSession, outcome: ProgramOu
     .command('status')
     .description('what the broker is and uses')
     .action(async () => (await import('./status.ts')).status(session()))
+  program
+    .command('top')
+    .description(
+      'what the broker is doing: rates by topic, what readers have still to read; renews itself on a terminal',
+    )
+    .option('--interval <seconds>', 'time between readings (default: 2)', (text) => secondsOf('--interval', text))
+    .option('--once', 'one reading')
+    .action(async (options) => (await import('./top.ts')).top(session(), options))
   program
     .command('completion <shell>')
     .description('print a completion script for bash, zsh or fish')

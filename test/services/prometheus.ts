@@ -24,7 +24,9 @@ export async function prometheusTool(tool: 'prometheus' | 'promtool'): Promise<s
     await unpack()
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error)
-    throw new Error(`${tool}: found none (${why}), wanted a real one; run: apt-get install prometheus`, { cause: error })
+    throw new Error(`${tool}: found none (${why}), wanted a real one; run: apt-get install prometheus`, {
+      cause: error,
+    })
   }
   return join(cache, 'usr', 'bin', tool)
 }
@@ -53,7 +55,9 @@ export async function runPrometheus(directory: string, config: string): Promise<
   await writeFile(file, config)
   const port = await freePort()
   const flags = [`--config.file=${file}`, `--storage.tsdb.path=${join(directory, 'tsdb')}`]
-  const child = spawn(command, [...flags, `--web.listen-address=127.0.0.1:${port}`], { stdio: ['ignore', 'ignore', 'pipe'] })
+  const child = spawn(command, [...flags, `--web.listen-address=127.0.0.1:${port}`], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
   let log = ''
   child.stderr.setEncoding('utf8').on('data', (text: string) => (log += text))
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
@@ -62,7 +66,12 @@ export async function runPrometheus(directory: string, config: string): Promise<
     return reply.data
   }
   const untilMs = performance.now() + startMsMax
-  while (!(await fetch(`http://127.0.0.1:${port}/-/ready`).then((reply) => reply.ok, () => false))) {
+  while (
+    !(await fetch(`http://127.0.0.1:${port}/-/ready`).then(
+      (reply) => reply.ok,
+      () => false,
+    ))
+  ) {
     if (child.exitCode !== null || performance.now() > untilMs) throw new Error(`prometheus did not start: ${log}`)
     await new Promise((resolve) => setTimeout(resolve, 100))
   }
