@@ -39,14 +39,15 @@ export async function top(
     (signal) =>
       session.connected(async (playhead) => {
         let before = await read(playhead)
-        do {
+        for (;;) {
           await sleep(systemClock, intervalMs, signal)
           const now = await read(playhead)
           const seen = rates(before, now)
           if (session.isJson) await session.print(seen)
           else await session.printText(`${isLive ? clearScreen : ''}${screen(now, seen)}`)
+          if (!isLive) return
           before = now
-        } while (isLive)
+        }
       }, signal),
     () => 'ended',
   )
