@@ -15,9 +15,9 @@ interface Layer {
 const root = join(import.meta.dirname, '..')
 const core = process.env['PLAYHEAD_TEST'] === 'core'
 /** Tests that reach services outside this repository. */
-const services = ['test/e2e/package.test.ts']
+const services = ['test/e2e/package.test.ts', ...testFiles('test/services')]
 /** Folders of tests with a layer of their own. */
-const ownLayer = ['crash', 'e2e', 'golden', 'hostile', 'mutants', 'sim']
+const ownLayer = ['crash', 'e2e', 'golden', 'hostile', 'mutants', 'services', 'sim']
 
 function testFiles(folder: string): string[] {
   return readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })

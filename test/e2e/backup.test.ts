@@ -137,10 +137,9 @@ test('backup: of a broker under load it holds all that was acknowledged before, 
   await ok(['verify', '--data', at('again')])
 })
 
-test('backup: what is not finished, damaged, or in the way is refused by name, and nothing is overwritten', async () => {
-  await using directory = await TemporaryDirectory.make()
-  const at = (name: string): string => join(directory.path, name)
-  await using broker = await ServedBroker.start(at('data'))
+/** A broker with some tens of segments. */
+async function serveFilled(directory: string): Promise<ServedBroker> {
+  const broker = await ServedBroker.start(directory)
   {
     await using playhead = await connect(broker.server)
     await playhead.admin.createTopic('carts', { settings })
@@ -149,6 +148,13 @@ test('backup: what is not finished, damaged, or in the way is refused by name, a
       await producer.send({ key: `s-${number % 7}`, value: JSON.stringify({ number, filler }) })
     await producer.close()
   }
+  return broker
+}
+
+test('backup: one that was killed in the middle is none, and its directory is not used again', async () => {
+  await using directory = await TemporaryDirectory.make()
+  const at = (name: string): string => join(directory.path, name)
+  await using broker = await serveFilled(at('data'))
   // Killed in the middle, at a place of its own each time.
   let unfinished = 0
   for (let round = 0; round < 12 && unfinished < 3; round++) {
@@ -171,7 +177,12 @@ test('backup: what is not finished, damaged, or in the way is refused by name, a
     )
   }
   assert.ok(unfinished > 0, 'no backup was caught in the middle')
+})
 
+test('restore: what is damaged or in the way is refused by name, and nothing is overwritten', async () => {
+  await using directory = await TemporaryDirectory.make()
+  const at = (name: string): string => join(directory.path, name)
+  await using broker = await serveFilled(at('data'))
   await broker.ok('backup', '--data', at('data'), '--to', at('backup'))
   const before = await Promise.all(
     (await filesBelow(at('data'))).map(async (name) => [name, (await stat(join(at('data'), name))).size]),
