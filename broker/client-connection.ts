@@ -93,7 +93,7 @@ export class ClientConnection implements RequestHolder {
     this.#onClosed = options.onClosed
     this.#clock = options.services.clock
     const { remoteAddress, certificateName } = options.connection
-    this.#session = options.services.security.session(remoteAddress, certificateName)
+    this.#session = options.services.security.session('connection', remoteAddress, certificateName)
     const { config } = options.services
     this.#frames = new FrameReader(helloFrameBytesMax, options.memory.frames)
     this.#requests = options.memory.requests

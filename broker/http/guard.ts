@@ -61,7 +61,7 @@ function sessionOf({ raw }: FastifyRequest, { security }: Services): Session {
       'unauthenticated',
       'connection: found a client certificate that is not trusted, wanted one of our authority',
     )
-  return security.session(`${socket.remoteAddress ?? 'unknown'}:${socket.remotePort ?? 0}`, name)
+  return security.session('request', `${socket.remoteAddress ?? 'unknown'}:${socket.remotePort ?? 0}`, name)
 }
 
 async function authenticate(

@@ -38,8 +38,9 @@ class Allowance {
 }
 
 export class Meter {
-  /** Sessions that hold it. */
+  /** Sessions that hold it: connections, and requests over HTTP. */
   holders = 0
+  connections = 0
   readonly #quota: () => Quota
   readonly #clock: Clock
   readonly #requests: Allowance

@@ -108,9 +108,9 @@ export class Security {
     return this.isOn ? ['SCRAM-SHA-256', 'BEARER'] : undefined
   }
 
-  /** For a connection or a request. `certificateName`: of a client certificate that our authority has signed. To be ended. */
-  session(remoteAddress: string, certificateName?: string): Session {
-    const session = new Session(this, addressOf(remoteAddress))
+  /** `certificateName`: of a client certificate that our authority has signed. To be ended. */
+  session(kind: 'connection' | 'request', remoteAddress: string, certificateName?: string): Session {
+    const session = new Session(this, addressOf(remoteAddress), kind)
     if (this.isOn && certificateName !== undefined) session.become(certificatePrincipal(certificateName))
     return session
   }

@@ -31,10 +31,12 @@ export class Session {
   /** Without the port. */
   readonly address: string
   readonly #security: Guard
+  readonly #kind: 'connection' | 'request'
   #principal: Principal | undefined
   #meter: Meter | undefined
 
-  constructor(security: Guard, address: string) {
+  constructor(security: Guard, address: string, kind: 'connection' | 'request') {
+    this.#kind = kind
     this.#security = security
     this.address = address
   }
@@ -76,7 +78,8 @@ export class Session {
   become(principal: Principal): void {
     const meter = this.#security.quotas.hold(principal.name)
     const { connections } = meter.quota
-    if (connections > 0 && meter.holders > connections && principal.name !== this.#principal?.name) {
+    const isNew = this.#kind === 'connection' && principal.name !== this.#principal?.name
+    if (isNew && connections > 0 && meter.connections >= connections) {
       this.#security.quotas.letGo(principal.name, meter)
       const message = `${principal.name}: found ${connections} connections, wanted fewer: its quota; close one, or ask for more`
       throw new PlayheadError('overloaded', message, { limit: connections })
@@ -84,12 +87,15 @@ export class Session {
     this.end()
     this.#principal = principal
     this.#meter = meter
+    if (this.#kind === 'connection') meter.connections++
   }
 
   /** The connection is gone, or somebody else's now. */
   end(): void {
-    if (this.#meter !== undefined && this.#principal !== undefined)
+    if (this.#meter !== undefined && this.#principal !== undefined) {
+      if (this.#kind === 'connection') this.#meter.connections--
       this.#security.quotas.letGo(this.#principal.name, this.#meter)
+    }
     this.#meter = undefined
     this.#principal = undefined
   }

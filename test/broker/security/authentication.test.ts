@@ -143,7 +143,11 @@ test('authentication: tokens have a scope within the rights of their principal, 
   await assert.rejects(alice.access.createToken({ principal: 'admin' }), denied)
   const path = '/api/topics/carts/streams/a'
   assert.equal((await secured.http(path, token)).status, 200)
+  using open = await openSession(secured)
+  await open.request('authenticate', { mechanism: 'BEARER', message: token })
   await alice.access.revokeToken(tokenId)
+  await open.closed
+  assert.match(String(open.unasked[0]), /revoked/)
   assert.equal((await secured.http(path, token)).status, 401)
   await assert.rejects(alice.access.revokeToken('other'), denied, 'whose it is, is not told')
   await assert.rejects(secured.admin.access.revokeToken('other'), { code: 'unknownToken' })

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Quotas } from '../../../broker/security/quotas.ts'
 import type { Clock } from '../../../platform/clock.ts'
+import { connectFrameClient } from '../frame-client.ts'
 import { passwordOf, runSecured } from './secured-broker.ts'
 
 const none = { requestsPerSecond: 0, inBytesPerSecond: 0, outBytesPerSecond: 0, connections: 0 }
@@ -47,11 +48,14 @@ test('quotas: a principal above its requests is answered later, another one at o
   assert.ok(noisyMs > 1_500, `150 requests at 50 a second took ${noisyMs} ms`)
   const credentials = { user: 'noisy', password: passwordOf('noisy') }
   await using second = await secured.connect(credentials)
-  await assert.rejects(secured.connect(credentials, { timeoutMs: 300 }), { code: 'overloaded', message: /quota/ })
-  await second.close()
   const { token } = await secured.admin.access.createToken({ principal: 'user:noisy' })
-  await secured.admin.access.setQuota('user:noisy', { ...none, requestsPerSecond: 20 })
+  using third = await connectFrameClient(secured.broker.port)
+  const shown = third.request('authenticate', { mechanism: 'BEARER', message: token })
+  await assert.rejects(shown, { code: 'overloaded', message: /quota/ })
+  await second.close()
+  await secured.admin.access.setQuota('user:noisy', { ...none, requestsPerSecond: 20, connections: 1 })
   const httpMs = performance.now()
-  await Promise.all(Array.from({ length: 60 }, () => secured.http('/healthz', token)))
+  const answers = await Promise.all(Array.from({ length: 60 }, () => secured.http('/healthz', token)))
+  for (const { status } of answers) assert.equal(status, 200, 'requests are no connections')
   assert.ok(performance.now() - httpMs > 1_500)
 })
