@@ -17,6 +17,10 @@ import type { Principal } from './principal.ts'
 import { userPrincipal } from './principal.ts'
 import { ScramExchange } from './scram-exchange.ts'
 
+/** Wrong passwords at once: of one user from one address, and of all users from one address, which many may share. */
+const attemptsPerUserMax = 20
+const attemptsPerAddressMax = 200
+
 /** What whoever may read the data directory is taken for. */
 export const adminPrincipal: Principal = { name: 'admin', groups: [], isSuper: true, expiresAtMs: Infinity }
 
@@ -34,16 +38,17 @@ export class Authentication {
   /** By token id, when it was shown last; ms since the epoch. */
   readonly lastUsedAtMs = new Map<string, number>()
   readonly #options: AuthenticationOptions
-  readonly #attempts: FailedAttempts
+  readonly #userAttempts: FailedAttempts
+  readonly #addressAttempts: FailedAttempts
 
   constructor(options: AuthenticationOptions) {
     this.#options = options
-    this.#attempts = new FailedAttempts(options.clock)
+    this.#userAttempts = new FailedAttempts(options.clock, attemptsPerUserMax)
+    this.#addressAttempts = new FailedAttempts(options.clock, attemptsPerAddressMax)
   }
 
-  /** Throws unauthenticated, overloaded, unavailable. At once, but for tokens of an identity provider. */
+  /** Throws unauthenticated, and of a token of an identity provider overloaded or unavailable. At once, but for tokens of an identity provider. */
   bearer(text: string, address: string): Principal | Promise<Principal> {
-    this.#attempts.check(address)
     const { facts, identityTokens, adminTokenHash } = this.#options
     if (identityTokens !== undefined && looksLikeIdentityToken(text)) return this.#identity(text, address)
     if (timingSafeEqual(createHash('sha256').update(text).digest(), adminTokenHash)) return adminPrincipal
@@ -65,8 +70,10 @@ export class Authentication {
 
   /** The first message of an exchange. */
   beginScram(message: string, address: string): ScramExchange {
-    this.#attempts.check(address)
-    return new ScramExchange(message, this.#options.facts, this.#options.random)
+    this.#addressAttempts.check(address)
+    const exchange = new ScramExchange(message, this.#options.facts, this.#options.random)
+    this.#userAttempts.check(`${address} ${exchange.claimedUser}`)
+    return exchange
   }
 
   /** Throws unauthenticated. */
@@ -75,9 +82,13 @@ export class Authentication {
     message: string,
     address: string,
   ): { readonly principal: Principal; readonly reply: string } {
-    this.#attempts.check(address)
+    // Again: many exchanges may have been begun before the first of them failed.
+    this.#addressAttempts.check(address)
+    this.#userAttempts.check(`${address} ${exchange.claimedUser}`)
     const proven = exchange.finish(message, this.#options.facts)
     if (proven === undefined) {
+      this.#addressAttempts.failed(address)
+      this.#userAttempts.failed(`${address} ${exchange.claimedUser}`)
       const claimed = userPrincipal(exchange.claimedUser)
       throw this.#refused(address, claimed, 'user: found a name or a password that is wrong, wanted both right')
     }
@@ -104,7 +115,6 @@ export class Authentication {
   }
 
   #refused(address: string, claimed: string, message: string): PlayheadError {
-    this.#attempts.failed(address)
     this.#options.onRefused(address, claimed)
     return new PlayheadError('unauthenticated', message)
   }

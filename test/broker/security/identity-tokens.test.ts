@@ -101,7 +101,6 @@ test('identity tokens: whatever is wrong about one, it is refused and nobody is 
     'no JSON': 'eyJ.eyJ.AAAA',
   }
   for (const [what, token] of Object.entries(wrong)) {
-    // Each from its own broker's point of view is one more failure of this address: fewer than what is refused at once.
     const response = await secured.http('/metrics', token)
     assert.equal(response.status, 401, what)
     const { detail } = (await response.json()) as { detail: string }
