@@ -10,9 +10,11 @@ import { PlayheadError } from '../protocol/errors.ts'
 import { LogStore } from '../storage/log-store.ts'
 import type { Report } from '../storage/storage-context.ts'
 import { Tier } from '../storage/tier/tier.ts'
+import { defaultTierSettings } from '../storage/tier/tier-settings.ts'
+import type { TierSettings } from '../storage/tier/tier-settings.ts'
 import { openObjectStore } from '../storage/tier/tier-location.ts'
 import { attachTier } from '../storage/tier/tier-restore.ts'
-import { readOnlyOf, storageSettings, tierSettings } from './config.ts'
+import { storageSettings } from './config.ts'
 import type { BrokerConfig } from './config.ts'
 
 export interface StorageFoundation {
@@ -37,7 +39,7 @@ export async function openStorage(
   foundation: StorageFoundation,
   setUp: AsyncDisposableStack,
 ): Promise<BrokerStorage> {
-  const isReadOnly = readOnlyOf(config)
+  const isReadOnly = config.readOnly === 'yes'
   if (foundation.isReplicated && (config.tier !== 'none' || isReadOnly)) throw tierInCluster()
   const tier = await openTier(config, foundation, isReadOnly)
   const store = setUp.use(
@@ -88,7 +90,21 @@ async function openTier(
       { setting: 'readOnly' },
     )
   }
-  return Tier.open({ ...foundation, location, dataDirectory, settings: tierSettings(config) })
+  return Tier.open({ ...foundation, location, dataDirectory, settings: settingsOfTier(config) })
+}
+
+/** What of the configuration the tier uses; the rest of its settings have their defaults. */
+function settingsOfTier(config: BrokerConfig): TierSettings {
+  return {
+    ...defaultTierSettings,
+    uploadIntervalMs: config.tierUploadIntervalMs,
+    uploadBytesPerSecondMax: config.tierUploadBytesPerSecondMax,
+    readBytesPerSecondMax: config.tierReadBytesPerSecondMax,
+    cacheBytes: config.tierCacheBytes,
+    memoryBytes: config.tierMemoryBytes,
+    orphanGraceMs: config.tierOrphanGraceMs,
+    stopWaitMsMax: config.tierStopWaitMsMax,
+  }
 }
 
 /** Followers would not know what their leader has sent, nor a next leader. */

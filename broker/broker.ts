@@ -1,60 +1,12 @@
 /**
- * Broker: the composition root. Sets the parts up in order and takes them down in reverse. Invariants: it serves only once its logs
+ * Broker: the composition root. Its parts are set up in order (parts.ts) and taken down in reverse. Invariants: it serves only once its logs
  * are recovered; a graceful stop answers what is in flight, wakes what is parked, seals and unlocks; a failure that puts durability in
  * doubt ends it at once. Called by main.ts, by tests and by tools that want a broker in their process.
  */
-import { systemClock } from '../platform/clock.ts'
-import type { Clock } from '../platform/clock.ts'
-import type { FileSystem } from '../platform/file-system.ts'
-import { nodeFileSystem } from '../platform/node-file-system.ts'
-import { nodeTransport } from '../platform/node-transport.ts'
-import { systemRandom } from '../platform/random.ts'
-import type { Random } from '../platform/random.ts'
-import type { Transport } from '../platform/transport.ts'
-import type { ReplyOf } from '../protocol/api.ts'
-import type { ClusterNode } from '../replication/cluster-node.ts'
-import type { MetadataStore } from '../replication/metadata-store.ts'
-import { Partitions } from '../replication/partitions.ts'
-import type { Tier } from '../storage/tier/tier.ts'
-import { openStorage } from './broker-storage.ts'
-import { brokersOf } from './brokers.ts'
-import { openCluster } from './cluster.ts'
-import { readOnlyOf, resolveConfig } from './config.ts'
-import type { BrokerConfig } from './config.ts'
-import { Dispatch } from './dispatch.ts'
-import { HttpServer } from './http/server.ts'
-import { Listener } from './listener.ts'
-import { Metrics } from './metrics.ts'
-import { LimitedStreams } from './limited-streams.ts'
-import { Playheads } from './playheads.ts'
-import type { Services } from './request.ts'
-import { release } from './release.ts'
-
-export type ReportLevel = 'info' | 'warn' | 'error'
-
-/** What a broker stands on; everything has a default. */
-export interface BrokerFoundation {
-  readonly fileSystem?: FileSystem
-  readonly transport?: Transport
-  readonly clock?: Clock
-  readonly random?: Random
-  readonly report?: (level: ReportLevel, message: string) => void
-  /**
-   * Durability is in doubt, or a bug may have left something half-done: the process must end at once, without a further promise to
-   * anybody. Default: says so on stderr and exits with 70.
-   */
-  readonly onFatal?: (error: Error) => void
-  /** What the brokers of a cluster agree through; default: the etcd that `cluster` names. */
-  readonly metadata?: MetadataStore
-}
-
-/** A bug in the program, as sysexits.h has it. */
-const exitCodeOfFatal = 70
-
-function exitAtOnce(error: Error): void {
-  process.stderr.write(`fatal: ${error.stack ?? error.message}\n`)
-  process.exit(exitCodeOfFatal)
-}
+import { brokerSettings, resolveConfig } from './config.ts'
+import type { BrokerConfig, BrokerSettingName } from './config.ts'
+import { openParts } from './parts.ts'
+import type { BrokerFoundation, BrokerParts } from './parts.ts'
 
 export class Broker {
   /** Of the native protocol. */
@@ -88,6 +40,27 @@ export class Broker {
     return this.#stopped
   }
 
+  /**
+   * Takes over what of `wanted` a running broker can: answers the settings that are other ones now, and those that wait for a restart. Looks at
+   * the TLS files, too.
+   */
+  async reload(wanted: BrokerConfig): Promise<{ changed: string[]; waiting: string[] }> {
+    const { services, tls } = this.#parts
+    await tls?.reload()
+    const changed: string[] = []
+    const waiting: string[] = []
+    for (const [name, setting] of Object.entries(brokerSettings)) {
+      const key = name as BrokerSettingName
+      if (wanted[key] === services.config[key]) continue
+      if (!('reloadable' in setting)) waiting.push(name)
+      else {
+        Object.assign(services.config, { [key]: wanted[key] })
+        changed.push(name)
+      }
+    }
+    return { changed, waiting }
+  }
+
   [Symbol.asyncDispose](): Promise<void> {
     return this.stop()
   }
@@ -100,118 +73,5 @@ export class Broker {
     await Promise.all([listener.stop(config.stopWaitMsMax), http.stop()])
     overdue.cancel()
     await tearDown.disposeAsync()
-  }
-}
-
-interface BrokerParts {
-  readonly listener: Listener
-  readonly http: HttpServer
-  readonly services: Services
-  /** Undefined for a broker by itself. */
-  readonly cluster: ClusterNode | undefined
-  readonly tearDown: AsyncDisposableStack
-}
-
-async function openParts(
-  config: BrokerConfig,
-  foundation: BrokerFoundation,
-  setUp: AsyncDisposableStack,
-): Promise<Omit<BrokerParts, 'tearDown'>> {
-  const {
-    fileSystem = nodeFileSystem,
-    transport = nodeTransport,
-    clock = systemClock,
-    random = systemRandom,
-  } = foundation
-  const { report = () => {}, onFatal = exitAtOnce } = foundation
-  const isReplicated = config.cluster !== '' || foundation.metadata !== undefined
-  const seams = { fileSystem, clock, random, report, onFatal }
-  const { store, tier } = await openStorage(config, { ...seams, isReplicated }, setUp)
-  const cluster = await openCluster({
-    config,
-    metadata: foundation.metadata,
-    store,
-    transport,
-    ...seams,
-  })
-  if (cluster !== undefined) setUp.defer(() => cluster.close())
-  const partitions = new Partitions({
-    store,
-    clock,
-    waitersMax: config.waitersPerPartitionMax,
-    isReplicated: cluster !== undefined,
-    authority: cluster?.authority,
-  })
-  const playheads = new Playheads({ partitions, clock, random })
-  const limitedStreams = new LimitedStreams({ partitions, clock, random })
-  const startedMs = clock.monotonicMs()
-  const services: Services = {
-    identity: {
-      clusterId: cluster?.clusterId ?? store.clusterId,
-      brokerId: cluster === undefined ? store.brokerId : config.brokerId,
-      dataDirectory: config.data,
-    },
-    config,
-    clock,
-    random,
-    partitions,
-    playheads,
-    limitedStreams,
-    brokers: brokersOf(cluster),
-    problems: () => problemsOf(partitions, tier),
-    status: () => statusOf(services, listener, clock.monotonicMs() - startedMs),
-  }
-  /**
-   * A bug in a request that changes things ends the process: what it left half-done is unknown, and recovery is what knows how to put it
-   * right. A bug in a read harms its own request only: it is reported and the broker lives.
-   */
-  const onBug = (error: unknown, where: string, changes: boolean) => {
-    const bug = error instanceof Error ? error : new Error(String(error))
-    report('error', `bug in ${where}: ${bug.stack ?? bug.message}`)
-    if (changes) onFatal(bug)
-  }
-  const dispatch = new Dispatch({ clock, onBug, isReadOnly: readOnlyOf(config) })
-  const listener = await Listener.open({ transport, dispatch, services })
-  setUp.defer(() => listener.stop(0))
-  await cluster?.start(partitions, { host: config.advertisedHost || config.host, port: listener.port })
-  await playheads.open(cluster?.replicationFactorMax ?? 1)
-  if (cluster === undefined) await limitedStreams.open()
-  const http = await HttpServer.open({
-    services,
-    metrics: new Metrics({ services, dispatch, listener, storage: () => store.stats, tier: () => tier?.stats }),
-    onBug,
-  })
-  setUp.defer(() => http.stop())
-  return { listener, http, services, cluster }
-}
-
-function problemsOf(partitions: Partitions, tier: Tier | undefined): string[] {
-  const problems: string[] = [...(tier?.problems ?? [])]
-  for (const { topic, partition, log } of partitions.all()) {
-    for (const damage of log.damage) problems.push(`${topic}/${partition}: ${damage}`)
-  }
-  return problems
-}
-
-function statusOf(services: Services, listener: Listener, uptimeMs: number): ReplyOf<'status'> {
-  const { identity, partitions } = services
-  const { user, system } = process.cpuUsage()
-  let count = 0
-  let logBytes = 0
-  for (const { log } of partitions.all()) {
-    count++
-    logBytes += log.sizeBytes
-  }
-  return {
-    release,
-    ...identity,
-    uptimeMs: Math.round(uptimeMs),
-    cpuMs: Math.round((user + system) / 1000),
-    rssBytes: process.memoryUsage.rss(),
-    connections: listener.connections,
-    topics: partitions.topics().filter(({ internal }) => !internal).length,
-    partitions: count,
-    logBytes,
-    problems: services.problems().slice(0, 1000),
   }
 }

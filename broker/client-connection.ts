@@ -17,6 +17,7 @@ import { ReplyBudget } from './reply-budget.ts'
 import type { ReplyMemory } from './reply-memory.ts'
 import type { RequestHolder, RequestMemory } from './request-memory.ts'
 import type { ReplyRoom, RequestContext, Services } from './request.ts'
+import type { Session } from './security/session.ts'
 
 /** Whoever has not said hello gets no memory for more than this. */
 const helloFrameBytesMax = 16 * KiB
@@ -71,7 +72,9 @@ export class ClientConnection implements RequestHolder {
   readonly #requests: RequestMemory
   readonly #replies: ReplyBudget
   readonly #gone = new AbortController()
+  readonly #session: Session
   #stage: Stage = 'hello'
+  #saidHello = false
   #paused = false
   #inFlightRequests = 0
   #inFlightBytes = 0
@@ -79,6 +82,8 @@ export class ClientConnection implements RequestHolder {
   #arrivingBytes = 0
   #arrivingSinceMs = 0
   #timer: Timer
+  /** Until what its principal has used is paid for. */
+  #payday: Timer | undefined
 
   constructor(options: ClientConnectionOptions) {
     this.#connection = options.connection
@@ -87,6 +92,8 @@ export class ClientConnection implements RequestHolder {
     this.#stats = options.stats
     this.#onClosed = options.onClosed
     this.#clock = options.services.clock
+    const { remoteAddress, certificateName } = options.connection
+    this.#session = options.services.security.session('connection', remoteAddress, certificateName)
     const { config } = options.services
     this.#frames = new FrameReader(helloFrameBytesMax, options.memory.frames)
     this.#requests = options.memory.requests
@@ -131,6 +138,16 @@ export class ClientConnection implements RequestHolder {
     this.#connection.destroy()
   }
 
+  /** Rights have changed, or time has passed: whoever is nobody any more is told, and the connection ends. */
+  look(): void {
+    if (this.#session.holds || this.#stage !== 'open') return
+    const message = `connection of ${this.#session.name}: found its credentials expired, changed or revoked, wanted valid ones; connect again`
+    this.#refuse(
+      { version: 0, api: 0, flags: FLAG_ERROR, correlation: 0 },
+      new PlayheadError('unauthenticated', message),
+    )
+  }
+
   #receive(bytes: Buffer): void {
     this.#stats.receivedBytes += bytes.length
     // While closing, what still comes is read and dropped: closing with unread bytes would reset the connection under the last reply.
@@ -168,12 +185,24 @@ export class ClientConnection implements RequestHolder {
       return true
     }
     return (
+      this.#owes() ||
       this.#inFlightRequests >= inFlightRequestsMax ||
       this.#inFlightBytes >= inFlightBytesMax ||
       this.#replies.exceeded ||
       // Nothing behind hello is looked at before it is answered: what it allows holds from the next frame on.
       (this.#stage === 'hello' && this.#inFlightRequests > 0)
     )
+  }
+
+  /** Its principal has used more than its quota: nothing more is read until that is paid for. */
+  #owes(): boolean {
+    const waitMs = this.#session.meter?.waitMs ?? 0
+    if (waitMs === 0) return false
+    this.#payday ??= this.#clock.after(waitMs, () => {
+      this.#payday = undefined
+      this.#takeFrames()
+    })
+    return true
   }
 
   /** A frame is counted in full once its length is known: many of them, begun and not ended, are memory too. */
@@ -195,11 +224,23 @@ export class ClientConnection implements RequestHolder {
   }
 
   #take(frame: Frame): void {
-    if (this.#stage === 'hello' && frame.api !== apis.hello.number) {
-      const message = `connection: found a request of api ${frame.api}, wanted hello first; see docs/protocol.md`
-      return this.#refuse(frame, new PlayheadError('helloRequired', message))
+    if (this.#stage === 'hello' && frame.api !== apis.hello.number && frame.api !== apis.authenticate.number) {
+      return this.#refuse(frame, this.#tooEarly(frame.api))
     }
+    this.#session.meter?.received(frameBytes(frame))
     void this.#answer(frame, new Room(this.#replies))
+  }
+
+  #tooEarly(api: number): PlayheadError {
+    if (!this.#saidHello)
+      return new PlayheadError(
+        'helloRequired',
+        `connection: found a request of api ${api}, wanted hello first; see docs/protocol.md`,
+      )
+    return new PlayheadError(
+      'unauthenticated',
+      `connection: found a request of api ${api}, wanted authenticate first; give a user or a token, see docs/operations/security.md`,
+    )
   }
 
   /** Up to the handler's first await this runs in the turn in which the frame arrived. */
@@ -211,6 +252,7 @@ export class ClientConnection implements RequestHolder {
     this.#requests.take(largeBytes - this.#endArriving())
     const context: RequestContext = {
       services: this.#services,
+      session: this.#session,
       body: frame.body,
       piece: frame.piece,
       signal: this.#gone.signal,
@@ -221,7 +263,8 @@ export class ClientConnection implements RequestHolder {
     this.#inFlightRequests--
     this.#inFlightBytes -= bytes
     this.#requests.give(largeBytes)
-    const isHello = frame.api === apis.hello.number
+    if (frame.api === apis.hello.number && !failed) this.#saidHello = true
+    const isHello = this.#stage === 'hello'
     if (isHello && !failed) this.#greeted()
     this.#send(parts, reply.reservedBytes, pieces)
     if (this.#stage === 'stopping') this.#endWhenAnswered()
@@ -229,7 +272,7 @@ export class ClientConnection implements RequestHolder {
   }
 
   #greeted(): void {
-    if (this.#stage !== 'hello') return
+    if (this.#stage !== 'hello' || !this.#saidHello || !this.#session.isReady) return
     this.#stage = 'open'
     this.#timer.cancel()
     this.#frames.frameBytesMax = this.#services.config.frameBytesMax
@@ -241,6 +284,7 @@ export class ClientConnection implements RequestHolder {
     let bytes = 0
     for (const part of parts) bytes += part.length
     this.#stats.sentBytes += bytes
+    this.#session.meter?.sent(bytes)
     this.#connection.write(parts, pieces.length === 0 ? undefined : () => letGo(pieces))
     this.#replies.sent(bytes, reservedBytes)
   }
@@ -268,8 +312,10 @@ export class ClientConnection implements RequestHolder {
 
   #helloOverdue(): void {
     const { helloWaitMsMax } = this.#services.config
-    const message = `connection: found no hello after ${helloWaitMsMax} ms, wanted it first; see docs/protocol.md`
-    this.#refuse({ version: 0, api: 0, flags: FLAG_ERROR, correlation: 0 }, new PlayheadError('helloRequired', message))
+    const wanted = this.#saidHello ? 'authenticate' : 'hello'
+    const message = `connection: found no ${wanted} after ${helloWaitMsMax} ms, wanted it first; see docs/protocol.md`
+    const error = new PlayheadError(this.#saidHello ? 'unauthenticated' : 'helloRequired', message)
+    this.#refuse({ version: 0, api: 0, flags: FLAG_ERROR, correlation: 0 }, error)
   }
 
   /** The last frame of this connection, then its end. */
@@ -303,6 +349,8 @@ export class ClientConnection implements RequestHolder {
   #closed(): void {
     this.#stage = 'closed'
     this.#timer.cancel()
+    this.#payday?.cancel()
+    this.#session.end()
     this.#gone.abort()
     this.#requests.forget(this.#goOn)
     this.#requests.give(this.#endArriving())

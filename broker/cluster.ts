@@ -3,6 +3,7 @@ import type { Clock } from '../platform/clock.ts'
 import type { FileSystem } from '../platform/file-system.ts'
 import type { Random } from '../platform/random.ts'
 import type { Transport } from '../platform/transport.ts'
+import { PlayheadError } from '../protocol/errors.ts'
 import { ClusterNode } from '../replication/cluster-node.ts'
 import { parseEtcdAddress } from '../replication/etcd-address.ts'
 import { EtcdMetadataStore } from '../replication/etcd-metadata-store.ts'
@@ -22,6 +23,20 @@ export interface ClusterParts {
   readonly random: Random
   readonly report: (level: 'info' | 'warn' | 'error', message: string) => void
   readonly onFatal: (error: Error) => void
+}
+
+/** Throws invalidConfiguration: followers do not say who they are yet, and do not speak TLS. */
+export function checkClustered({ security, tlsCertificateFile }: BrokerConfig): void {
+  const [setting, found, next] =
+    security === 'on'
+      ? ['security', 'on', '--security off']
+      : ['tlsCertificateFile', JSON.stringify(tlsCertificateFile), 'no --tls-certificate-file']
+  if (security === 'off' && tlsCertificateFile === '') return
+  throw new PlayheadError(
+    'invalidConfiguration',
+    `settings cluster and ${setting}: found a cluster and ${found}, wanted one of the two: brokers of a cluster do not authenticate to each other yet; serve with ${next}, in a network that nobody else reaches`,
+    { setting },
+  )
 }
 
 /** Undefined for a broker by itself. Throws what keeps it out of its cluster. */

@@ -7,70 +7,24 @@ import { PlayheadError } from '../protocol/errors.ts'
 import { GiB, KiB, MiB } from '../protocol/limits.ts'
 import { defaultStorageSettings as storage } from '../storage/storage-settings.ts'
 import type { StorageSettings } from '../storage/storage-settings.ts'
-import { defaultTierSettings as tier } from '../storage/tier/tier-settings.ts'
-import type { TierSettings } from '../storage/tier/tier-settings.ts'
-
-export interface TextSetting {
-  readonly kind: 'text'
-  readonly default: string
-  readonly doc: string
-}
-
-export interface IntegerSetting {
-  readonly kind: 'integer'
-  readonly default: number
-  readonly min: number
-  readonly max: number
-  readonly unit: 'bytes' | 'ms' | 'port' | 'count'
-  readonly doc: string
-}
-
-export type BrokerSetting = TextSetting | IntegerSetting
-
-const text = (initial: string, doc: string): TextSetting => ({ kind: 'text', default: initial, doc })
-const integer = (
-  unit: IntegerSetting['unit'],
-  initial: number,
-  [min, max]: readonly [number, number],
-  doc: string,
-): IntegerSetting => ({ kind: 'integer', unit, default: initial, min, max, doc })
+import { clusterSettings } from './cluster-settings.ts'
+import { loggingSettings } from './logging-settings.ts'
+import { nearestName } from './nearest-name.ts'
+import { securitySettings } from './security/settings.ts'
+import { integer, reloadable, text } from './setting.ts'
+import type { BrokerSetting, ChoiceSetting, IntegerSetting } from './setting.ts'
+import { tierSettings } from './tier-settings.ts'
 
 export const brokerSettings = {
   data: text('playhead-data', 'Data directory; created when it is missing. One broker at a time.'),
   host: text(
     '127.0.0.1',
-    'Address to listen on, both ports. 0.0.0.0 = every interface: there is no authentication yet.',
+    'Address to listen on, both ports. 0.0.0.0 = every interface. Other than this machine takes security and TLS, or allowInsecure.',
   ),
   port: integer('port', 7420, [0, 65_535], 'Port of the native protocol; 0 = any free one.'),
   httpPort: integer('port', 7421, [0, 65_535], 'Port of the HTTP interface; 0 = any free one.'),
 
-  cluster: text('', 'etcd of the cluster: etcd://HOST:PORT[,…][/NAME], etcds:// with TLS. Empty = a broker by itself.'),
-  clusterUser: text('', 'User in etcd, where that wants one.'),
-  clusterPassword: text('', 'Password of that user: better in the environment than in a flag.'),
-  brokerId: integer('count', 1, [0, 1_000_000], 'This broker in its cluster; each has one of its own, and keeps it.'),
-  rack: text(
-    '',
-    'Where this broker stands: replicas of a partition are put into different racks where there are enough.',
-  ),
-  advertisedHost: text('', 'Host under which the other brokers and clients reach this one. Empty = that of `host`.'),
-  clusterSessionMs: integer(
-    'ms',
-    6_000,
-    [2_000, 600_000],
-    'A broker without a sign of life for so long is taken for dead: others lead its partitions.',
-  ),
-  replicaLagMsMax: integer(
-    'ms',
-    10_000,
-    [500, 600_000],
-    'A follower that has not had all of its leader’s log for so long is not in sync any more.',
-  ),
-  replicaFetchBytesMax: integer(
-    'bytes',
-    4 * MiB,
-    [64 * KiB, 256 * MiB],
-    'Batches that a follower asks its leader for at once.',
-  ),
+  ...clusterSettings,
 
   connectionsMax: integer(
     'count',
@@ -90,7 +44,9 @@ export const brokerSettings = {
     [64 * KiB, 1 * GiB],
     'Largest frame of a request, checked before memory is taken for it.',
   ),
-  helloWaitMsMax: integer('ms', 10_000, [100, 600_000], 'A connection that has not said hello by then is closed.'),
+  helloWaitMsMax: reloadable(
+    integer('ms', 10_000, [100, 600_000], 'A connection that has not said hello by then is closed.'),
+  ),
   inFlightRequestsMax: integer(
     'count',
     1_024,
@@ -127,23 +83,19 @@ export const brokerSettings = {
     [100, 3_600_000],
     'While others wait for memory, a connection is closed that takes nothing of its replies, or has not ended a request it began, for this long.',
   ),
-  fetchBytesMax: integer(
-    'bytes',
-    16 * MiB,
-    [64 * KiB, 1 * GiB],
-    'Most that one fetch or stream read answers, whatever it asks for; one whole batch always fits.',
+  fetchBytesMax: reloadable(
+    integer(
+      'bytes',
+      16 * MiB,
+      [64 * KiB, 1 * GiB],
+      'Most that one fetch or stream read answers, whatever it asks for; one whole batch always fits.',
+    ),
   ),
-  fetchWaitMsMax: integer(
-    'ms',
-    300_000,
-    [0, 3_600_000],
-    'Longest wait of one fetch for new events, whatever it asks for.',
+  fetchWaitMsMax: reloadable(
+    integer('ms', 300_000, [0, 3_600_000], 'Longest wait of one fetch for new events, whatever it asks for.'),
   ),
-  tokenWaitMsMax: integer(
-    'ms',
-    10_000,
-    [0, 600_000],
-    'Longest wait of a read for what its token has seen to be committed.',
+  tokenWaitMsMax: reloadable(
+    integer('ms', 10_000, [0, 600_000], 'Longest wait of a read for what its token has seen to be committed.'),
   ),
   waitersPerPartitionMax: integer(
     'count',
@@ -226,72 +178,43 @@ export const brokerSettings = {
     'How often indexes are saved while there are appends: what a restart reads again.',
   ),
 
-  tier: text(
-    'none',
-    'Object storage that sealed segments are sent to and read from: s3://bucket/prefix?endpoint=… or file:///path. Once given, it must always be.',
-  ),
-  readOnly: text('no', 'yes = serve what the tier has as of the start, change nothing and send nothing.'),
-  tierUploadIntervalMs: integer(
-    'ms',
-    tier.uploadIntervalMs,
-    [1_000, 30 * 24 * 3_600_000],
-    'An active segment this old is sealed and sent to the tier: what the loss of this machine can cost.',
-  ),
-  tierUploadBytesPerSecondMax: integer(
-    'bytes',
-    tier.uploadBytesPerSecondMax,
-    [0, 100 * GiB],
-    'Sent to the tier in a second, all partitions together; 0 = no limit.',
-  ),
-  tierReadBytesPerSecondMax: integer(
-    'bytes',
-    tier.readBytesPerSecondMax,
-    [0, 100 * GiB],
-    'Read from the tier in a second, all readers together; 0 = no limit.',
-  ),
-  tierCacheBytes: integer(
-    'bytes',
-    tier.cacheBytes,
-    [0, 1024 * GiB],
-    'Blocks of the tier kept on the local disk: indexes, and what is read out of order. A replay fills nothing here.',
-  ),
-  tierMemoryBytes: integer(
-    'bytes',
-    tier.memoryBytes,
-    [8 * MiB, 64 * GiB],
-    'Memory for blocks of the tier: what was read just now, and what replays will ask for next.',
-  ),
-  tierOrphanGraceMs: integer(
-    'ms',
-    tier.orphanGraceMs,
-    [60_000, 365 * 24 * 3_600_000],
-    'Objects of the tier that nothing refers to any more are removed after this time; longer than the longest read and the longest upload.',
-  ),
-  tierStopWaitMsMax: integer(
-    'ms',
-    tier.stopWaitMsMax,
-    [0, 8_000],
-    'On SIGTERM, how long what was appended last may take on its way to the tier; what is left the next start sends.',
-  ),
+  ...tierSettings,
 
-  stopWaitMsMax: integer(
-    'ms',
-    5_000,
-    [0, 8_000],
-    'On SIGTERM, how long requests in flight may take before their connections are closed.',
+  stopWaitMsMax: reloadable(
+    integer(
+      'ms',
+      5_000,
+      [0, 8_000],
+      'On SIGTERM, how long requests in flight may take before their connections are closed.',
+    ),
   ),
+  ...securitySettings,
+  ...loggingSettings,
 } as const satisfies Record<string, BrokerSetting>
 
 export type BrokerSettingName = keyof typeof brokerSettings
 export type BrokerConfig = {
-  readonly [K in BrokerSettingName]: (typeof brokerSettings)[K] extends IntegerSetting ? number : string
+  readonly [K in BrokerSettingName]: ValueOfSetting<(typeof brokerSettings)[K]>
 }
+type ValueOfSetting<S> = S extends IntegerSetting ? number : S extends ChoiceSetting<infer V> ? V : string
 
 /** What a source says: names as in the table, values as text or as JSON has them. */
 export type RawSettings = Readonly<Record<string, unknown>>
 
 /** Variables beginning with PLAYHEAD_ that are not settings of a broker. */
-const foreignVariables = new Set(['PLAYHEAD_SERVER', 'PLAYHEAD_TEST', 'PLAYHEAD_SEED'])
+const foreignVariables = new Set([
+  'PLAYHEAD_SERVER',
+  'PLAYHEAD_TEST',
+  'PLAYHEAD_SEED',
+  // Who the command line is, and whom it trusts.
+  'PLAYHEAD_USER',
+  'PLAYHEAD_PASSWORD_FILE',
+  'PLAYHEAD_TOKEN',
+  'PLAYHEAD_TOKEN_FILE',
+  'PLAYHEAD_AUTHORITY_FILE',
+  'PLAYHEAD_CERTIFICATE_FILE',
+  'PLAYHEAD_KEY_FILE',
+])
 /** What Kubernetes sets in every container beside a service called playhead… */
 const kubernetesVariable = /_(SERVICE_HOST|SERVICE_PORT\w*|PORT_\d+_(TCP|UDP)\w*)$/
 
@@ -324,51 +247,45 @@ export function storageSettings(config: BrokerConfig): StorageSettings {
   }
 }
 
-/** Throws invalidConfiguration. */
-export function readOnlyOf({ readOnly }: BrokerConfig): boolean {
-  if (readOnly === 'yes' || readOnly === 'no') return readOnly === 'yes'
-  throw new PlayheadError(
-    'invalidConfiguration',
-    `setting readOnly: found ${JSON.stringify(readOnly)}, wanted yes or no`,
-    { setting: 'readOnly' },
-  )
+export interface ConfigSources {
+  readonly file?: RawSettings | undefined
+  readonly environment?: RawSettings | undefined
+  readonly flags?: RawSettings | undefined
 }
 
-/** What of the configuration the tier uses; the rest of its settings have their defaults. */
-export function tierSettings(config: BrokerConfig): TierSettings {
-  return {
-    ...tier,
-    uploadIntervalMs: config.tierUploadIntervalMs,
-    uploadBytesPerSecondMax: config.tierUploadBytesPerSecondMax,
-    readBytesPerSecondMax: config.tierReadBytesPerSecondMax,
-    cacheBytes: config.tierCacheBytes,
-    memoryBytes: config.tierMemoryBytes,
-    orphanGraceMs: config.tierOrphanGraceMs,
-    stopWaitMsMax: config.tierStopWaitMsMax,
-  }
+/** A setting as it is in force, and who says so. */
+export interface ResolvedSetting {
+  readonly value: string | number
+  /** `default`, `config file: port`, `environment: PLAYHEAD_PORT`, `flag: --port`. */
+  readonly source: string
 }
 
 /**
  * Checks what the sources say and fills in the defaults. Throws invalidConfiguration naming setting, value, range and source for an
  * unknown setting or a value out of range.
  */
-export function resolveConfig(sources: {
-  file?: RawSettings
-  environment?: RawSettings
-  flags?: RawSettings
-}): BrokerConfig {
+export function resolveConfig(sources: ConfigSources): BrokerConfig {
   const values: Record<string, string | number> = {}
-  for (const [name, setting] of Object.entries(brokerSettings)) values[name] = setting.default
-  for (const [name, value] of Object.entries(sources.file ?? {}))
-    values[name] = checked(name, value, `config file: ${name}`)
+  for (const [name, { value }] of resolveSettings(sources)) values[name] = value
+  return values as BrokerConfig
+}
+
+/** The same, with who says so; in the order of the table. */
+export function resolveSettings(sources: ConfigSources): Map<BrokerSettingName, ResolvedSetting> {
+  const resolved = new Map<string, ResolvedSetting>()
+  for (const [name, setting] of Object.entries(brokerSettings))
+    resolved.set(name, { value: setting.default, source: 'default' })
+  const take = (name: string, value: unknown, source: string): void => {
+    resolved.set(name, { value: checked(name, value, source), source })
+  }
+  for (const [name, value] of Object.entries(sources.file ?? {})) take(name, value, `config file: ${name}`)
   for (const [variable, value] of Object.entries(sources.environment ?? {})) {
     const name = settingOfVariable(variable, value)
-    if (name !== undefined) values[name] = checked(name, value, `environment: ${variable}`)
+    if (name !== undefined) take(name, value, `environment: ${variable}`)
   }
-  for (const [name, value] of Object.entries(sources.flags ?? {})) {
-    if (value !== undefined) values[name] = checked(name, value, `flag: ${flagOf(name)}`)
-  }
-  return values as BrokerConfig
+  for (const [name, value] of Object.entries(sources.flags ?? {}))
+    if (value !== undefined) take(name, value, `flag: ${flagOf(name)}`)
+  return resolved as Map<BrokerSettingName, ResolvedSetting>
 }
 
 /** `httpPort` → `--http-port`. */
@@ -394,10 +311,12 @@ function checked(name: string, value: unknown, source: string): string | number 
   if (!Object.hasOwn(brokerSettings, name)) throw unknownSetting(name, source, Object.keys(brokerSettings))
   const setting: BrokerSetting = brokerSettings[name as BrokerSettingName]
   if (setting.kind === 'text') {
-    // What is empty unless it is set may be empty.
-    const isThere = value !== '' || setting.default === ''
-    if (typeof value === 'string' && isThere && !value.includes('\0')) return value
-    throw invalid(name, value, 'a text that is not empty', source)
+    if (typeof value === 'string' && (value !== '' || setting.default === '') && !value.includes('\0')) return value
+    throw invalid(name, setting.secret === true ? '(hidden)' : value, 'a text that is not empty', source)
+  }
+  if (setting.kind === 'choice') {
+    if (typeof value === 'string' && setting.values.includes(value)) return value
+    throw invalid(name, value, `one of ${setting.values.join(', ')}`, source)
   }
   const number = typeof value === 'string' && /^\d{1,15}$/.test(value) ? Number(value) : value
   if (typeof number === 'number' && Number.isSafeInteger(number) && number >= setting.min && number <= setting.max)
@@ -414,9 +333,11 @@ function invalid(name: string, value: unknown, wanted: string, source: string): 
 }
 
 function unknownSetting(name: string, source: string, known: readonly string[]): PlayheadError {
+  const nearest = nearestName(name, known)
+  const meant = nearest === undefined ? '' : `; did you mean ${nearest}?`
   return new PlayheadError(
     'invalidConfiguration',
-    `setting ${name}: found no setting of that name, wanted one of ${known.join(', ')} (${source})`,
-    { setting: name, source },
+    `setting ${name}: found no setting of that name, wanted one of docs/configuration.md (${source})${meant}`,
+    { setting: name, source, ...(nearest !== undefined && { nearest }) },
   )
 }

@@ -14,6 +14,17 @@ import type { Frame, FramePrefix } from '../protocol/frame.ts'
 import { decodeHeader, encodeHeader, failureOf } from '../protocol/header-codec.ts'
 import type { Field } from '../protocol/header-schema.ts'
 import { withAddress } from './brokers.ts'
+import {
+  authenticate,
+  changeGrants,
+  createToken,
+  deleteUser,
+  listAccess,
+  putUser,
+  revokeToken,
+  setQuota,
+  whoAmI,
+} from './handlers/access.ts'
 import { append, producerState } from './handlers/append.ts'
 import { fetch, listOffsets } from './handlers/fetch.ts'
 import { hello } from './handlers/hello.ts'
@@ -23,6 +34,8 @@ import { status } from './handlers/status.ts'
 import { limitStream, listStreams, readStream, streamInfo, streamLimit } from './handlers/stream.ts'
 import { alterTopic, createTopic, deleteRecords, deleteTopic, describeTopic, listTopics } from './handlers/topic.ts'
 import type { Reply, RequestContext } from './request.ts'
+import { requestRights } from './security/request-rights.ts'
+import type { Session } from './security/session.ts'
 
 interface Route {
   answer(header: Buffer, context: RequestContext): Promise<Required<Reply<Buffer>>>
@@ -31,10 +44,16 @@ interface Route {
 function route<Q, R>(
   row: { request: Field<Q>; reply: Field<R> },
   handle: (request: Q, context: RequestContext) => Promise<Reply<R>>,
+  ask: (session: Session, request: Q) => void,
 ): Route {
   return {
     async answer(header, context) {
-      const { header: reply, body = [], pieces = [] } = await handle(decodeHeader(row.request, header), context)
+      const request = decodeHeader(row.request, header)
+      const { session } = context
+      const { revision } = session
+      ask(session, request)
+      const { header: reply, body = [], pieces = [] } = await handle(request, context)
+      if (session.revision !== revision) ask(session, request) // what was taken meanwhile is not answered any more
       return { header: encodeHeader(row.reply, reply), body, pieces }
     },
   }
@@ -42,28 +61,37 @@ function route<Q, R>(
 
 /** A new row of the api table without a handler here does not compile. */
 const routes: Record<ApiName, Route> = {
-  hello: route(apis.hello, hello),
-  createTopic: route(apis.createTopic, createTopic),
-  listTopics: route(apis.listTopics, listTopics),
-  describeTopic: route(apis.describeTopic, describeTopic),
-  alterTopic: route(apis.alterTopic, alterTopic),
-  deleteTopic: route(apis.deleteTopic, deleteTopic),
-  deleteRecords: route(apis.deleteRecords, deleteRecords),
-  limitStream: route(apis.limitStream, limitStream),
-  streamLimit: route(apis.streamLimit, streamLimit),
-  append: route(apis.append, append),
-  producerState: route(apis.producerState, producerState),
-  fetch: route(apis.fetch, fetch),
-  listOffsets: route(apis.listOffsets, listOffsets),
-  readStream: route(apis.readStream, readStream),
-  streamInfo: route(apis.streamInfo, streamInfo),
-  listStreams: route(apis.listStreams, listStreams),
-  commitPlayhead: route(apis.commitPlayhead, commitPlayhead),
-  readPlayhead: route(apis.readPlayhead, readPlayhead),
-  listPlayheads: route(apis.listPlayheads, listPlayheads),
-  replicaFetch: route(apis.replicaFetch, replicaFetch),
-  replicaProgress: route(apis.replicaProgress, replicaProgress),
-  status: route(apis.status, status),
+  hello: route(apis.hello, hello, requestRights.hello),
+  createTopic: route(apis.createTopic, createTopic, requestRights.createTopic),
+  listTopics: route(apis.listTopics, listTopics, requestRights.listTopics),
+  describeTopic: route(apis.describeTopic, describeTopic, requestRights.describeTopic),
+  alterTopic: route(apis.alterTopic, alterTopic, requestRights.alterTopic),
+  deleteTopic: route(apis.deleteTopic, deleteTopic, requestRights.deleteTopic),
+  deleteRecords: route(apis.deleteRecords, deleteRecords, requestRights.deleteRecords),
+  limitStream: route(apis.limitStream, limitStream, requestRights.limitStream),
+  streamLimit: route(apis.streamLimit, streamLimit, requestRights.streamLimit),
+  append: route(apis.append, append, requestRights.append),
+  producerState: route(apis.producerState, producerState, requestRights.producerState),
+  fetch: route(apis.fetch, fetch, requestRights.fetch),
+  listOffsets: route(apis.listOffsets, listOffsets, requestRights.listOffsets),
+  readStream: route(apis.readStream, readStream, requestRights.readStream),
+  streamInfo: route(apis.streamInfo, streamInfo, requestRights.streamInfo),
+  listStreams: route(apis.listStreams, listStreams, requestRights.listStreams),
+  commitPlayhead: route(apis.commitPlayhead, commitPlayhead, requestRights.commitPlayhead),
+  readPlayhead: route(apis.readPlayhead, readPlayhead, requestRights.readPlayhead),
+  listPlayheads: route(apis.listPlayheads, listPlayheads, requestRights.listPlayheads),
+  replicaFetch: route(apis.replicaFetch, replicaFetch, requestRights.replicaFetch),
+  replicaProgress: route(apis.replicaProgress, replicaProgress, requestRights.replicaProgress),
+  status: route(apis.status, status, requestRights.status),
+  authenticate: route(apis.authenticate, authenticate, requestRights.authenticate),
+  whoAmI: route(apis.whoAmI, whoAmI, requestRights.whoAmI),
+  putUser: route(apis.putUser, putUser, requestRights.putUser),
+  deleteUser: route(apis.deleteUser, deleteUser, requestRights.deleteUser),
+  createToken: route(apis.createToken, createToken, requestRights.createToken),
+  revokeToken: route(apis.revokeToken, revokeToken, requestRights.revokeToken),
+  changeGrants: route(apis.changeGrants, changeGrants, requestRights.changeGrants),
+  setQuota: route(apis.setQuota, setQuota, requestRights.setQuota),
+  listAccess: route(apis.listAccess, listAccess, requestRights.listAccess),
 }
 
 /** Plain counters of one api, published by metrics.ts at a scrape. */

@@ -3,6 +3,7 @@
  * connection is left. Made by Broker, makes ClientConnections.
  */
 import type { Listener as PortListener, Connection, Transport } from '../platform/transport.ts'
+import type { ServerTls } from '../platform/tls.ts'
 import { AddressCount, addressOf } from './address-count.ts'
 import { sleep } from '../platform/clock.ts'
 import { PlayheadError } from '../protocol/errors.ts'
@@ -16,6 +17,7 @@ import { MiB } from '../protocol/limits.ts'
 import { ReplyMemory } from './reply-memory.ts'
 import { RequestMemory } from './request-memory.ts'
 import type { Services } from './request.ts'
+import type { TlsFiles } from './security/tls-files.ts'
 
 /** Memory that frames have lain in and that waits for the next ones. */
 const keptFrameBytesMax = 32 * MiB
@@ -27,6 +29,7 @@ export interface ListenerOptions {
   readonly transport: Transport
   readonly dispatch: Dispatch
   readonly services: Services
+  readonly tls?: TlsFiles | undefined
 }
 
 export class Listener {
@@ -65,15 +68,34 @@ export class Listener {
     const { host, port } = options.services.config
     const listener = new Listener(options)
     try {
-      listener.#port = await options.transport.listen(host, port, (connection) => listener.#accept(connection))
+      listener.#port = await options.transport.listen(
+        host,
+        port,
+        (connection) => listener.#accept(connection),
+        options.tls?.tls,
+      )
     } catch (error) {
       throw listenError(error, host, port, 'port')
     }
+    options.services.security.onLook(() => {
+      for (const connection of listener.#connections) connection.look()
+    })
     return listener
+  }
+
+  /** From the next connection on. */
+  renew(tls: ServerTls): void {
+    this.#port?.renew?.(tls)
   }
 
   get port(): number {
     return this.#port?.port ?? 0
+  }
+
+  get inFlightRequests(): number {
+    let sum = 0
+    for (const connection of this.#connections) sum += connection.inFlightRequests
+    return sum
   }
 
   get connections(): number {

@@ -7,9 +7,11 @@ import { sleep, systemClock } from '../platform/clock.ts'
 import { nodeFileSystem } from '../platform/node-file-system.ts'
 import { PlayheadError } from '../protocol/errors.ts'
 import { Broker } from './broker.ts'
-import type { ReportLevel } from './broker.ts'
+import { configDoc } from './config-explain.ts'
 import { resolveConfig } from './config.ts'
-import type { RawSettings } from './config.ts'
+import type { BrokerConfig, ConfigSources, RawSettings } from './config.ts'
+import { BrokerLog } from './logging.ts'
+import { exposureText } from './security/exposure.ts'
 
 /** All that a stop may take; then the process ends as it is, which recovery can take. */
 const stopMsMax = 9_000
@@ -32,26 +34,33 @@ export async function serve({ flags, configFile, environment = process.env, json
   process.stderr.on('error', () => {})
   process.stdout.on('error', () => {})
   const signals = new Signals()
-  const file = configFile === undefined ? {} : await readConfigFile(configFile)
-  const config = resolveConfig({ file, environment, flags })
+  const sources = () => readSources({ flags, configFile, environment })
+  const config = withPaths(resolveConfig(await sources()))
+  const log = new BrokerLog({ ...config, isTerminal: process.stderr.isTTY, now: () => systemClock.now() })
+  const { report } = log
   signals.stop = () => {
     report('info', 'stopped while starting')
     // Nothing was promised to anybody yet, and recovery can be cut short anywhere.
     process.exit(0)
   }
-  const broker = await Broker.start({ ...config, data: resolve(config.data) }, { report })
+  signals.report = report
+  const broker = await Broker.start(config, { report })
+  process.on('SIGHUP', () => {
+    void reload(broker, log, sources)
+  })
   const stopping = new Promise<void>((resolveStopping) => {
     signals.stop = resolveStopping
   })
-  process.stdout.write(json ? readyLine(broker) : banner(broker))
+  process.stdout.write(json ? readyLine(broker) : banner(broker, exposureText(config)))
   await stopping
   report('info', 'stopping')
-  return stopInTime(broker)
+  return stopInTime(broker, report)
 }
 
 /** Calls `stop` at the first SIGTERM or SIGINT. Never given up: a late second signal must not end a process that is about to end well. */
 class Signals {
   stop: () => void = () => process.exit(0)
+  report: BrokerLog['report'] = () => {}
   #firstMs: number | undefined
 
   constructor() {
@@ -65,13 +74,49 @@ class Signals {
       this.#firstMs = nowMs
       this.stop()
     } else if (nowMs - this.#firstMs > sameSignalMs) {
-      report('warn', 'second signal: ending at once')
+      this.report('warn', 'second signal: ending at once')
       process.exit(1)
     }
   }
 }
 
-async function stopInTime(broker: Broker): Promise<number> {
+/** What is wrong with the file changes nothing: the broker goes on as it is. */
+async function reload(broker: Broker, log: BrokerLog, sources: () => Promise<ConfigSources>): Promise<void> {
+  try {
+    const config = withPaths(resolveConfig(await sources()))
+    const { changed, waiting } = await broker.reload(config)
+    log.level = config.logLevel
+    const later = waiting.length === 0 ? '' : `; for a restart: ${waiting.join(', ')}`
+    log.report(
+      'info',
+      `configuration read again: changed ${changed.length === 0 ? 'nothing' : changed.join(', ')}${later}`,
+    )
+  } catch (error) {
+    log.report('warn', `configuration not changed: ${error instanceof Error ? error.message : String(error)}`)
+  }
+}
+
+/** All settings with what is in force, who says so and what they do; or one of them. Throws invalidConfiguration. */
+export async function explainConfig(
+  options: Pick<ServeOptions, 'flags' | 'configFile' | 'environment'>,
+  name: string | undefined,
+) {
+  return configDoc(await readSources(options), name)
+}
+
+async function readSources({
+  flags,
+  configFile,
+  environment = process.env,
+}: Pick<ServeOptions, 'flags' | 'configFile' | 'environment'>): Promise<ConfigSources> {
+  return { file: configFile === undefined ? {} : await readConfigFile(configFile), environment, flags }
+}
+
+function withPaths(config: BrokerConfig): BrokerConfig {
+  return { ...config, data: resolve(config.data) }
+}
+
+async function stopInTime(broker: Broker, report: BrokerLog['report']): Promise<number> {
   const done = new AbortController()
   const overdue = sleep(systemClock, stopMsMax, done.signal).then(
     () => {
@@ -118,18 +163,14 @@ function configFileError(path: string, found: string): PlayheadError {
   return new PlayheadError('invalidConfiguration', message, { file: path })
 }
 
-function report(level: ReportLevel, message: string): void {
-  process.stderr.write(`${new Date(systemClock.now()).toISOString()} ${level} ${message}\n`)
-}
-
 function readyLine({ port, httpPort, dataDirectory }: Broker): string {
   return `${JSON.stringify({ event: 'ready', port, httpPort, dataDir: dataDirectory })}\n`
 }
 
-function banner({ port, httpPort, dataDirectory }: Broker): string {
+function banner({ port, httpPort, dataDirectory }: Broker, exposure: string): string {
   const server = port === 7420 ? '' : ` --server localhost:${port}`
   return `Playhead is ready: port ${port}, HTTP ${httpPort}, data in ${dataDirectory}
-
+${exposure === '' ? '' : `  ${exposure}\n`}
   try next, in another terminal:
     playhead topic create carts${server}
     playhead append carts customer-1 --type ItemAdded --data '{"sku":"85123A","quantity":6}'${server}

@@ -5,29 +5,25 @@
 import { Counter, Gauge, Registry } from 'prom-client'
 import type { LogStore } from '../storage/log-store.ts'
 import type { Tier } from '../storage/tier/tier.ts'
+import { addBucketMetric } from './bucket-metric.ts'
 import type { Dispatch } from './dispatch.ts'
+import { EventLoopFigures } from './event-loop-metrics.ts'
 import type { Listener } from './listener.ts'
+import { logMetricHelp, presentAmounts } from './log-metrics.ts'
 import type { Services } from './request.ts'
+import type { TlsFiles } from './security/tls-files.ts'
+import { presentTierAmounts, tierMetricHelp } from './tier-metrics.ts'
 
 type Sample = readonly [value: number, labels?: Readonly<Record<string, string>>]
 type Source = () => Iterable<Sample>
 
-/** Of what logs count: amounts of now, which go up and down. */
-const presentAmounts: ReadonlySet<string> = new Set([
-  'waitingAppends',
-  'indexMemoryBytes',
-  'producers',
-  'compactingBytes',
-  'compactingBytesDone',
-])
-
-const presentTierAmounts: ReadonlySet<string> = new Set([
-  'segments',
-  'localBytes',
-  'unsentBytes',
-  'cacheBytes',
-  'memoryBytes',
-])
+const cacheHelp: Readonly<Record<string, string>> = {
+  gets: 'Values asked of the cache of derived state.',
+  puts: 'Values written to the cache of derived state.',
+  transactions: 'Transactions of the cache.',
+  failedTransactions: 'Transactions of the cache that could not be written.',
+  badValues: 'Values found in the cache that were not what was written; they are made again from the log.',
+}
 
 export interface MetricsOptions {
   readonly services: Services
@@ -36,14 +32,16 @@ export interface MetricsOptions {
   readonly storage: () => LogStore['stats']
   /** Undefined while there is none. */
   readonly tier: () => Tier['stats'] | undefined
+  readonly tls?: TlsFiles | undefined
 }
 
 export class Metrics {
   /** HTTP answers by status code; counted by HttpServer. */
   readonly httpAnswers = new Map<number, number>()
   readonly #registry = new Registry()
+  readonly #eventLoop = new EventLoopFigures()
 
-  constructor({ services, dispatch, listener, storage, tier }: MetricsOptions) {
+  constructor({ services, dispatch, listener, storage, tier, tls }: MetricsOptions) {
     this.#processMetrics(services)
     this.#connectionMetrics(listener)
     this.#apiMetrics(dispatch)
@@ -52,10 +50,17 @@ export class Metrics {
     this.#storageMetrics(storage)
     this.#tierMetrics(tier)
     this.#httpMetrics()
+    this.#eventLoopMetrics()
+    this.#securityMetrics(services)
+    if (tls !== undefined) this.#tlsMetrics(tls)
   }
 
   get contentType(): string {
     return this.#registry.contentType
+  }
+
+  close(): void {
+    this.#eventLoop.close()
   }
 
   text(): Promise<string> {
@@ -76,6 +81,9 @@ export class Metrics {
   #connectionMetrics(listener: Listener): void {
     const { stats, memory } = listener
     this.#gauge('playhead_connections', 'Open connections to the native port.', [], () => [[listener.connections]])
+    this.#gauge('playhead_requests_in_flight', 'Requests of the native port that are not answered yet.', [], () => [
+      [listener.inFlightRequests],
+    ])
     this.#gauge('playhead_request_bytes', 'Bytes of requests that are arriving or unanswered.', [], () => [
       [memory.requests.takenBytes],
     ])
@@ -139,7 +147,7 @@ export class Metrics {
     const stats = partitions.all().next().value?.log.stats ?? {}
     for (const key of Object.keys(stats)) {
       const name = `playhead_log_${key.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}`
-      const help = `Sum of ${key} over all partitions.`
+      const help = logMetricHelp[key] ?? `Sum of ${key} over all partitions.`
       const source = (): Sample[] => {
         let sum = 0
         for (const { log } of partitions.all()) sum += Number(Reflect.get(log.stats, key) ?? 0)
@@ -152,21 +160,64 @@ export class Metrics {
 
   /** What the tier counts: `stats.sentBytes` is playhead_tier_sent_bytes_total. */
   #tierMetrics(tier: MetricsOptions['tier']): void {
-    for (const key of Object.keys(tier() ?? {})) {
+    if (tier() === undefined) return
+    for (const [key, help] of Object.entries(tierMetricHelp)) {
       const name = `playhead_tier_${key.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}`
       const source = (): Sample[] => [[Number(Reflect.get(tier() ?? {}, key) ?? 0)]]
-      if (presentTierAmounts.has(key)) this.#gauge(name, `${key} of the tier.`, [], source)
-      else this.#counter(`${name}_total`, `${key} of the tier.`, [], source)
+      if (presentTierAmounts.has(key)) this.#gauge(name, help, [], source)
+      else this.#counter(`${name}_total`, help, [], source)
     }
   }
 
   #storageMetrics(storage: MetricsOptions['storage']): void {
+    const commits = [
+      ['playhead_commit_seconds', 'Time of a group commit: the write and its sync.', 1000, 'ms'],
+      ['playhead_commit_bytes', 'Bytes of a group commit.', 1, 'bytes'],
+      ['playhead_commit_batches', 'Batches of a group commit.', 1, 'batches'],
+    ] as const
+    for (const [name, help, divisor, key] of commits)
+      addBucketMetric({ name, help, divisor, source: () => storage().commits[key], registry: this.#registry })
     this.#gauge('playhead_open_segments', 'Sealed segments open for reading.', [], () => [[storage().openSegments]])
     this.#gauge('playhead_tail_cache_bytes', 'Newest batches kept in memory.', [], () => [[storage().tailCacheBytes]])
     for (const key of Object.keys(storage().cache)) {
       const name = `playhead_cache_${key.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}_total`
-      this.#counter(name, `The cache's ${key}.`, [], () => [[Number(Reflect.get(storage().cache, key) ?? 0)]])
+      this.#counter(name, cacheHelp[key] ?? `The cache's ${key}.`, [], () => [
+        [Number(Reflect.get(storage().cache, key) ?? 0)],
+      ])
     }
+  }
+
+  #eventLoopMetrics(): void {
+    const help = 'How late the event loop came to a timer, since the last scrape.'
+    this.#gauge('playhead_event_loop_delay_seconds', help, ['percentile'], () => {
+      const { p50, p99, max } = this.#eventLoop.takeDelay()
+      return [
+        [p50, { percentile: '50' }],
+        [p99, { percentile: '99' }],
+        [max, { percentile: '100' }],
+      ]
+    })
+    const share = 'Share of the time in which the event loop worked, since the last scrape.'
+    this.#gauge('playhead_event_loop_utilization_ratio', share, [], () => [[this.#eventLoop.takeUtilization()]])
+  }
+
+  #securityMetrics({ security }: Services): void {
+    const on = 'Whether rights are checked: 1 = security is on.'
+    this.#gauge('playhead_security_on', on, [], () => [[security.isOn ? 1 : 0]])
+    const rows = [
+      ['playhead_authentications_refused_total', 'Credentials that were refused.', () => security.stats.refused],
+      ['playhead_requests_denied_total', 'Requests refused for want of a right.', () => security.stats.denied],
+      ['playhead_audit_events_total', 'Events written to the audit topic.', () => security.auditStats.written],
+      ['playhead_audit_lost_total', 'Audit events that could not be kept.', () => security.auditStats.lost],
+    ] as const
+    for (const [name, help, value] of rows) this.#counter(name, help, [], () => [[value()]])
+  }
+
+  #tlsMetrics(tls: TlsFiles): void {
+    const ends = 'When the certificate in use ends, seconds since 1970.'
+    this.#gauge('playhead_tls_certificate_end_timestamp_seconds', ends, [], () => [[tls.expiresAtMs / 1000]])
+    const unfit = '1 = the TLS files that are there now cannot be used; the ones before are.'
+    this.#gauge('playhead_tls_files_unfit', unfit, [], () => [[tls.problem === '' ? 0 : 1]])
   }
 
   #httpMetrics(): void {

@@ -11,6 +11,8 @@ import type { Brokers } from './brokers.ts'
 import type { BrokerConfig } from './config.ts'
 import type { LimitedStreams } from './limited-streams.ts'
 import type { Playheads } from './playheads.ts'
+import type { Security } from './security/security.ts'
+import type { Session } from './security/session.ts'
 
 export interface BrokerIdentity {
   readonly clusterId: string
@@ -29,6 +31,7 @@ export interface Services {
   /** The others of the cluster. */
   readonly brokers: Brokers
   readonly limitedStreams: LimitedStreams
+  readonly security: Security
   /** What is damaged or failing, in words; empty when all is well. */
   problems(): string[]
   status(): ReplyOf<'status'>
@@ -51,6 +54,8 @@ export interface ReplyRoom {
 
 export interface RequestContext {
   readonly services: Services
+  /** Who asks. */
+  readonly session: Session
   /** The raw part of the request, e.g. batches. The handler's to keep. */
   readonly body: Buffer
   /** What the body lies in, held until the reply is made; undefined = memory of the collector. */

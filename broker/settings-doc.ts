@@ -5,7 +5,7 @@
 import { GiB, KiB, MiB } from '../protocol/limits.ts'
 import { topicSettingTable } from '../storage/topic-settings.ts'
 import { brokerSettings, flagOf, variableOf } from './config.ts'
-import type { BrokerSetting } from './config.ts'
+import type { BrokerSetting } from './setting.ts'
 
 export function settingsDoc(): string {
   const brokerRows = Object.entries(brokerSettings).map(([name, setting]) => brokerRow(name, setting))
@@ -19,10 +19,14 @@ Written from the code by \`node broker/settings-doc.ts > docs/configuration.md\`
 ## Settings of a broker
 
 Sources, later ones win: the defaults, the JSON file of \`--config FILE\` (\`{"port": 7420}\`), the environment, flags of \`playhead serve\`.
-A setting that is unknown or out of range stops the start and is named (\`invalidConfiguration\`).
+A setting that is unknown or out of range stops the start and is named (\`invalidConfiguration\`), with the nearest name there is.
 
-| setting | flag | environment | default | range | what it does |
-|---|---|---|---|---|---|
+\`playhead config explain\` shows what is in force on this machine and who says so: file, environment and flags as for \`playhead serve\`.
+\`kill -HUP\` has a running broker read its file again: settings marked *reload* change at once, others are named in its log and wait for a
+restart; a file with anything wrong in it changes nothing.
+
+| setting | flag | environment | default | range | takes a change by | what it does |
+|---|---|---|---|---|---|---|
 ${brokerRows.join('\n')}
 
 ## Settings of a topic
@@ -37,9 +41,16 @@ ${topicRows.join('\n')}
 
 function brokerRow(name: string, setting: BrokerSetting): string {
   const names = `| \`${name}\` | \`${flagOf(name)}\` | \`${variableOf(name)}\` |`
-  if (setting.kind === 'text') return `${names} ${code(setting.default)} | text | ${cell(setting.doc)} |`
+  if (setting.kind === 'text')
+    return `${names} ${setting.default === '' ? 'empty' : code(setting.default)} | text | ${reload(setting)} | ${cell(setting.doc)} |`
+  if (setting.kind === 'choice')
+    return `${names} ${code(setting.default)} | ${setting.values.map(code).join(', ')} | ${reload(setting)} | ${cell(setting.doc)} |`
   const { unit, min, max } = setting
-  return `${names} ${amount(setting.default, unit)} | ${amount(min, unit)} to ${amount(max, unit)} | ${cell(setting.doc)} |`
+  return `${names} ${amount(setting.default, unit)} | ${amount(min, unit)} to ${amount(max, unit)} | ${reload(setting)} | ${cell(setting.doc)} |`
+}
+
+function reload({ reloadable }: BrokerSetting): string {
+  return reloadable === true ? 'reload' : 'restart'
 }
 
 function amount(value: number, unit: string): string {

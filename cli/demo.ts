@@ -3,6 +3,7 @@
  * own broker on a temporary directory unless it is given one. Invariant: what it started and wrote of its own is gone when it ends, also
  * after Ctrl-C. Called by main.ts; the steps are demo/tour.ts.
  */
+import type { ConnectionOptions } from './connection-options.ts'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -18,6 +19,8 @@ export interface DemoOptions {
   readonly server?: string | undefined
   /** Without progress for this long a call fails, ms. */
   readonly timeoutMs?: number | undefined
+  /** Who the demo is on a broker of somebody else's. */
+  readonly connection?: ConnectionOptions
   readonly signal: AbortSignal
   /** Takes a line of the demo's text. */
   readonly write: (line: string) => void
@@ -44,7 +47,12 @@ export async function demo(options: DemoOptions): Promise<void> {
       : `On the broker at ${server}.`,
   )
   const playhead = cleanUp.use(
-    await connect(server, { clientName: 'demo', signal, ...(timeoutMs !== undefined && { timeoutMs }) }),
+    await connect(server, {
+      clientName: 'demo',
+      signal,
+      ...options.connection,
+      ...(timeoutMs !== undefined && { timeoutMs }),
+    }),
   )
   const topics = own ? ownTopics : guestTopics
   const tour: Tour = { ...options, playhead, server, topics, viewDirectory: join(directory, 'views') }

@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
+import { addAccess } from './access-commands.ts'
 import { integerOf, secondsOf } from './arguments.ts'
 import { addBench } from './bench/bench-commands.ts'
 import { packagePath } from './demo/package-path.ts'
@@ -35,6 +36,13 @@ export function buildProgram(outcome: ProgramOutcome): Command {
       (text) => secondsOf('--timeout', text),
       10,
     )
+    .option('--user <name>', 'user to be, with --password-file (default: PLAYHEAD_USER)')
+    .option('--password-file <file>', 'file with its password in the first line (default: PLAYHEAD_PASSWORD_FILE)')
+    .option('--token-file <file>', 'file with a token (default: PLAYHEAD_TOKEN, PLAYHEAD_TOKEN_FILE)')
+    .option('--tls', 'TLS, also where the address does not begin with playheads://')
+    .option('--authority-file <file>', 'PEM: whose certificate the broker has (default: PLAYHEAD_AUTHORITY_FILE)')
+    .option('--certificate-file <file>', 'PEM: own certificate (default: PLAYHEAD_CERTIFICATE_FILE)')
+    .option('--key-file <file>', 'PEM: its key (default: PLAYHEAD_KEY_FILE)')
     .option('--json', 'answer in JSON where the answer is for people otherwise')
     .configureHelp({ showGlobalOptions: true })
     .exitOverride()
@@ -45,6 +53,7 @@ export function buildProgram(outcome: ProgramOutcome): Command {
   addWriting(program, session)
   addReading(program, session)
   addOperating(program, session, outcome)
+  addAccess(program, session)
   addBench(program, session)
   return program
 }
@@ -224,6 +233,19 @@ function addOperating(program: Command, session: MakeSession, outcome: ProgramOu
     })
   addTier(program, session, outcome)
   program
+    .command('backup')
+    .description('copy a data directory into a new one, while its broker goes on')
+    .requiredOption('--data <dir>', 'data directory')
+    .requiredOption('--to <dir>', 'where to; new or empty')
+    .action(async (options) => (await import('./backup.ts')).backupCommand(session(), options))
+  program
+    .command('restore')
+    .description('make a data directory of a backup; nothing that is there is overwritten')
+    .requiredOption('--from <dir>', 'the backup')
+    .requiredOption('--data <dir>', 'data directory to make; new or empty')
+    .option('--at <time>', 'as it was at this moment (default: all that is in the backup)')
+    .action(async (options) => (await import('./backup.ts')).restoreCommand(session(), options))
+  program
     .command('dump')
     .description('print what is in a file of a data directory')
     .command('segment <file>')
@@ -237,6 +259,14 @@ function addOperating(program: Command, session: MakeSession, outcome: ProgramOu
     .command('status')
     .description('what the broker is and uses')
     .action(async () => (await import('./status.ts')).status(session()))
+  program
+    .command('top')
+    .description(
+      'what the broker is doing: rates by topic, what readers have still to read; renews itself on a terminal',
+    )
+    .option('--interval <seconds>', 'time between readings (default: 2)', (text) => secondsOf('--interval', text))
+    .option('--once', 'one reading')
+    .action(async (options) => (await import('./top.ts')).top(session(), options))
   program
     .command('completion <shell>')
     .description('print a completion script for bash, zsh or fish')

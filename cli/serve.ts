@@ -18,7 +18,7 @@ export async function serve(
 }
 
 /** `--in-flight-bytes-max 1048576` or `--in-flight-bytes-max=1048576` → inFlightBytesMax. The broker refuses names it does not know. */
-function settingFlags(rest: readonly string[]): Record<string, string> {
+export function settingFlags(rest: readonly string[]): Record<string, string> {
   const flags: Record<string, string> = {}
   for (let index = 0; index < rest.length; index++) {
     const text = rest[index]!

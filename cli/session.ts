@@ -4,13 +4,15 @@
  */
 import { PlayheadError } from '../protocol/errors.ts'
 import type { Playhead } from '../client/index.ts'
+import { connectionOptions } from './connection-options.ts'
+import type { ConnectionFlags } from './connection-options.ts'
 import { Interrupted } from './failure-report.ts'
 import type { LineWriter } from './line-writer.ts'
 
 export const defaultServer = 'localhost:7420'
 
 /** Accepted before and after every command. */
-export interface GlobalOptions {
+export interface GlobalOptions extends ConnectionFlags {
   /** HOST:PORT[,HOST:PORT…] */
   readonly server?: string
   /** Seconds without progress. */
@@ -47,6 +49,7 @@ export class Session {
     const playhead = await connect(this.givenServer ?? defaultServer, {
       clientName: 'playhead-cli',
       timeoutMs,
+      ...(await connectionOptions(this.options)),
       ...(signal && { signal }),
     })
     try {

@@ -1,4 +1,4 @@
-/** Addresses of brokers as users write them: `playhead://host:port`, `host:port`, `host`, `[::1]:7420`; several, or a comma list. */
+/** Addresses of brokers as users write them: `playhead://host:port`, `playheads://host:port` (TLS), `host:port`, `host`, `[::1]:7420`; several, or a comma list. */
 import { PlayheadError } from '../protocol/errors.ts'
 
 export const defaultPort = 7420
@@ -7,6 +7,8 @@ const addressesMax = 64
 export interface BrokerAddress {
   readonly host: string
   readonly port: number
+  /** With TLS: `playheads://`. */
+  readonly secure?: boolean
 }
 
 /** Throws invalidArgument naming the address that cannot be one. */
@@ -27,14 +29,14 @@ export function formatAddress({ host, port }: BrokerAddress): string {
 }
 
 function parseAddress(text: string): BrokerAddress {
-  const match = /^(?:playhead:\/\/)?(?:\[([0-9a-fA-F:.]+)\]|([^\s/:@[\]]+))(?::(\d{1,5}))?\/?$/.exec(text)
-  const host = match?.[1] ?? match?.[2]
-  const port = match?.[3] === undefined ? defaultPort : Number(match[3])
+  const match = /^(?:playhead(s)?:\/\/)?(?:\[([0-9a-fA-F:.]+)\]|([^\s/:@[\]]+))(?::(\d{1,5}))?\/?$/.exec(text)
+  const host = match?.[2] ?? match?.[3]
+  const port = match?.[4] === undefined ? defaultPort : Number(match[4])
   if (host === undefined || port < 1 || port > 65_535) {
     throw new PlayheadError(
       'invalidArgument',
-      `broker address: found ${JSON.stringify(text)}, wanted HOST:PORT or playhead://HOST:PORT`,
+      `broker address: found ${JSON.stringify(text)}, wanted HOST:PORT, playhead://HOST:PORT, or playheads://HOST:PORT for TLS`,
     )
   }
-  return { host, port }
+  return { host, port, ...(match?.[1] !== undefined && { secure: true }) }
 }

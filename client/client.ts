@@ -11,9 +11,13 @@ import { nodeTransport } from '../platform/node-transport.ts'
 import { systemRandom } from '../platform/random.ts'
 import type { Random } from '../platform/random.ts'
 import type { Transport } from '../platform/transport.ts'
+import type { ClientTls } from '../platform/tls.ts'
+import { Access } from './access.ts'
 import { parseAddresses } from './addresses.ts'
 import { Admin } from './admin.ts'
 import { Cluster } from './cluster.ts'
+import { Credentials } from './credentials.ts'
+import type { ClientCredentials } from './credentials.ts'
 import { Deadline } from './deadline.ts'
 import type { Producer } from './producer.ts'
 import { withRetry } from './retry.ts'
@@ -27,6 +31,10 @@ const clientNameDefault = 'playhead-client'
 export interface ConnectOptions {
   /** Free text for the broker's logs and metrics. */
   readonly clientName?: string
+  /** Who this client is, for brokers whose security is on. */
+  readonly credentials?: ClientCredentials
+  /** TLS, and what it takes: given, or asked for by `playheads://` addresses. */
+  readonly tls?: ClientTls
   /** How long any call may go without progress before it fails with `unavailable`, ms; default 10,000. */
   readonly timeoutMs?: number
   /** Ends the attempt to connect. */
@@ -43,6 +51,8 @@ export type BrokerStatus = ReplyOf<'status'>
 export class Playhead {
   /** Topics: create, list, describe, alter, delete. */
   readonly admin: Admin
+  /** Users, tokens, grants and quotas, of a broker whose security is on. */
+  readonly access: Access
   readonly #cluster: Cluster
   readonly #topics = new Map<string, TopicState>()
   readonly #producers = new Set<Producer>()
@@ -51,6 +61,7 @@ export class Playhead {
   constructor(cluster: Cluster) {
     this.#cluster = cluster
     this.admin = new Admin(cluster)
+    this.access = new Access(cluster)
   }
 
   /** The door to a topic. Nothing is asked of the broker yet. @throws PlayheadError `invalidTopicName` */
@@ -86,8 +97,9 @@ export class Playhead {
 /**
  * Connects to a broker, trying again until one answers or `timeoutMs` have passed.
  *
- * @param addresses `playhead://host:port` or `host:port`; several as an array or a comma list; the port is 7420 by default
- * @throws PlayheadError `invalidArgument` for an address that is none, `unavailable` if no broker answers; the signal's reason
+ * @param addresses `playhead://host:port`, `playheads://host:port` (TLS) or `host:port`; several as an array or a comma list; the port is 7420 by default
+ * @throws PlayheadError `invalidArgument` for an address that is none, `unavailable` if no broker answers, `untrustedBroker` for a certificate that
+ * does not hold, `unauthenticated` for credentials that do not; the signal's reason
  * @example
  * const playhead = await connect('playhead://localhost:7420')
  * const carts = playhead.topic('carts')
@@ -105,6 +117,8 @@ export async function connect(addresses: string | readonly string[], options: Co
     clock: options.clock ?? systemClock,
     random: options.random ?? systemRandom,
     clientName,
+    credentials: options.credentials && new Credentials(options.credentials),
+    tls: options.tls,
     timeoutMs,
   })
   try {

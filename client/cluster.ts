@@ -8,12 +8,14 @@ import { PlayheadError, isPlayheadError } from '../protocol/errors.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Random } from '../platform/random.ts'
 import type { Transport } from '../platform/transport.ts'
+import type { ClientTls } from '../platform/tls.ts'
 import { formatAddress } from './addresses.ts'
 import type { BrokerAddress } from './addresses.ts'
 import { BrokerLink } from './broker-link.ts'
 import type { Purpose } from './broker-link.ts'
 import { BrokerConnection } from './connection.ts'
 import type { Reply } from './connection.ts'
+import type { Credentials } from './credentials.ts'
 import { Deadline } from './deadline.ts'
 import { withRetry } from './retry.ts'
 import type { RetryPolicy } from './retry.ts'
@@ -26,6 +28,8 @@ export interface ClusterOptions {
   readonly clock: Clock
   readonly random: Random
   readonly clientName: string
+  readonly credentials?: Credentials | undefined
+  readonly tls?: ClientTls | undefined
   /** What a request may take without progress, unless it says otherwise. */
   readonly timeoutMs: number
 }
@@ -223,12 +227,14 @@ export class Cluster implements KnownBrokers {
   }
 
   async #open(address: BrokerAddress, timeoutMs: number): Promise<BrokerConnection> {
-    const { transport, clock, clientName } = this.#options
+    const { transport, clock, clientName, credentials, tls } = this.#options
     const connection = await BrokerConnection.open({
       transport,
       clock,
       address,
       clientName,
+      credentials,
+      tls,
       timeoutMs,
       signal: this.#ending.signal,
     })

@@ -5,6 +5,7 @@
  * Called by Cluster (and by replication's followers); calls the Transport.
  */
 import { onAbort } from '../platform/abort.ts'
+import type { ClientTls } from '../platform/tls.ts'
 import { apis } from '../protocol/api.ts'
 import type { ApiName, ReplyOf, RequestOf } from '../protocol/api.ts'
 import { failure } from '../protocol/append.ts'
@@ -18,6 +19,7 @@ import type { Clock, Timer } from '../platform/clock.ts'
 import type { Connection, Transport } from '../platform/transport.ts'
 import { formatAddress } from './addresses.ts'
 import type { BrokerAddress } from './addresses.ts'
+import type { Credentials } from './credentials.ts'
 
 /** The version of every api that this client speaks; one number until an api gets a second version. */
 const apiVersion = 0
@@ -36,6 +38,10 @@ export interface ConnectionOptions {
   readonly address: BrokerAddress
   /** Free text for the broker's logs and metrics. */
   readonly clientName: string
+  /** Who the client is; undefined = nobody in particular. */
+  readonly credentials?: Credentials | undefined
+  /** Undefined = plain TCP, unless the address asks for TLS. */
+  readonly tls?: ClientTls | undefined
   /** For connecting and hello together. */
   readonly timeoutMs: number
   readonly signal?: AbortSignal
@@ -98,14 +104,20 @@ export class BrokerConnection {
 
   /** Connects and says hello. Rejects with `unavailable` (nothing was sent), a typed refusal, or the signal's reason. */
   static async open(options: ConnectionOptions): Promise<BrokerConnection> {
-    const { transport, clock, address, clientName, timeoutMs, signal } = options
+    const { transport, clock, address, clientName, credentials, timeoutMs, signal } = options
+    const tls = options.tls ?? (address.secure === true ? {} : undefined)
     const startedMs = clock.monotonicMs()
-    const connection = await dial(transport, clock, address, timeoutMs, signal)
+    const connection = await dial({ transport, clock, address, timeoutMs, signal, tls })
     const opened = new BrokerConnection(connection, options)
     try {
-      const remainingMs = Math.max(1, timeoutMs - (clock.monotonicMs() - startedMs))
-      const hello = { client: clientName, minVersion: apiVersion, maxVersion: apiVersion, credentials: undefined }
-      const { header } = await opened.request('hello', hello, [], { timeoutMs: remainingMs, ...(signal && { signal }) })
+      const remaining = () => ({
+        timeoutMs: Math.max(1, timeoutMs - (clock.monotonicMs() - startedMs)),
+        ...(signal && { signal }),
+      })
+      const token = await credentials?.token()
+      const hello = { client: clientName, minVersion: apiVersion, maxVersion: apiVersion, credentials: token }
+      const { header } = await opened.request('hello', hello, [], remaining())
+      if (header.authentication !== undefined) await opened.#authenticate(credentials, remaining)
       opened.#hello = header
       opened.#limits = header
       return opened
@@ -171,6 +183,18 @@ export class BrokerConnection {
         },
       }
       this.#submit(pending)
+    })
+  }
+
+  async #authenticate(credentials: Credentials | undefined, options: () => RequestOptions): Promise<void> {
+    if (credentials === undefined)
+      throw new PlayheadError(
+        'unauthenticated',
+        `broker ${formatAddress(this.address)}: found nobody who says who he is, wanted a user or a token; connect with credentials`,
+      )
+    await credentials.prove(async (message) => {
+      const request = { mechanism: 'SCRAM-SHA-256', message }
+      return (await this.request('authenticate', request, [], options())).header.message
     })
   }
 
@@ -296,27 +320,37 @@ export class BrokerConnection {
   }
 }
 
-async function dial(
-  transport: Transport,
-  clock: Clock,
-  address: BrokerAddress,
-  timeoutMs: number,
-  signal: AbortSignal | undefined,
-): Promise<Connection> {
+type Dialling = Pick<ConnectionOptions, 'transport' | 'clock' | 'address' | 'timeoutMs' | 'tls'> & {
+  readonly signal: AbortSignal | undefined
+}
+
+async function dial({ transport, clock, address, timeoutMs, signal, tls }: Dialling): Promise<Connection> {
   signal?.throwIfAborted()
   const late = new AbortController()
   const timer = clock.after(timeoutMs, () => late.abort(new Error(`no connection within ${timeoutMs} ms`)))
   try {
     const either = signal ? AbortSignal.any([signal, late.signal]) : late.signal
-    return await transport.connect(address.host, address.port, either)
+    return await transport.connect(address.host, address.port, either, tls)
   } catch (error) {
     signal?.throwIfAborted()
     const why = error instanceof Error ? error.message : String(error)
+    if (isTrustFailure(error))
+      throw new PlayheadError(
+        'untrustedBroker',
+        `broker ${formatAddress(address)}: found ${why}, wanted TLS with a certificate that is trusted; name its authority, or another address`,
+        { outcome: 'notApplied' },
+      )
     const message = `broker ${formatAddress(address)}: cannot connect (${why}); start it with "playhead serve", or name another address`
     throw new PlayheadError('unavailable', message, { outcome: 'notApplied' })
   } finally {
     timer.cancel()
   }
+}
+
+/** It will be the same the next time: OpenSSL's names for certificates that do not hold, and for a peer that speaks no TLS. */
+function isTrustFailure(error: unknown): boolean {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+  return /CERT|SIGNATURE|^ERR_TLS_|^ERR_SSL_|^ERR_OSSL_|^EPROTO$|ISSUER/.test(code)
 }
 
 function decodeReply<A extends ApiName>(api: A, frame: Frame): Reply<A> {

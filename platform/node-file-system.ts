@@ -170,10 +170,14 @@ function closeDescriptor(descriptor: number): Promise<void> {
   })
 }
 
+/** What is made here is the broker's: no other user of the machine reads events, verifiers or tokens. */
+const privateFile = 0o600
+const privateDirectory = 0o700
+
 export const nodeFileSystem: FileSystem = {
   open(filePath, mode) {
     return new Promise((resolve, reject) => {
-      fs.open(filePath, openFlags[mode], (error, descriptor) =>
+      fs.open(filePath, openFlags[mode], privateFile, (error, descriptor) =>
         error ? reject(error) : resolve(new NodeFile(filePath, descriptor)),
       )
     })
@@ -293,6 +297,6 @@ function dropBytes(parts: readonly Buffer[], count: number): Buffer[] {
 
 function makeOneDirectory(directory: string): Promise<void> {
   return new Promise((resolve, reject) => {
-    fs.mkdir(directory, (error) => (error && error.code !== 'EEXIST' ? reject(error) : resolve()))
+    fs.mkdir(directory, privateDirectory, (error) => (error && error.code !== 'EEXIST' ? reject(error) : resolve()))
   })
 }

@@ -8,6 +8,10 @@
  */
 import { Socket, createServer, connect as connectSocket } from 'node:net'
 import type { Server } from 'node:net'
+import { connect as connectTls, createServer as createTlsServer } from 'node:tls'
+import type { TLSSocket } from 'node:tls'
+import { clientTlsOptions, serverTlsOptions, tlsPeer } from './tls.ts'
+import type { ClientTls, ServerTls } from './tls.ts'
 import type { Connection, Listener, Transport } from './transport.ts'
 
 const keepAliveInitialDelayMs = 30_000
@@ -33,6 +37,7 @@ class Reading {
 
 class NodeConnection implements Connection {
   readonly remoteAddress: string
+  readonly certificateName: string | undefined
   room?: () => Buffer
   onData: (bytes: Buffer) => void = notSet
   onClose: (error?: Error) => void = () => {}
@@ -47,8 +52,9 @@ class NodeConnection implements Connection {
   #error: Error | undefined
 
   /** `reading`: what `socket` was made with; without it the socket is read as a stream. */
-  constructor(socket: Socket, reading?: Reading) {
+  constructor(socket: Socket, reading?: Reading, certificateName?: string) {
     this.#socket = socket
+    this.certificateName = certificateName
     this.remoteAddress = `${socket.remoteAddress ?? 'unknown'}:${socket.remotePort ?? 0}`
     if (reading === undefined) socket.on('data', (bytes: Buffer) => this.received(bytes))
     else reading.owner = this
@@ -133,7 +139,7 @@ class NodeConnection implements Connection {
   }
 }
 
-function listening(server: Server, host: string, port: number): Promise<Listener> {
+function listening(server: Server, host: string, port: number, renew?: Listener['renew']): Promise<Listener> {
   return new Promise((resolve, reject) => {
     server.once('error', reject)
     server.listen({ host, port }, () => {
@@ -148,6 +154,7 @@ function listening(server: Server, host: string, port: number): Promise<Listener
           server.close()
           return Promise.resolve()
         },
+        ...(renew !== undefined && { renew }),
       })
     })
   })
@@ -173,48 +180,88 @@ function acceptedConnection(accepted: Socket): NodeConnection {
   return connection
 }
 
-export const nodeTransport: Transport = {
-  listen(host, port, onConnection) {
-    const options = {
-      noDelay: true,
-      keepAlive: true,
-      keepAliveInitialDelay: keepAliveInitialDelayMs,
-      pauseOnConnect: true,
+const socketOptions = {
+  noDelay: true,
+  keepAlive: true,
+  keepAliveInitialDelay: keepAliveInitialDelayMs,
+}
+
+function listenTls(
+  host: string,
+  port: number,
+  onConnection: (connection: Connection) => void,
+  tls: ServerTls,
+): Promise<Listener> {
+  const server = createTlsServer({ ...serverTlsOptions(tls), ...socketOptions }, (socket) => {
+    const { isTrusted, name } = tlsPeer(socket)
+    if (isTrusted) onConnection(new NodeConnection(socket, undefined, name))
+    else socket.destroy()
+  })
+  server.maxConnections = tls.connectionsMax
+  // Who cannot shake hands (plain text, no certificate, an old version) is gone; that is nobody else's matter.
+  server.on('tlsClientError', (_error, socket) => socket.destroy())
+  return listening(server, host, port, (renewed) => server.setSecureContext(serverTlsOptions(renewed)))
+}
+
+/** Resolves with what the socket becomes once it can carry bytes: `ready` is the event that says so. */
+function connected(
+  socket: Socket,
+  ready: 'connect' | 'secureConnect',
+  connection: () => NodeConnection,
+  signal: AbortSignal | undefined,
+): Promise<Connection> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => {
+      socket.destroy()
+      reject(signal?.reason)
     }
+    const onError = (error: Error) => {
+      signal?.removeEventListener('abort', onAbort)
+      reject(error)
+    }
+    // A peer that ends in the middle of a handshake says nothing else.
+    const onClose = () => onError(Object.assign(new Error('connection closed'), { code: 'ECONNRESET' }))
+    signal?.addEventListener('abort', onAbort, { once: true })
+    socket.once('error', onError)
+    socket.once('close', onClose)
+    socket.once(ready, () => {
+      signal?.removeEventListener('abort', onAbort)
+      socket.off('error', onError)
+      socket.off('close', onClose)
+      resolve(connection())
+    })
+  })
+}
+
+function connectSecure(host: string, port: number, tls: ClientTls): TLSSocket {
+  const socket = connectTls(clientTlsOptions(host, port, tls))
+  socket.setNoDelay(true)
+  socket.setKeepAlive(true, keepAliveInitialDelayMs)
+  return socket
+}
+
+export const nodeTransport: Transport = {
+  listen(host, port, onConnection, tls) {
+    if (tls !== undefined) return listenTls(host, port, onConnection, tls)
     return listening(
-      createServer(options, (socket) => onConnection(acceptedConnection(socket))),
+      createServer({ ...socketOptions, pauseOnConnect: true }, (socket) => onConnection(acceptedConnection(socket))),
       host,
       port,
     )
   },
 
-  connect(host, port, signal) {
-    return new Promise((resolve, reject) => {
-      if (signal?.aborted) return reject(signal.reason)
-      const reading = new Reading()
-      const socket = connectSocket({
-        onread: reading,
-        host,
-        port,
-        noDelay: true,
-        keepAlive: true,
-        keepAliveInitialDelay: keepAliveInitialDelayMs,
-      })
-      const onAbort = () => {
-        socket.destroy()
-        reject(signal?.reason)
+  connect(host, port, signal, tls) {
+    if (signal?.aborted) return Promise.reject(signal.reason)
+    if (tls !== undefined) {
+      try {
+        const socket = connectSecure(host, port, tls)
+        return connected(socket, 'secureConnect', () => new NodeConnection(socket), signal)
+      } catch (error) {
+        return Promise.reject(error) // what is no certificate or no key
       }
-      const onError = (error: Error) => {
-        signal?.removeEventListener('abort', onAbort)
-        reject(error)
-      }
-      signal?.addEventListener('abort', onAbort, { once: true })
-      socket.once('error', onError)
-      socket.once('connect', () => {
-        signal?.removeEventListener('abort', onAbort)
-        socket.off('error', onError)
-        resolve(new NodeConnection(socket, reading))
-      })
-    })
+    }
+    const reading = new Reading()
+    const socket = connectSocket({ ...socketOptions, onread: reading, host, port })
+    return connected(socket, 'connect', () => new NodeConnection(socket, reading), signal)
   },
 }

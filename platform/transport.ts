@@ -2,8 +2,12 @@
  * Transport: the seam to byte-stream connections. Neighbours: node-transport.ts implements it over TCP; the simulator cuts,
  * delays and reorders connections. All callbacks run in turns of the event loop, never inside a call made here.
  */
+import type { ClientTls, ServerTls } from './tls.ts'
+
 export interface Connection {
   readonly remoteAddress: string
+  /** Common name of the client certificate that the connection came with, verified. */
+  readonly certificateName?: string | undefined
   /** Set once, before the first turn ends: bytes as they arrive. The bytes stay the receiver's. */
   onData: (bytes: Buffer) => void
   /**
@@ -31,11 +35,13 @@ export interface Listener {
   readonly port: number
   /** Stops accepting; open connections stay. */
   close(): Promise<void>
+  /** New connections get this certificate and trust this authority; there if `listen` was given TLS. Throws for what is no certificate or no key. */
+  renew?(tls: ServerTls): void
 }
 
 export interface Transport {
   /** Port 0 = any free one. Rejects with Node's error (EADDRINUSE, EACCES …). */
-  listen(host: string, port: number, onConnection: (connection: Connection) => void): Promise<Listener>
-  /** Rejects with Node's error (ECONNREFUSED …), or the signal's reason. */
-  connect(host: string, port: number, signal?: AbortSignal): Promise<Connection>
+  listen(host: string, port: number, onConnection: (connection: Connection) => void, tls?: ServerTls): Promise<Listener>
+  /** Rejects with Node's error (ECONNREFUSED, CERT_HAS_EXPIRED …), or the signal's reason. */
+  connect(host: string, port: number, signal?: AbortSignal, tls?: ClientTls): Promise<Connection>
 }

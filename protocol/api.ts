@@ -2,6 +2,26 @@
  * The table of everything a broker can be asked. Permission, metrics name, header schemas and documentation come from the row;
  * numbers are the wire contract and are never reused.
  */
+import {
+  authenticateReply,
+  authenticateRequest,
+  changeGrantsReply,
+  changeGrantsRequest,
+  createTokenReply,
+  createTokenRequest,
+  deleteUserReply,
+  deleteUserRequest,
+  listAccessReply,
+  listAccessRequest,
+  putUserReply,
+  putUserRequest,
+  revokeTokenReply,
+  revokeTokenRequest,
+  setQuotaReply,
+  setQuotaRequest,
+  whoAmIReply,
+  whoAmIRequest,
+} from './access.ts'
 import { appendReplyCodec, appendRequestCodec } from './append-codec.ts'
 import { appendReply, appendRequest, producerStateReply, producerStateRequest } from './append.ts'
 import { fetchReply, fetchRequest, listOffsetsReply, listOffsetsRequest } from './fetch.ts'
@@ -128,6 +148,21 @@ export const apis = {
   limitStream: row(61, 'admin', limitStreamRequest, limitStreamReply, 'Keep less of one stream, or nothing.'),
   streamLimit: row(62, 'read', streamLimitRequest, streamLimitReply, 'What is kept of one stream.'),
   status: row(40, 'read', statusRequest, statusReply, 'What the broker process is and uses.'),
+  authenticate: row(70, 'none', authenticateRequest, authenticateReply, 'Say who is on this connection, and prove it.'),
+  whoAmI: row(71, 'none', whoAmIRequest, whoAmIReply, 'Whom the broker takes this connection for.'),
+  putUser: row(72, 'admin', putUserRequest, putUserReply, 'Make a user, or give one another password.'),
+  deleteUser: row(73, 'admin', deleteUserRequest, deleteUserReply, 'Delete a user with its grants and tokens.'),
+  createToken: row(
+    74,
+    'admin',
+    createTokenRequest,
+    createTokenReply,
+    'Make a bearer token; everybody may for himself.',
+  ),
+  revokeToken: row(75, 'admin', revokeTokenRequest, revokeTokenReply, 'End a token; everybody may end his own.'),
+  changeGrants: row(76, 'admin', changeGrantsRequest, changeGrantsReply, 'Give and take rights.'),
+  setQuota: row(77, 'admin', setQuotaRequest, setQuotaReply, 'Limit what a principal may use.'),
+  listAccess: row(78, 'read', listAccessRequest, listAccessReply, 'Users, tokens, grants and quotas.'),
 } as const satisfies Record<string, ApiRow>
 
 export type ApiName = keyof typeof apis

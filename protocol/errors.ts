@@ -86,6 +86,21 @@ export const errorTable = {
   clusterMismatch: { number: 182, retriable: false, http: 500 },
   brokerIdInUse: { number: 183, retriable: false, http: 500 },
   dataDirectoryMismatch: { number: 184, retriable: false, http: 500 },
+
+  targetNotEmpty: { number: 200, retriable: false, http: 409 },
+  incompleteBackup: { number: 201, retriable: false, http: 500 },
+  damagedBackup: { number: 202, retriable: false, http: 500 },
+
+  unauthenticated: { number: 210, retriable: false, http: 401 },
+  notAuthorized: { number: 211, retriable: false, http: 403 },
+  unknownUser: { number: 212, retriable: false, http: 404 },
+  userExists: { number: 213, retriable: false, http: 409 },
+  invalidUserName: { number: 214, retriable: false, http: 400 },
+  unknownToken: { number: 215, retriable: false, http: 404 },
+  invalidGrant: { number: 216, retriable: false, http: 400 },
+  securityOff: { number: 217, retriable: false, http: 409 },
+  damagedAudit: { number: 218, retriable: false, http: 500 },
+  untrustedBroker: { number: 219, retriable: false, http: 500 },
 } as const satisfies Record<string, ErrorRow>
 
 export type ErrorCode = keyof typeof errorTable

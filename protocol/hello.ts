@@ -1,5 +1,5 @@
 /** hello: the first request on every connection. Tells who is there and what the broker allows. */
-import { int, list, optional, struct, text } from './header-schema.ts'
+import { int, later, list, optional, struct, text } from './header-schema.ts'
 
 export const helloRequest = struct({
   /** Free text for logs and metrics, e.g. `playhead-cli/0.1.0`. */
@@ -7,7 +7,7 @@ export const helloRequest = struct({
   /** The versions of frame and hello that the client speaks, both ends inclusive. */
   minVersion: int(),
   maxVersion: int(),
-  /** Reserved: credentials, once security is on. */
+  /** A bearer token, where security is on; without one, `authenticate` comes next. */
   credentials: optional(text(16 * 1024)),
 })
 
@@ -26,4 +26,6 @@ export const helloReply = struct({
   dedupeBatches: int(),
   /** Apis and the versions of each that this broker serves. */
   apis: list(struct({ api: int(0, 255), minVersion: int(0, 255), maxVersion: int(0, 255) }), 256),
+  /** Absent = nothing is wanted from this connection; else the mechanisms that `authenticate` takes, before anything else is answered. */
+  authentication: later(list(text(64), 16)),
 })

@@ -19,6 +19,15 @@ export function checkPlayheadName(name: string): void {
   checkPlainName('invalidPlayheadName', 'playhead name', name, playheadNameBytesMax)
 }
 
+/** Throws invalidUserName unless it is 1 … 128 of A-Z a-z 0-9 . _ @ - : what needs no escaping anywhere. */
+export function checkUserName(name: string): void {
+  if (/^[A-Za-z0-9._@-]{1,128}$/.test(name)) return
+  throw new PlayheadError(
+    'invalidUserName',
+    `user name: found ${JSON.stringify(name.slice(0, 200))}, wanted 1 to 128 of A-Z a-z 0-9 . _ @ -; choose another name`,
+  )
+}
+
 /** Topics that the broker keeps for itself: readable, but written and deleted by it alone. */
 export function isInternalTopic(name: string): boolean {
   return name.startsWith('__')

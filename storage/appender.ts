@@ -12,6 +12,7 @@ import { PlayheadError } from '../protocol/errors.ts'
 import type { FramePiece } from '../protocol/frame-memory.ts'
 import { KiB } from '../protocol/limits.ts'
 import type { Clock, Timer } from '../platform/clock.ts'
+import type { CommitFigures } from './counted-buckets.ts'
 import { OffsetLine } from './offset-line.ts'
 import type { Segment } from './segment.ts'
 import type { SegmentChecksum } from './segment-checksum.ts'
@@ -44,6 +45,7 @@ export interface AppenderOptions {
   readonly writtenFloor: number
   readonly groupBytesMax: number
   readonly idleFloorMs: number
+  readonly commits: CommitFigures
   /** A group is durable; its batches, in order, may be in other memory now than when they were added. */
   readonly onDurable: (runs: readonly CachedRun[]) => void
   /** A write or sync failed: nothing is known about the file any more. Called once. */
@@ -193,6 +195,8 @@ export class Appender {
     assert(first.baseOffset >= this.#durableOffset)
     const floor = this.#durableOffset
     const { parts, bytes, runs } = encodeGroup(group, this.#options.salt, floor, segment?.checksum)
+    const { clock, commits } = this.#options
+    const startedMs = clock.monotonicMs()
     await file.append(parts, first.position)
     if (this.#failure !== undefined) throw this.#failure // another sync of the file was told that bytes are lost: they may be these
     this.#writtenFloor = floor
@@ -200,6 +204,9 @@ export class Appender {
     this.stats.groups++
     this.stats.syncs++
     this.stats.writtenBytes += bytes
+    commits.ms.add(clock.monotonicMs() - startedMs)
+    commits.bytes.add(bytes)
+    commits.batches.add(group.length)
     this.#options.onDurable(runs)
     this.#waiting.release(this.#durableOffset)
   }

@@ -84,6 +84,11 @@ export class Checkpointer {
     return index.dirtyBytes < cheapIndexBytesMax && producers.count <= cheapProducersMax
   }
 
+  /** Of the log, what no save has: a restart reads it again. */
+  get unsavedBytes(): number {
+    return this.#dirtyBytes
+  }
+
   /** What the index holds that is not saved. */
   get indexBytes(): number {
     return this.#options.index.dirtyBytes

@@ -24,6 +24,8 @@ export interface AppendGroup {
   readonly acks: Acks
   /** What the batch lies in, held by the caller until he has his answer; undefined = memory of the collector. */
   readonly piece?: FramePiece | undefined
+  /** Whether whoever appends may do so to this stream; null = a record without a key. Undefined = to all. */
+  readonly mayAppend?: ((stream: string | null) => boolean) | undefined
 }
 
 export interface Appended {
@@ -57,7 +59,7 @@ export class IncomingAppend {
   #decompressed: Decompressed | undefined
   #isUnusual = false
 
-  /** Throws invalidBatch, batchTooLarge, unsupportedCompression, invalidStream, wrongPartition, invalidExpectedVersion. */
+  /** Throws invalidBatch, batchTooLarge, unsupportedCompression, invalidStream, wrongPartition, invalidExpectedVersion, notAuthorized. */
   constructor(group: AppendGroup, rules: BatchRules) {
     const { batch } = group
     if (batch.length > rules.batchBytesMax) throw tooLarge(batch.length, rules.batchBytesMax)
@@ -120,6 +122,7 @@ export class IncomingAppend {
   #take(bytes: Buffer, from: number): void {
     const keys = BatchKeys.of(bytes, from, this.recordCount)
     checkPartitions(keys, this.#rules)
+    if (this.group.mayAppend !== undefined) checkStreams(keys, this.group)
     this.#keys = keys
     const [first, second] = this.group.expected
     if (first !== undefined && second === undefined && keys.isOnly(first.stream)) this.#onlyStream = first.stream
@@ -135,6 +138,21 @@ function checkPartitions(keys: BatchKeys, rules: BatchRules): void {
     const wanted = partitionOfKey(keys.bytes, start, end, partitions, partitionBy, keys.hash(record))
     if (wanted !== partition) throw wrongPartition(keys.bytes.toString('utf8', start, end), partition, wanted)
   }
+}
+
+/** Also those of its conditions: a refusal would tell their versions. */
+function checkStreams(keys: BatchKeys, { expected, mayAppend = () => true }: AppendGroup): void {
+  const streams = new Set<string | null>(expected.map(({ stream }) => stream))
+  for (let record = 0; record < keys.count; record++) streams.add(keys.stream(record))
+  if (keys.count === 0) streams.add(null) // none of the records has a key
+  for (const stream of streams) if (!mayAppend(stream)) throw notAuthorized(stream)
+}
+
+function notAuthorized(stream: string | null): PlayheadError {
+  return new PlayheadError(
+    'notAuthorized',
+    `${stream ?? 'a record without a stream'}: found no right to append to it, wanted one; nothing of this batch was written`,
+  )
 }
 
 /** A condition on a stream that lives elsewhere would always find it empty. `checked`: a stream that is known to be one, and of this partition. */

@@ -11,6 +11,7 @@ import type { FileSystem } from '../platform/file-system.ts'
 import type { Random } from '../platform/random.ts'
 import type { CheckpointStore } from './checkpoint-store.ts'
 import { Cleaner } from './cleaner.ts'
+import { CommitFigures } from './counted-buckets.ts'
 import { DataDirectory } from './data-directory.ts'
 import { DecompressionMemory } from './decompression-memory.ts'
 import { LmdbCheckpointStore } from './lmdb-checkpoint-store.ts'
@@ -129,6 +130,7 @@ export class LogStore {
       openSegments: pool.openCount,
       tailCacheBytes: tailBudget.usedBytes,
       cache: { ...checkpointStore.stats },
+      commits: this.#context.commits,
     }
   }
 
@@ -256,6 +258,7 @@ function contextOf(
     readAheadBudget: new ReadAheadBudget(settings.readAheadBytes),
     readMemory: new FrameMemory(keptReadBytesMax),
     progress: new RecoveryProgress(clock, report),
+    commits: new CommitFigures(),
     get leaderEpoch() {
       return directory.facts.epoch
     },

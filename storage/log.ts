@@ -97,7 +97,7 @@ export class Log {
     this.#tail = new TailCache(context.tailBudget, context.settings.tailCacheBytesPerLog)
     this.#appender = this.#openAppender()
     this.#leadership = new Leadership(context.leaderEpoch, diskOf(this.#appender))
-    const { index, salt } = recovered
+    const { index, salt, producers, replayedBytes } = recovered
     this.#sealing = new Sealing({ context, identity, salt, index })
     this.#chain = new SegmentChain(
       {
@@ -116,7 +116,6 @@ export class Log {
       this.#sealing.add({ segment, producers: snapshot, tables: undefined })
     }
     this.#reader = this.#openReader()
-    const { producers } = recovered
     this.#end = new LogEnd({
       context,
       identity,
@@ -141,20 +140,11 @@ export class Log {
     })
     this.#followerLane = this.#openFollowerLane(epochs)
     const [leadership, lane] = [this.#leadership, this.#followerLane]
-    const [admission, appender, end] = [this.#admission, this.#appender, this.#end]
+    const [admission, appender, end, chain] = [this.#admission, this.#appender, this.#end, this.#chain]
     this.replica = new LogReplica({ leadership, epochs, lane, admission, appender, end })
-    this.#checkpointer = new Checkpointer({
-      context,
-      identity,
-      salt,
-      index,
-      producers,
-      chain: this.#chain,
-      appender: this.#appender,
-      replayedBytes: recovered.replayedBytes,
-    })
+    this.#checkpointer = new Checkpointer({ context, identity, salt, index, producers, chain, appender, replayedBytes })
     this.#files = new LogFiles({
-      chain: this.#chain,
+      chain,
       pool: context.pool,
       endOffset: () => this.#end.offset,
       refusal: () => this.#closed,
@@ -171,7 +161,7 @@ export class Log {
   }
 
   #openAppender(): Appender {
-    const { clock, settings, onFatal } = this.#context
+    const { clock, settings, commits, onFatal } = this.#context
     const { groupBytesMax, idleFloorMs } = settings
     const { salt, nextOffset, writtenFloor } = this.#recovered
     return new Appender({
@@ -181,6 +171,7 @@ export class Log {
       writtenFloor,
       groupBytesMax,
       idleFloorMs,
+      commits,
       onDurable: (runs) => this.#groupDurable(runs),
       onFailure: (error) => onFatal(error),
     })
@@ -267,6 +258,7 @@ export class Log {
     const waitingAppends = this.#admission.waitingCount
     const indexMemoryBytes = this.#recovered.index.memoryBytes
     const producers = this.#recovered.producers.count
+    const { unsavedBytes } = this.#checkpointer
     return {
       ...this.#end.counts,
       ...this.#reader.stats,
@@ -278,6 +270,7 @@ export class Log {
       floorFrames,
       waitingAppends,
       indexMemoryBytes,
+      unsavedBytes,
       producers,
     }
   }

@@ -4,6 +4,7 @@ import type { FileSystem } from '../platform/file-system.ts'
 import type { Random } from '../platform/random.ts'
 import type { FrameMemory } from '../protocol/frame-memory.ts'
 import type { CheckpointStore } from './checkpoint-store.ts'
+import type { CommitFigures } from './counted-buckets.ts'
 import type { DecompressionMemory } from './decompression-memory.ts'
 import type { IndexMemory } from './index-memory.ts'
 import type { ReadAheadBudget } from './read-ahead.ts'
@@ -27,6 +28,7 @@ export interface StorageContext {
   readonly readAheadBudget: ReadAheadBudget
   /** What is read for others lies in, until they have sent it. */
   readonly readMemory: FrameMemory
+  readonly commits: CommitFigures
   /** Of this run of the broker; stamped into every batch. Final once all logs are recovered: it is higher than any in them. */
   readonly leaderEpoch: number
   /** Of the start that is under way. */

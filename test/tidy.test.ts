@@ -35,17 +35,17 @@ const packages: Record<string, readonly string[]> = {
   client: [],
   replication: [],
   processing: ['lmdb', 'msgpackr'],
-  broker: ['fastify', 'prom-client'],
+  broker: ['fastify', 'jose', 'pino', 'prom-client'],
   cli: ['commander'],
 }
 
 /** The operating system is platform's; these pure parts of Node are everybody's. */
 const pureNodeModules = ['node:assert', 'node:assert/strict', 'node:buffer', 'node:zlib', 'node:path', 'node:util']
 const nodeModules: Record<string, readonly string[]> = {
-  protocol: ['node:module'], // loads the native CRC where there is one
+  protocol: ['node:crypto', 'node:module'], // loads the native CRC where there is one
   storage: ['node:crypto'],
   client: ['node:crypto'],
-  broker: ['node:crypto', 'node:url', 'node:http', 'node:process', 'node:perf_hooks'],
+  broker: ['node:crypto', 'node:url', 'node:http', 'node:process', 'node:perf_hooks', 'node:tls'],
 }
 const freeOfThat = ['platform', 'cli', 'bench', 'test', 'examples']
 

@@ -9,11 +9,13 @@ import { failureOf } from '../../protocol/header-codec.ts'
 import { recordsPerBatchMax } from '../../protocol/limits.ts'
 import { isInternalTopic } from '../../protocol/names.ts'
 import { BATCH_HEADER_BYTES, recordCount } from '../../protocol/record-batch.ts'
+import { streamResource, topicResource } from '../../protocol/rights.ts'
 import type { Partition } from '../../replication/partition.ts'
 import type { AppendGroup, Appended } from '../../storage/log.ts'
 import type { ProducerProgress } from '../../storage/producer-state.ts'
 import { withAddress } from '../brokers.ts'
 import type { Handler, ReplyRoom, RequestContext } from '../request.ts'
+import type { Session } from '../security/session.ts'
 
 /** So many in a reply are small beside the request itself. */
 const fewVersions = 1_000
@@ -23,10 +25,10 @@ const versionBytesMax = 16
 type Requested = RequestOf<'append'>
 type Verdict = ReplyOf<'append'>['groups'][number]
 
-export const append: Handler<'append'> = async (request, { services, body, piece, reply }) => {
+export const append: Handler<'append'> = async (request, { services, session, body, piece, reply }) => {
   refuseInternalTopic(request.topic)
   const partition = services.partitions.get(request.topic, request.partition)
-  const groups = cutGroups(body, request, piece)
+  const groups = cutGroups(body, request, piece, streamRule(session, request.topic))
   reserveVersions(groups, reply)
   const outcomes = await partition.appendEach(groups)
   let endOffset = 0
@@ -83,11 +85,22 @@ export function refuseInternalTopic(topic: string): void {
   )
 }
 
-function cutGroups(body: Buffer, { acks, groups }: Requested, piece: FramePiece | undefined): AppendGroup[] {
+/** Undefined = every stream of the topic. */
+export function streamRule(session: Session, topic: string): AppendGroup['mayAppend'] {
+  if (session.may('append', topicResource(topic))) return undefined
+  return (stream) => session.may('append', streamResource(topic, stream))
+}
+
+function cutGroups(
+  body: Buffer,
+  { acks, groups }: Requested,
+  piece: FramePiece | undefined,
+  mayAppend: AppendGroup['mayAppend'],
+): AppendGroup[] {
   let at = 0
   const cut: AppendGroup[] = []
   for (const { batchBytes, expected, wantVersions } of groups) {
-    cut.push({ batch: body.subarray(at, at + batchBytes), expected, wantVersions, acks, piece })
+    cut.push({ batch: body.subarray(at, at + batchBytes), expected, wantVersions, acks, piece, mayAppend })
     at += batchBytes
   }
   if (groups.length > 0 && at === body.length) return cut

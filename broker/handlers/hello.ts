@@ -7,7 +7,10 @@ import type { Handler } from '../request.ts'
 /** Version of the frame and of hello itself; the apis have their own. */
 const frameVersion = 0
 
-export const hello: Handler<'hello'> = async ({ client, minVersion, maxVersion }, { services }) => {
+export const hello: Handler<'hello'> = async (
+  { client, minVersion, maxVersion, credentials },
+  { services, session },
+) => {
   if (minVersion > frameVersion || maxVersion < frameVersion) {
     throw new PlayheadError(
       'unsupportedVersion',
@@ -15,7 +18,9 @@ export const hello: Handler<'hello'> = async ({ client, minVersion, maxVersion }
       { minVersion: frameVersion, maxVersion: frameVersion },
     )
   }
-  const { config, identity } = services
+  const { config, identity, security } = services
+  if (credentials !== undefined && security.isOn)
+    session.become(await security.authentication.bearer(credentials, session.address))
   return {
     header: {
       version: frameVersion,
@@ -30,6 +35,7 @@ export const hello: Handler<'hello'> = async ({ client, minVersion, maxVersion }
         minVersion: row.minVersion,
         maxVersion: row.maxVersion,
       })),
+      authentication: session.isReady ? undefined : security.mechanisms,
     },
   }
 }

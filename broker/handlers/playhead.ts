@@ -1,4 +1,5 @@
 /** Playhead requests: move, read and list named playheads of a topic. Calls Playheads. */
+import { playheadResource } from '../../protocol/rights.ts'
 import type { Handler } from '../request.ts'
 
 /** Of one position in a reply, in memory and on the wire. */
@@ -22,13 +23,15 @@ export const readPlayhead: Handler<'readPlayhead'> = async ({ topic, name }, { s
   }
 }
 
-export const listPlayheads: Handler<'listPlayheads'> = async ({ topic }, { services, reply }) => {
+export const listPlayheads: Handler<'listPlayheads'> = async ({ topic }, { services, reply, session }) => {
   // Nobody knows how many there are before they are read; few are read for one connection at once.
   await reply.reserve(services.config.fetchBytesMax)
   const playheads = await services.playheads.list(topic)
   return {
     header: {
-      playheads: playheads.map(({ name, positions, committedAtMs }) => ({ name, positions, committedAtMs })),
+      playheads: playheads
+        .filter(({ name }) => session.may('read', playheadResource(topic, name)))
+        .map(({ name, positions, committedAtMs }) => ({ name, positions, committedAtMs })),
     },
   }
 }

@@ -40,9 +40,11 @@ export const streamInfo: Handler<'streamInfo'> = async (request, context) => {
   return { header: { topicId, partition: partition.partition, highWatermark, ...info } }
 }
 
-export const limitStream: Handler<'limitStream'> = async (request, { services }) => {
+export const limitStream: Handler<'limitStream'> = async (request, { services, session }) => {
   refuseInternalTopic(request.topic)
-  return { header: { ...(await services.limitedStreams.set(request)) } }
+  const limit = await services.limitedStreams.set(request)
+  session.did('limitStream', `${request.topic}/${request.stream}`)
+  return { header: { ...limit } }
 }
 
 export const streamLimit: Handler<'streamLimit'> = async ({ topic, stream }, { services }) => {

@@ -16,7 +16,7 @@ const listedTopicBytesMax = 512
 const settingsBytesMax = 16 * KiB
 const describedPartitionBytesMax = 1 * KiB
 
-export const createTopic: Handler<'createTopic'> = async (request, { services }) => {
+export const createTopic: Handler<'createTopic'> = async (request, { services, session }) => {
   const { topic, partitions, replicationFactor, settings } = request
   checkTopicName(topic)
   refuseInternalTopic(topic)
@@ -26,12 +26,15 @@ export const createTopic: Handler<'createTopic'> = async (request, { services })
     replicationFactor: replicationFactor === 0 ? replicationFactorDefault : replicationFactor,
     settings: Object.fromEntries(settings.map(({ name, value }) => [name, value])),
   })
+  session.did('createTopic', topic)
   return { header: { topicId: created.id, partitions: created.partitions } }
 }
 
-export const listTopics: Handler<'listTopics'> = async (request, { services, reply }) => {
+export const listTopics: Handler<'listTopics'> = async (request, { services, reply, session }) => {
   await reply.reserve(services.partitions.topics().length * listedTopicBytesMax)
-  const topics = services.partitions.topics().filter(({ internal }) => request.internal || !internal)
+  const topics = services.partitions
+    .topics()
+    .filter(({ internal, name }) => (request.internal || !internal) && session.sees(name))
   return {
     header: {
       topics: topics
@@ -56,22 +59,28 @@ export const describeTopic: Handler<'describeTopic'> = async (request, { service
   }
 }
 
-export const alterTopic: Handler<'alterTopic'> = async ({ topic, settings }, { services }) => {
+export const alterTopic: Handler<'alterTopic'> = async ({ topic, settings }, { services, session }) => {
   refuseInternalTopic(topic)
   const changes = settings.map(({ name, value }): [string, string | null] => [name, value ?? null])
   await services.partitions.alter(topic, Object.fromEntries(changes))
+  session.did('alterTopic', `${topic}: ${settings.map(({ name }) => name).join(', ')}`)
   return { header: {} }
 }
 
-export const deleteTopic: Handler<'deleteTopic'> = async ({ topic }, { services }) => {
+export const deleteTopic: Handler<'deleteTopic'> = async ({ topic }, { services, session }) => {
   refuseInternalTopic(topic)
   await services.partitions.delete(topic)
+  session.did('deleteTopic', topic)
   return { header: {} }
 }
 
-export const deleteRecords: Handler<'deleteRecords'> = async ({ topic, partition, beforeOffset }, { services }) => {
+export const deleteRecords: Handler<'deleteRecords'> = async (
+  { topic, partition, beforeOffset },
+  { services, session },
+) => {
   refuseInternalTopic(topic)
   const logStartOffset = await services.partitions.get(topic, partition).deleteRecords(beforeOffset)
+  session.did('deleteRecords', `${topic}/${partition}: below ${logStartOffset}`)
   return { header: { logStartOffset } }
 }
 

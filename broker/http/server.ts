@@ -3,14 +3,18 @@
  * Invariant: every failure is a problem document with a code of the error table. Made by Broker.
  */
 import Fastify from 'fastify'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { Server as TlsServer } from 'node:tls'
+import { serverTlsOptions } from '../../platform/tls.ts'
+import type { ServerTls } from '../../platform/tls.ts'
 import { PlayheadError } from '../../protocol/errors.ts'
 import { AddressCount } from '../address-count.ts'
-import { readOnlyOf } from '../config.ts'
 import type { BrokerConfig } from '../config.ts'
 import { listenError } from '../listen-error.ts'
 import type { Metrics } from '../metrics.ts'
 import type { Services } from '../request.ts'
+import type { TlsFiles } from '../security/tls-files.ts'
+import { guardRoutes } from './guard.ts'
 import { HttpMemory } from './memory.ts'
 import { sendProblem } from './problem.ts'
 import { healthRoutes } from './routes/health.ts'
@@ -25,6 +29,7 @@ const lookMsMax = 5_000
 export interface HttpServerOptions {
   readonly services: Services
   readonly metrics: Metrics
+  readonly tls?: TlsFiles | undefined
   /** Something was thrown that is no expected failure: a bug. `changes` = the request may have left something half-done. */
   readonly onBug: (error: unknown, route: string, changes: boolean) => void
 }
@@ -42,26 +47,14 @@ export class HttpServer {
   }
 
   /** Listens as the configuration says. Throws portInUse or invalidConfiguration. */
-  static async open({ services, metrics, onBug }: HttpServerOptions): Promise<HttpServer> {
-    const { host, httpPort, httpBodyBytesMax, httpRequestWaitMsMax } = services.config
+  static async open({ services, metrics, tls, onBug }: HttpServerOptions): Promise<HttpServer> {
+    const { host, httpPort } = services.config
     const state = { stopping: false }
-    const server = Fastify({
-      bodyLimit: httpBodyBytesMax,
-      routerOptions: { maxParamLength: pathPartCharactersMax },
-      requestTimeout: httpRequestWaitMsMax,
-      connectionTimeout: httpRequestWaitMsMax,
-      keepAliveTimeout: httpRequestWaitMsMax,
-      http: {
-        headersTimeout: httpRequestWaitMsMax,
-        connectionsCheckingInterval: Math.min(lookMsMax, httpRequestWaitMsMax),
-      },
-      ajv: { customOptions: { coerceTypes: false, removeAdditional: false, allowUnionTypes: true } },
-      // A path that no route gets to see: a bad escape, a part that is too long.
-      frameworkErrors: (error, _request, reply) => void sendProblem(reply, error),
-    })
+    const server = makeServer(services.config, tls?.tls)
+    guardRoutes(server, services)
     boundConnections(server, services.config)
     boundMemory(server, services)
-    if (readOnlyOf(services.config)) refuseChanges(server)
+    if (services.config.readOnly === 'yes') refuseChanges(server)
     // A body is JSON and says so.
     server.removeContentTypeParser('text/plain')
     server.setErrorHandler((error, request, reply) => {
@@ -86,6 +79,12 @@ export class HttpServer {
     return new HttpServer(server, state)
   }
 
+  /** From the next connection on. */
+  renew(tls: ServerTls): void {
+    const { server } = this.#server
+    if ('setSecureContext' in server) (server as unknown as TlsServer).setSecureContext(serverTlsOptions(tls))
+  }
+
   /** Stops accepting, lets requests in flight be answered, closes every connection. */
   async stop(): Promise<void> {
     this.#state.stopping = true
@@ -96,6 +95,30 @@ export class HttpServer {
   destroyConnections(): void {
     this.#server.server.closeAllConnections()
   }
+}
+
+function makeServer(
+  { httpBodyBytesMax, httpRequestWaitMsMax }: BrokerConfig,
+  tls: ServerTls | undefined,
+): FastifyInstance {
+  const limits = {
+    headersTimeout: httpRequestWaitMsMax,
+    connectionsCheckingInterval: Math.min(lookMsMax, httpRequestWaitMsMax),
+  }
+  const options = {
+    bodyLimit: httpBodyBytesMax,
+    routerOptions: { maxParamLength: pathPartCharactersMax },
+    requestTimeout: httpRequestWaitMsMax,
+    connectionTimeout: httpRequestWaitMsMax,
+    keepAliveTimeout: httpRequestWaitMsMax,
+    ajv: { customOptions: { coerceTypes: false, removeAdditional: false, allowUnionTypes: true } },
+    // A path that no route gets to see: a bad escape, a part that is too long.
+    frameworkErrors: (error: Error, _request: unknown, reply: FastifyReply) => void sendProblem(reply, error),
+  } as const
+  if (tls === undefined) return Fastify({ ...options, http: limits })
+  // The same but for the class of the server beneath, which nobody names.
+  const server: unknown = Fastify({ ...options, https: { ...serverTlsOptions(tls), ...limits } })
+  return server as FastifyInstance
 }
 
 /** Who is one too many is closed: there is no request yet that could be answered. */

@@ -2,6 +2,7 @@
  * playhead bench: connects, makes the topic if there is none, runs one of the four benches and prints what it came to, also when it ended early:
  * then the figures are marked partial and the exit code is 1. Called by program.ts by way of bench-commands.ts.
  */
+import { connectionOptions } from '../connection-options.ts'
 import { connect } from '../../client/index.ts'
 import type { Playhead } from '../../client/index.ts'
 import { PlayheadError, isPlayheadError } from '../../protocol/errors.ts'
@@ -46,9 +47,10 @@ export async function benchCommand(session: Session, work: BenchWork, flags: Ben
   }
 }
 
-function open(session: Session, signal: AbortSignal): Promise<Playhead> {
+async function open(session: Session, signal: AbortSignal): Promise<Playhead> {
   const { timeoutMs } = session
-  return connect(session.givenServer ?? defaultServer, { clientName: 'playhead-bench', timeoutMs, signal })
+  const options = { clientName: 'playhead-bench', timeoutMs, signal, ...(await connectionOptions(session.options)) }
+  return connect(session.givenServer ?? defaultServer, options)
 }
 
 async function runAndReport(

@@ -2,6 +2,7 @@
  * Tour: the five steps of the demo against a broker: record, rewind, decide, rederive, measure. Each says what it does and what came of it.
  * Called by cli/demo.ts; speaks through narration.ts; what the data is stands in shop-history.ts.
  */
+import type { ConnectionOptions } from '../connection-options.ts'
 import type { EventStream, Playhead } from '../../client/index.ts'
 import { connect, isPlayheadError } from '../../client/index.ts'
 import { lmdbViewStore, view } from '../../processing/index.ts'
@@ -26,6 +27,7 @@ export interface Tour extends Narration {
   readonly playhead: Playhead
   /** Of the broker; a second client is connected to it. */
   readonly server: string
+  readonly connection?: ConnectionOptions
   /** For the views, which the tour keeps. */
   readonly viewDirectory: string
   readonly topics: { readonly history: string; readonly baskets: string; readonly measurement: string }
@@ -85,7 +87,11 @@ export async function rewindCustomer(tour: Tour): Promise<void> {
 export async function decideTwice(tour: Tour): Promise<void> {
   step(tour, 3, 'Decide: two tills append to one basket, both expecting the version they saw')
   await createTopic(tour.playhead, tour.topics.baskets, 1)
-  await using other = await connect(tour.server, { clientName: 'demo-till-2', signal: tour.signal })
+  await using other = await connect(tour.server, {
+    clientName: 'demo-till-2',
+    signal: tour.signal,
+    ...tour.connection,
+  })
   const name = `basket-${customer}`
   const tills = [tour.playhead, other].map((client) => client.topic(tour.topics.baskets).stream(name))
   const [first] = tills as [EventStream, EventStream]

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { configDoc } from '../../broker/config-explain.ts'
 import { brokerSettings, flagOf, resolveConfig, variableOf } from '../../broker/config.ts'
 
 test('later sources win: default, file, environment, flag', () => {
@@ -72,4 +73,16 @@ test('every default is in its range, and names map to flags and variables', () =
   }
   assert.equal(flagOf('httpPort'), '--http-port')
   assert.equal(variableOf('httpPort'), 'PLAYHEAD_HTTP_PORT')
+})
+
+test('a secret is shown to nobody, neither as it is in force nor when it is refused', () => {
+  const shown = configDoc({ environment: { PLAYHEAD_CLUSTER_PASSWORD: 'opensesame' } }, undefined)
+  assert.ok(!JSON.stringify(shown).includes('opensesame'))
+  const password = shown.find(({ name }) => name === 'clusterPassword')
+  assert.deepEqual([password?.value, password?.source], ['(hidden)', 'environment: PLAYHEAD_CLUSTER_PASSWORD'])
+  assert.equal(configDoc({}, 'clusterPassword')[0]?.value, '')
+  assert.throws(
+    () => resolveConfig({ flags: { clusterPassword: 'opensesame\0' } }),
+    (error: Error) => !error.message.includes('opensesame') && error.message.includes('clusterPassword'),
+  )
 })

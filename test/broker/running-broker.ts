@@ -1,6 +1,6 @@
 /** A broker on free ports in a temporary directory, gone when its test ends, and the requests that tests send most. */
 import { Broker } from '../../broker/broker.ts'
-import type { BrokerFoundation } from '../../broker/broker.ts'
+import type { BrokerFoundation } from '../../broker/parts.ts'
 import type { BrokerConfig } from '../../broker/config.ts'
 import type { RequestOf } from '../../protocol/api.ts'
 import { encodeEvent } from '../../protocol/event.ts'

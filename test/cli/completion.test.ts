@@ -24,7 +24,7 @@ test('completion: bash offers commands, commands of topic, and the flags of each
     offered('').filter((word) => !word.startsWith('-')),
     names,
   )
-  assert.deepEqual(offered('re'), ['read', 'replay', 'rewind'])
+  assert.deepEqual(offered('re'), ['read', 'replay', 'rewind', 'restore'])
   assert.deepEqual(offered('topic', 'd'), ['describe', 'delete'])
   assert.deepEqual(offered('read', 'topic', '17850', '--as'), ['--as-of'])
   assert.deepEqual(offered('topic', 'create', 'carts', '--part'), ['--partitions'])

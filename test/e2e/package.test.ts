@@ -75,6 +75,28 @@ test('package: every file that package.json names is there', async () => {
   for (const target of [...Object.values(bin), ...targets]) await readFile(join(installed, target))
 })
 
+test('package: its bill of materials names what it runs on, and nothing that only development takes', async () => {
+  const bill = JSON.parse(await readFile(join(installed, 'dist', 'sbom.cdx.json'), 'utf8')) as {
+    bomFormat: string
+    components: { name: string; version: string }[]
+  }
+  assert.equal(bill.bomFormat, 'CycloneDX')
+  const { dependencies, devDependencies } = await packageOf(root)
+  const versions = new Map(bill.components.map(({ name, version }) => [name, version]))
+  for (const [name, version] of Object.entries(dependencies)) assert.equal(versions.get(name), version, name)
+  for (const name of Object.keys(devDependencies)) assert.ok(!versions.has(name), name)
+})
+
+test('package: the files for running it are there', async () => {
+  for (const name of [
+    'SECURITY.md',
+    'docs/operations/README.md',
+    'packaging/systemd/playhead.service',
+    'packaging/prometheus/alerts.yml',
+  ])
+    await readFile(join(installed, name))
+})
+
 test('package: no native code was installed', async () => {
   const names = await readdir(join(project.path, 'node_modules'))
   assert.ok(!names.includes('@node-rs'), names.join())

@@ -43,6 +43,8 @@ export const storedBatch = Buffer.from(exampleBatch)
 stampBatch(storedBatch, 0, 7, 3)
 const sparseBatch = encodeSparseBatch([...new RecordBatch(storedBatch)])
 
+const grant = { operation: 'read', pattern: 'stream:carts/customer-*' } as const
+
 let correlation = 0
 function frames<A extends ApiName>(
   api: A,
@@ -133,6 +135,7 @@ export const exampleFrames: readonly ExampleFrame[] = [
         { api: 0, minVersion: 0, maxVersion: 0 },
         { api: 10, minVersion: 0, maxVersion: 0 },
       ],
+      authentication: undefined,
     },
   ),
   ...frames(
@@ -293,5 +296,57 @@ export const exampleFrames: readonly ExampleFrame[] = [
     'streamLimit',
     { topic: 'carts', stream: 'customer-17850' },
     { maxCount: 100, maxAgeMs: 0, truncateBefore: 5 },
+  ),
+  ...frames(
+    'authenticate',
+    { mechanism: 'SCRAM-SHA-256', message: 'n,,n=billing,r=rOprNGfwEbeRWgbNEkqO' },
+    {
+      message: 'r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=65536',
+      done: false,
+      principal: '',
+    },
+  ),
+  ...frames('whoAmI', {}, { principal: 'user:billing', security: true, grants: [grant] }),
+  ...frames(
+    'putUser',
+    {
+      user: 'billing',
+      replace: false,
+      salt: 'W22ZaJ0SNY7soEsUEjb6gQ==',
+      iterations: 65_536,
+      storedKey: 'WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=',
+      serverKey: 'wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=',
+    },
+    {},
+  ),
+  ...frames('deleteUser', { user: 'billing' }, {}),
+  ...frames(
+    'createToken',
+    { principal: 'user:billing', description: 'nightly report', scope: [grant], lifetimeMs: 86_400_000 },
+    {
+      tokenId: 'Yk3pQ0aZx2Lw',
+      token: 'ph_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8',
+      expiresAtMs: 1_306_972_800_000,
+    },
+  ),
+  ...frames('revokeToken', { tokenId: 'Yk3pQ0aZx2Lw' }, {}),
+  ...frames('changeGrants', { principal: 'user:billing', add: [grant], remove: [] }, {}),
+  ...frames(
+    'setQuota',
+    {
+      principal: 'user:billing',
+      quota: { requestsPerSecond: 1000, inBytesPerSecond: 0, outBytesPerSecond: 10_000_000, connections: 8 },
+    },
+    {},
+  ),
+  ...frames(
+    'listAccess',
+    {},
+    {
+      users: [{ user: 'billing', changedAtMs: timestampMs }],
+      tokens: [],
+      grants: [{ principal: 'user:billing', grants: [grant] }],
+      quotas: [],
+    },
   ),
 ]

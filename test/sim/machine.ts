@@ -8,6 +8,7 @@ import { resolveConfig, storageSettings } from '../../broker/config.ts'
 import { Dispatch } from '../../broker/dispatch.ts'
 import { Listener } from '../../broker/listener.ts'
 import { LimitedStreams } from '../../broker/limited-streams.ts'
+import { Security } from '../../broker/security/security.ts'
 import { Playheads } from '../../broker/playheads.ts'
 import type { Services } from '../../broker/request.ts'
 import type { FileSystem } from '../../platform/file-system.ts'
@@ -183,6 +184,15 @@ export class Machine {
       playheads,
       brokers: noBrokers,
       limitedStreams,
+      security: await Security.open({
+        config,
+        partitions,
+        fileSystem: new DiskFileSystem(this.disk, process),
+        clock,
+        random,
+        report: () => {},
+        onFatal,
+      }),
       problems: () => [...partitions.all()].flatMap(({ log }) => log.damage),
       status: () => {
         throw new Error('not simulated')

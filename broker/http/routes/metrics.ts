@@ -1,7 +1,12 @@
 /** /metrics: for Prometheus. */
 import type { FastifyInstance } from 'fastify'
+import { cluster } from '../../../protocol/rights.ts'
 import type { Metrics } from '../../metrics.ts'
+import type { Session } from '../../security/session.ts'
 
 export function metricsRoutes(server: FastifyInstance, metrics: Metrics): void {
-  server.get('/metrics', async (_request, reply) => reply.type(metrics.contentType).send(await metrics.text()))
+  const rights = (session: Session): void => session.require('read', cluster)
+  server.get('/metrics', { config: { rights } }, async (_request, reply) =>
+    reply.type(metrics.contentType).send(await metrics.text()),
+  )
 }

@@ -2,16 +2,19 @@
  * /api/topics/{topic}/streams/{stream}: append events to a stream, read them. The same calls, and so the same rules, as the native
  * protocol's append and readStream.
  */
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { PlayheadError } from '../../../protocol/errors.ts'
 import { decodeEvent, encodeEvent } from '../../../protocol/event.ts'
 import type { EventInput } from '../../../protocol/event.ts'
 import { eventsPerPostMax, eventsPerReadMax } from '../../../protocol/limits.ts'
 import { encodeRecordBatch } from '../../../protocol/record-batch.ts'
+import { streamResource } from '../../../protocol/rights.ts'
+import type { Operation } from '../../../protocol/rights.ts'
 import { parseTime } from '../../../protocol/time.ts'
 import { uuidV7 } from '../../../protocol/uuid.ts'
 import { refuseInternalTopic } from '../../handlers/append.ts'
 import type { Services } from '../../request.ts'
+import type { Session } from '../../security/session.ts'
 
 interface StreamPath {
   topic: string
@@ -47,16 +50,26 @@ const bodySchema = {
 export function streamRoutes(server: FastifyInstance, services: Services): void {
   server.post<{ Params: StreamPath; Querystring: Query; Body: EventInput | EventInput[] }>(
     path,
-    { schema: { body: bodySchema } },
+    { schema: { body: bodySchema }, config: { rights: rightsTo('append') } },
     async (request, reply) => {
       const query = queryOf(request.query, ['expectedVersion'])
       const result = await appendEvents(services, request.params, request.body, query.expectedVersion)
       return reply.code(201).send(result)
     },
   )
-  server.get<{ Params: StreamPath; Querystring: Query }>(path, async (request) =>
-    readEvents(services, request.params, queryOf(request.query, ['from', 'limit', 'backwards', 'asOf', 'knownAt'])),
+  server.get<{ Params: StreamPath; Querystring: Query }>(
+    path,
+    { config: { rights: rightsTo('read') } },
+    async (request) =>
+      readEvents(services, request.params, queryOf(request.query, ['from', 'limit', 'backwards', 'asOf', 'knownAt'])),
   )
+}
+
+function rightsTo(operation: Operation) {
+  return (session: Session, { params }: FastifyRequest): void => {
+    const { topic, stream } = params as StreamPath
+    session.require(operation, streamResource(topic, stream))
+  }
 }
 
 async function appendEvents(

@@ -1,0 +1,187 @@
+/**
+ * Audit: what happened to access and to topics, and who was refused what, as events of an internal topic. Each event carries the hash of the one
+ * before it (audit-chain.ts), so that nobody changes or leaves out one in the middle without it being seen.
+ * Invariants: events stand in the order in which they happened; who floods the broker with refusals fills neither memory nor disk: equal
+ * ones within a while are one event with a count, and what does not fit any more is counted as lost in the next event.
+ * Neighbours: Security owns it; `playhead audit verify` follows the chain.
+ */
+import type { Clock, Timer } from '../../platform/clock.ts'
+import type { Random } from '../../platform/random.ts'
+import { chainStart, linkedData } from '../../protocol/audit-chain.ts'
+import type { AuditFacts } from '../../protocol/audit-chain.ts'
+import { encodeEvent } from '../../protocol/event.ts'
+import { MiB } from '../../protocol/limits.ts'
+import { encodeRecordBatch } from '../../protocol/record-batch.ts'
+import type { RecordInput } from '../../protocol/record.ts'
+import { uuidV7 } from '../../protocol/uuid.ts'
+import type { Partition } from '../../replication/partition.ts'
+import type { Partitions } from '../../replication/partitions.ts'
+
+export const auditTopic = '__audit'
+/** All events are one stream: the chain. */
+const auditStream = 'audit'
+/** Events that wait to be written; and different refusals remembered to tell the next equal one. */
+const waitingMax = 10_000
+const batchEventsMax = 500
+/** Equal refusals within this time are one event. */
+const equalWithinMs = 10_000
+const textMax = 512
+
+export interface AuditNote {
+  /** camelCase, what was done or tried: `authenticate`, `deleteTopic`, `changeGrants` … */
+  readonly action: string
+  readonly outcome: 'done' | 'refused'
+  readonly principal: string
+  readonly address: string
+  readonly resource?: string
+  readonly reason?: string
+}
+
+interface Repeated {
+  readonly note: AuditNote
+  count: number
+}
+
+export interface AuditOptions {
+  readonly partitions: Partitions
+  readonly clock: Clock
+  readonly random: Random
+  readonly report: (level: 'warn', message: string) => void
+}
+
+export class Audit {
+  readonly stats = { written: 0, lost: 0 }
+  readonly #options: AuditOptions
+  readonly #home: Partition
+  #hash: string
+  #number: number
+  #waiting: { facts: AuditFacts; type: string }[] = []
+  #writing: Promise<void> | undefined
+  /** Refusals since the last round, by what is equal about them. */
+  #repeated = new Map<string, Repeated>()
+  #round: Timer | undefined
+  #lost = 0
+  #closed = false
+
+  private constructor(options: AuditOptions, home: Partition, last: { hash: string; number: number }) {
+    this.#options = options
+    this.#home = home
+    this.#hash = last.hash
+    this.#number = last.number
+  }
+
+  /** Creates the topic when it is missing; goes on with the chain where it ends. */
+  static async open(options: AuditOptions): Promise<Audit> {
+    const { partitions } = options
+    if (!partitions.has(auditTopic)) {
+      const topic = { name: auditTopic, partitions: 1, replicationFactor: 1, settings: {}, internal: true }
+      await partitions.create(topic)
+    }
+    const home = partitions.get(auditTopic, 0)
+    const page = await home.readStream({ stream: auditStream, limit: 1, backwards: true, maxBytes: MiB })
+    const [record] = page.records
+    if (record === undefined) return new Audit(options, home, { hash: chainStart, number: 0 })
+    const { number, hash } = JSON.parse(record.value?.toString() ?? '') as { number: number; hash: string }
+    return new Audit(options, home, { hash, number: number + 1 })
+  }
+
+  /** Never waits and never throws. */
+  note(note: AuditNote): void {
+    if (this.#closed) return
+    if (note.outcome === 'done') return this.#add(note, 1)
+    const key = JSON.stringify([note.action, note.principal, note.address, note.resource])
+    const known = this.#repeated.get(key)
+    if (known !== undefined) {
+      known.count++
+      return
+    }
+    if (this.#repeated.size >= waitingMax) {
+      this.#lost++
+      this.stats.lost++
+      return
+    }
+    // The first is written at once; those after it are counted and written together at the end of the round.
+    this.#repeated.set(key, { note, count: 0 })
+    this.#add(note, 1)
+    this.#round ??= this.#options.clock.after(equalWithinMs, () => this.#endRound())
+  }
+
+  /** Resolves when all that was noted is durable, or cannot be. */
+  async close(): Promise<void> {
+    this.#endRound()
+    this.#closed = true
+    this.#round?.cancel()
+    await this.#writing
+  }
+
+  #endRound(): void {
+    this.#round?.cancel()
+    this.#round = undefined
+    const repeated = this.#repeated
+    this.#repeated = new Map()
+    for (const { note, count } of repeated.values()) if (count > 0) this.#add(note, count)
+  }
+
+  #add({ action, outcome, principal, address, resource, reason }: AuditNote, count: number): void {
+    if (this.#waiting.length >= waitingMax) {
+      this.#lost++
+      this.stats.lost++
+      return
+    }
+    const facts: AuditFacts = {
+      atMs: this.#options.clock.now(),
+      outcome,
+      principal: cut(principal),
+      address: cut(address),
+      resource: cut(resource ?? ''),
+      reason: cut(reason ?? ''),
+      count,
+      lost: this.#lost,
+    }
+    this.#lost = 0
+    this.#waiting.push({ facts, type: action })
+    this.#writing ??= this.#write()
+  }
+
+  async #write(): Promise<void> {
+    try {
+      await Promise.resolve() // what else is noted in this turn joins
+      while (this.#waiting.length > 0) await this.#writeSome(this.#waiting.splice(0, batchEventsMax))
+    } catch (error) {
+      // The disk is full, or the topic is closing: what was asked of the broker goes on, and the gap is told.
+      this.#options.report('warn', `audit: events could not be written: ${String(error)}`)
+      this.#lost += this.#waiting.length
+      this.stats.lost += this.#waiting.length
+      this.#waiting = []
+    } finally {
+      this.#writing = undefined
+    }
+  }
+
+  async #writeSome(events: readonly { facts: AuditFacts; type: string }[]): Promise<void> {
+    const { clock, random } = this.#options
+    let [hash, number] = [this.#hash, this.#number]
+    const records: RecordInput[] = []
+    for (const { facts, type } of events) {
+      const data = linkedData(number, type, facts, hash)
+      const defaults = { id: uuidV7(random.bytes(10), clock.now()), timestampMs: facts.atMs }
+      records.push(encodeEvent(auditStream, { type, data }, defaults))
+      hash = data.hash
+      number++
+    }
+    try {
+      await this.#home.append({ batch: encodeRecordBatch(records), expected: [], wantVersions: false, acks: 'all' })
+    } catch (error) {
+      this.#lost += events.length
+      this.stats.lost += events.length
+      throw error
+    }
+    this.#hash = hash
+    this.#number = number
+    this.stats.written += events.length
+  }
+}
+
+function cut(text: string): string {
+  return text.length <= textMax ? text : `${text.slice(0, textMax).toWellFormed()}…`
+}

@@ -1,0 +1,189 @@
+/**
+ * Security: who is who and who may what, for the native protocol and for HTTP alike. Put together here: the access topic and the facts in it, the ways to
+ * say who one is, quotas, the audit topic. While it is off, nothing of that is opened and every session may do everything.
+ * Invariant: what changes access is durable before it is answered, and in force for every open connection at once.
+ * Made by Broker; asked by ClientConnection, HttpServer and handlers.
+ */
+import type { Clock, Timer } from '../../platform/clock.ts'
+import type { FileSystem } from '../../platform/file-system.ts'
+import type { Random } from '../../platform/random.ts'
+import type { Quota } from '../../protocol/access.ts'
+import { PlayheadError } from '../../protocol/errors.ts'
+import type { Partitions } from '../../replication/partitions.ts'
+import { addressOf } from '../address-count.ts'
+import type { BrokerConfig } from '../config.ts'
+import { AccessFacts } from './access-facts.ts'
+import { AccessStore } from './access-store.ts'
+import { AdminToken } from './admin-token.ts'
+import { Audit } from './audit.ts'
+import type { AuditNote } from './audit.ts'
+import { Authentication, certificatePrincipal } from './authentication.ts'
+import { IdentityTokens } from './identity-tokens.ts'
+import type { Principal } from './principal.ts'
+import { Quotas } from './quotas.ts'
+import { Session } from './session.ts'
+
+/** How often open connections are looked at for principals that have expired: with this, what is revoked ends well within 5 s. */
+const lookMs = 1_000
+
+export interface SecurityOptions {
+  readonly config: BrokerConfig
+  readonly partitions: Partitions
+  readonly fileSystem: FileSystem
+  readonly clock: Clock
+  readonly random: Random
+  readonly report: (level: 'info' | 'warn', message: string) => void
+  readonly onFatal: (error: Error) => void
+}
+
+interface Parts {
+  readonly store: AccessStore
+  readonly audit: Audit
+  readonly authentication: Authentication
+}
+
+export class Security {
+  readonly quotas: Quotas
+  readonly stats = { authenticated: 0, refused: 0, denied: 0 }
+  readonly #options: SecurityOptions
+  readonly #noFacts = new AccessFacts()
+  readonly #looks = new Set<() => void>()
+  #parts: Parts | undefined
+  #timer: Timer | undefined
+
+  private constructor(options: SecurityOptions) {
+    this.#options = options
+    this.quotas = new Quotas(options.clock, (principal) => this.#quotaOf(principal))
+  }
+
+  /** Throws invalidConfiguration, and what reading the access topic throws. */
+  static async open(options: SecurityOptions): Promise<Security> {
+    const security = new Security(options)
+    if (options.config.security === 'off') return security
+    const { config, partitions, clock, random, report, fileSystem, onFatal } = options
+    const onChange = () => security.#look()
+    const store = await AccessStore.open({ partitions, clock, random, onChange, onFailure: onFatal })
+    const audit = await Audit.open({ partitions, clock, random, report })
+    const admin = await AdminToken.open({ config, fileSystem, random })
+    const authentication = new Authentication({
+      facts: store.facts,
+      clock,
+      random,
+      adminTokenHash: admin.hash,
+      identityTokens: identityTokensOf(config),
+      onRefused: (address, claimed) => {
+        security.stats.refused++
+        audit.note({ action: 'authenticate', outcome: 'refused', principal: claimed, address })
+      },
+    })
+    security.#parts = { store, audit, authentication }
+    report('info', `security is on; the token in ${admin.path} may do everything`)
+    security.#lookLater()
+    return security
+  }
+
+  get isOn(): boolean {
+    return this.#parts !== undefined
+  }
+
+  get facts(): AccessFacts {
+    return this.#parts?.store.facts ?? this.#noFacts
+  }
+
+  /** Throws securityOff: there is nobody to manage. */
+  get store(): AccessStore {
+    return this.#on().store
+  }
+
+  get authentication(): Authentication {
+    return this.#on().authentication
+  }
+
+  get auditStats(): Audit['stats'] {
+    return this.#parts?.audit.stats ?? { written: 0, lost: 0 }
+  }
+
+  /** Mechanisms that a connection may choose from; undefined = nothing is wanted from it. */
+  get mechanisms(): string[] | undefined {
+    return this.isOn ? ['SCRAM-SHA-256', 'BEARER'] : undefined
+  }
+
+  /** `certificateName`: of a client certificate that our authority has signed. To be ended. */
+  session(kind: 'connection' | 'request', remoteAddress: string, certificateName?: string): Session {
+    const session = new Session(this, addressOf(remoteAddress), kind)
+    if (this.isOn && certificateName !== undefined) session.become(certificatePrincipal(certificateName))
+    return session
+  }
+
+  holds(principal: Principal): boolean {
+    return this.facts.holds(principal, this.#options.clock.now())
+  }
+
+  note(note: AuditNote): void {
+    if (note.outcome === 'refused') this.stats.denied++
+    this.#parts?.audit.note(note)
+  }
+
+  /** Calls back whenever somebody who was somebody may not be any more. Answers how to end that. */
+  onLook(look: () => void): () => void {
+    this.#looks.add(look)
+    return () => this.#looks.delete(look)
+  }
+
+  async close(): Promise<void> {
+    this.#timer?.cancel()
+    this.#timer = undefined
+    this.#looks.clear()
+    this.#parts?.store.close()
+    await this.#parts?.audit.close()
+  }
+
+  #on(): Parts {
+    if (this.#parts !== undefined) return this.#parts
+    throw new PlayheadError(
+      'securityOff',
+      'broker: found security off, wanted it on; start it with --security on, see docs/operations/security.md',
+    )
+  }
+
+  #look(): void {
+    for (const look of this.#looks) look()
+  }
+
+  #lookLater(): void {
+    this.#timer = this.#options.clock.after(lookMs, () => {
+      this.#look()
+      this.#lookLater()
+    })
+  }
+
+  #quotaOf(principal: string): Quota {
+    const { quotaRequestsPerSecond, quotaInBytesPerSecond, quotaOutBytesPerSecond, quotaConnections } =
+      this.#options.config
+    return (
+      this.facts.quotas.get(principal) ?? {
+        requestsPerSecond: quotaRequestsPerSecond,
+        inBytesPerSecond: quotaInBytesPerSecond,
+        outBytesPerSecond: quotaOutBytesPerSecond,
+        connections: quotaConnections,
+      }
+    )
+  }
+}
+
+function identityTokensOf(config: BrokerConfig): IdentityTokens | undefined {
+  const { oidcIssuer: issuer, oidcAudience: audience, oidcKeysUrl: keysUrl } = config
+  if (issuer === '') return undefined
+  if (audience === '' || keysUrl === '')
+    throw new PlayheadError(
+      'invalidConfiguration',
+      'settings oidcAudience and oidcKeysUrl: found one of them empty beside oidcIssuer, wanted both; see docs/configuration.md',
+    )
+  if (!/^https:\/\/|^http:\/\/(localhost|127\.0\.0\.1|\[::1\])[:/]/.test(keysUrl) || !URL.canParse(keysUrl))
+    throw new PlayheadError(
+      'invalidConfiguration',
+      `setting oidcKeysUrl: found ${JSON.stringify(keysUrl)}, wanted an https address, or http on this machine: whoever changes the keys on their way is everybody`,
+    )
+  const { oidcPrincipalClaim: principalClaim, oidcGroupsClaim: groupsClaim } = config
+  return new IdentityTokens({ issuer, audience, keysUrl, principalClaim, groupsClaim })
+}

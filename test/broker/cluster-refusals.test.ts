@@ -1,0 +1,28 @@
+/** What a broker of a cluster cannot have yet is refused by name, before anything is opened or made. */
+import assert from 'node:assert/strict'
+import { readdir } from 'node:fs/promises'
+import { test } from 'node:test'
+import { Broker } from '../../broker/broker.ts'
+import type { BrokerConfig } from '../../broker/config.ts'
+import { TemporaryDirectory } from '../temporary-directory.ts'
+
+const refused: readonly { readonly given: Partial<BrokerConfig>; readonly setting: string }[] = [
+  { given: { security: 'on' }, setting: 'security' },
+  { given: { tlsCertificateFile: 'cert.pem', tlsKeyFile: 'key.pem' }, setting: 'tlsCertificateFile' },
+  { given: { tier: 'file:///tmp/nothing-there' }, setting: 'tier' },
+  { given: { readOnly: 'yes' }, setting: 'tier' },
+]
+
+for (const { given, setting } of refused) {
+  test(`cluster: refused together with ${JSON.stringify(given)}`, async () => {
+    await using directory = await TemporaryDirectory.make()
+    const config = { data: directory.path, port: 0, httpPort: 0, cluster: 'etcd://127.0.0.1:1', ...given }
+    await assert.rejects(Broker.start(config), (error: Error & { code?: string; details?: { setting?: string } }) => {
+      assert.equal(error.code, 'invalidConfiguration', error.message)
+      assert.equal(error.details?.setting, setting)
+      assert.match(error.message, /cluster/)
+      return true
+    })
+    assert.deepEqual(await readdir(directory.path), [])
+  })
+}
