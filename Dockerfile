@@ -15,6 +15,7 @@ COPY --from=build /playhead/package.json /playhead/LICENSE ./
 COPY --from=build /playhead/node_modules ./node_modules
 COPY --from=build /playhead/dist ./dist
 COPY --from=build /playhead/bin ./bin
+COPY --from=build /playhead/console ./console
 COPY --from=build /playhead/examples/customer-journey ./examples/customer-journey
 RUN mkdir -p /var/lib/playhead && chown node:node /var/lib/playhead && ln -s /playhead/bin/playhead /usr/local/bin/playhead
 USER node

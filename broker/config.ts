@@ -134,6 +134,30 @@ export const brokerSettings = {
     [100, 3_600_000],
     'An HTTP request that has not arrived whole by then is refused (408), and a connection on which nothing moves for as long is closed.',
   ),
+  followersMax: integer(
+    'count',
+    2_000,
+    [0, 100_000],
+    'Readers that follow a topic or a stream over HTTP; more are refused (overloaded).',
+  ),
+  followerBufferBytesMax: integer(
+    'bytes',
+    256 * KiB,
+    [16 * KiB, 64 * MiB],
+    'What may wait for one follower; beyond, it is paused until it has taken it.',
+  ),
+  followerPausedMsMax: integer(
+    'ms',
+    30_000,
+    [100, 3_600_000],
+    'A paused follower that has not taken what waits for it by then is dropped, and told why.',
+  ),
+  followHeartbeatMs: integer(
+    'ms',
+    15_000,
+    [100, 600_000],
+    'How often followers to whom nothing was to be said get a comment, so that nobody in between takes the connection for dead.',
+  ),
 
   indexMemoryBytes: integer(
     'bytes',

@@ -7,11 +7,13 @@
  * Checkpointer.
  */
 import { PlayheadError } from '../protocol/errors.ts'
+import { decompressedBytesMax as readersBytesMax } from '../protocol/limits.ts'
 import { codec } from '../protocol/record-batch.ts'
 import { Admission } from './admission.ts'
 import { Appender } from './appender.ts'
 import { Checkpointer } from './checkpointer.ts'
 import { describeRange } from './damage.ts'
+import type { Decompressed } from './decompression-memory.ts'
 import { IncomingAppend } from './incoming-append.ts'
 import type { AppendGroup, Appended, BatchRules } from './incoming-append.ts'
 import { LogEnd } from './log-end.ts'
@@ -297,6 +299,11 @@ export class Log {
   /** Events of one stream. Throws invalidStream, corruptBatch. */
   readStream(request: ReadStream): Promise<StreamPage> {
     return this.#reader.readStream(request)
+  }
+
+  /** The records of a batch that was read, in memory that all logs share. Throws as DecompressionMemory.decompress does. */
+  decompress(batch: Buffer): Promise<Decompressed> {
+    return this.#context.decompression.decompress(batch, readersBytesMax)
   }
 
   /** Where the stream stands below `limitOffset`. */

@@ -17,7 +17,7 @@ const core = process.env['PLAYHEAD_TEST'] === 'core'
 /** Tests that reach services outside this repository. */
 const services = ['test/e2e/package.test.ts']
 /** Folders of tests with a layer of their own. */
-const ownLayer = ['crash', 'e2e', 'golden', 'hostile', 'mutants', 'sim']
+const ownLayer = ['console', 'crash', 'e2e', 'golden', 'hostile', 'mutants', 'sim']
 
 function testFiles(folder: string): string[] {
   return readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
@@ -33,6 +33,8 @@ function nodeTest(files: readonly string[], concurrency: number): string[] {
 
 const unit = testFiles('test').filter((file) => !ownLayer.includes(file.split('/')[1] ?? ''))
 const e2e = testFiles('test/e2e').filter((file) => !services.includes(file))
+/** In the system's Chromium: it fails, naming the command, where there is none. */
+const consoleTests = testFiles('test/console')
 const layers: Layer[] = [
   { name: 'check', budgetMinutes: 1, command: ['npm', 'run', '--silent', 'check'] },
   { name: 'unit', budgetMinutes: 5, command: nodeTest(unit, 2) },
@@ -45,6 +47,7 @@ const layers: Layer[] = [
   { name: 'crash', budgetMinutes: 1, command: nodeTest(testFiles('test/crash'), 1) },
   { name: 'end to end', budgetMinutes: 8, command: nodeTest(e2e, 1) },
 ]
+if (!core) layers.push({ name: 'console', budgetMinutes: 2, command: nodeTest(consoleTests, 1) })
 if (!core) layers.push({ name: 'services', budgetMinutes: 6, command: nodeTest(services, 1) })
 
 const wanted = process.argv.slice(2)
@@ -63,4 +66,4 @@ for (const layer of layers) {
   }
 }
 console.log(`\nall layers passed: ${times.join(', ')}`)
-if (core) console.log(`left out (PLAYHEAD_TEST=core): ${services.join(', ')}`)
+if (core) console.log(`left out (PLAYHEAD_TEST=core): ${[...consoleTests, ...services].join(', ')}`)

@@ -35,7 +35,14 @@ const packages: Record<string, readonly string[]> = {
   client: [],
   replication: [],
   processing: ['lmdb', 'msgpackr'],
-  broker: ['fastify', 'prom-client'],
+  broker: [
+    'fastify',
+    '@fastify/static',
+    '@fastify/swagger',
+    '@fastify/type-provider-typebox',
+    'prom-client',
+    'typebox',
+  ],
   cli: ['commander'],
 }
 
