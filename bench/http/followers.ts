@@ -139,13 +139,13 @@ async function appendAtRate(port: number): Promise<{ appended: number; p50Ms: nu
 async function follow(port: number): Promise<void> {
   const id = Buffer.from('\nid: 0:')
   const state = Array.from({ length: followers }, () => ({ next: 0, wrong: 0 }))
-  let connected = 0
+  const seen = { connected: 0 }
   for (const each of state) {
     const socket = connect({ port, host: '127.0.0.1' })
     socket.write('GET /api/topics/news/follow?from=end HTTP/1.1\r\nHost: x\r\n\r\n')
     let rest: Buffer = Buffer.alloc(0)
     socket.on('data', (bytes: Buffer) => {
-      if (each.next === 0 && rest.length === 0) connected++
+      if (each.next === 0 && rest.length === 0) seen.connected++
       const text = rest.length === 0 ? bytes : Buffer.concat([rest, bytes])
       let seenTo = 0
       for (let at = text.indexOf(id); at >= 0; at = text.indexOf(id, at + 1)) {
@@ -160,9 +160,10 @@ async function follow(port: number): Promise<void> {
     })
   }
   const startedMs = performance.now()
-  while (connected < followers && performance.now() - startedMs < startedWaitMs) await pause(20)
+  const isLate = () => performance.now() - startedMs > startedWaitMs
+  for (; seen.connected < state.length && !isLate(); ) await pause(20)
   console.log('connected')
-  const [wanted = ''] = (await once(createInterface({ input: process.stdin }), 'line')) as [string]
+  const [wanted] = (await once(createInterface({ input: process.stdin }), 'line')) as [string]
   const complete = () => state.filter(({ next }) => next === Number(wanted)).length
   const askedMs = performance.now()
   while (complete() < followers && performance.now() - askedMs < startedWaitMs) await pause(20)

@@ -8,7 +8,7 @@ const pageSize = 2_000
 const headSize = 50
 /** A longer stream is opened at its end. */
 const eventsMax = 100_000
-const foldMsMax = 3_000
+const foldMsMax = 5_000
 
 export class History {
   times = []
@@ -70,8 +70,15 @@ export class History {
       return
     }
     this.#underWay = ++this.#ids
-    this.#watchdog = setTimeout(() => this.#tooLong(), foldMsMax)
+    this.#watch()
     this.#worker.postMessage({ kind: 'ask', id: this.#underWay, ...question })
+  }
+
+  /** A function of the user's may never end. What is loaded before it is asked does not count. */
+  #watch() {
+    clearTimeout(this.#watchdog)
+    if (this.#source === undefined || this.#underWay === undefined || this.#loadsUnderWay > 0) return
+    this.#watchdog = setTimeout(() => this.#tooLong(), foldMsMax)
   }
 
   useFold(source) {
@@ -194,6 +201,7 @@ export class History {
       }
       this.lastVersion = Math.max(this.lastVersion, this.versions.at(-1) ?? -1)
       this.#loadsUnderWay--
+      this.#watch()
       if (this.#isAllGiven && this.#loadsUnderWay === 0) this.isComplete = true
     } else if (message.kind === 'folds') this.foldProblem = message.problem
     else if (message.kind === 'answer' && message.id === this.#underWay) {

@@ -93,8 +93,14 @@ export class FollowFeed implements FeedSide {
 
   async #step(signal: AbortSignal): Promise<void> {
     await this.source.wait(this.cursor, signal)
+    await this.#limits.clock.yield()
     const gatherMs = Math.min(gatherMsMax, Math.floor(this.#live.size * gatherMsPerFollower))
     if (gatherMs > 0) await sleep(this.#limits.clock, gatherMs, signal)
+    // Nobody is where the feed is: those who are behind read for themselves, up to here.
+    if (this.#live.size === 0) {
+      this.cursor = this.source.end()
+      return
+    }
     const page = await this.source.read(this.cursor, pageBytesMax)
     if (page === undefined || signal.aborted) return
     // Who joins from here on stands behind this page already.

@@ -104,6 +104,22 @@ test('a reader that takes nothing is paused, then dropped with the reason; other
   sleeper.destroy()
 })
 
+test('many follow one topic while events come one at a time: each gets all, in order (60 followers, 200 events; node bench/http/followers.ts is the long form)', async () => {
+  await using running = await runBroker({ connectionsMax: 500, connectionsPerAddressMax: 500 })
+  await send(running, 'POST', '/api/topics', { topic: 't' })
+  await append(running, 's', 0, 1)
+  const { httpPort } = running.broker
+  await using all = new AsyncDisposableStack()
+  const readers = Array.from({ length: 150 }, () =>
+    all.use(new FollowReader(httpPort, '/api/topics/t/follow?from=start')),
+  )
+  for (const reader of readers) await reader.until(1)
+  for (let number = 1; number < 200; number++) await append(running, `s${number % 10}`, number, 1)
+  for (const reader of readers) assert.deepEqual(numbersOf(await reader.until(200)), upTo(200))
+  const { counters } = (await send(running, 'GET', '/api/status')).body
+  assert.deepEqual([counters.followers, counters.followersDropped], [60, 0])
+})
+
 test('followers are told when the topic is deleted and when the broker stops; more than the limit are refused', async () => {
   await using running = await runBroker({ followersMax: 2 })
   await send(running, 'POST', '/api/topics', { topic: 't' })
