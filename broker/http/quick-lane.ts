@@ -215,7 +215,7 @@ class LaneConnection {
     this.#isBusy = false
     this.#idleSinceMs = this.#options.services.clock.monotonicMs()
     if (this.#socket.destroyed) return
-    this.#socket.write(reply, 'latin1')
+    this.#socket.write(reply)
     if (this.#isStopping || this.#socket.readableEnded) return void this.#socket.end()
     if (this.#early.length === 0) return
     const bytes = Buffer.concat(this.#early)

@@ -128,6 +128,21 @@ test('quick lane: answers as fastify does, on one connection with it; a pipeline
     assert.deepEqual([statusOf(invalid), jsonOf(invalid)['code']], [400, 'invalidEvent'])
   }
 
+  const name = encodeURIComponent('grüße')
+  for (const more of ['', 'X-Other: 1\r\n']) {
+    const umlauts = await sendRaw(
+      httpPort,
+      [request(`/api/topics/t/streams/${name}?expectedVersion=7`, more)],
+      'found":-1}]}',
+    )
+    const length = Number(/content-length: (\d+)/i.exec(umlauts)?.[1])
+    assert.equal(
+      Buffer.byteLength(umlauts.slice(umlauts.indexOf('\r\n\r\n') + 4)),
+      length,
+      'the length is that of the bytes',
+    )
+  }
+
   const three = await sendRaw(httpPort, [request() + request() + request()], '"version":4}')
   assert.deepEqual(
     [...three.matchAll(/"version":(\d)/g)].map(([, version]) => Number(version)),
