@@ -44,7 +44,7 @@ test('Last-Event-ID: a reader that is cut off anywhere goes on behind the event 
       seen.push(...taken.map(({ data }) => `${data.partition}/${data.offset}`))
       id = taken.at(-1)?.id
     }
-    assert.equal(new Set(seen).size, wanted, path)
+    assert.deepEqual([seen.length, new Set(seen).size], [wanted, wanted], path)
     for (const partition of [0, 1, 2]) {
       const offsets = seen
         .filter((place) => place.startsWith(`${partition}/`))
