@@ -7,10 +7,10 @@ import { get, path, send } from './api.js'
 export const demoTopic = 'demo-carts'
 export const demoCustomer = '14911'
 const partitions = 4
-const rowsPerChunk = 60_000
+const rowsPerChunk = 200_000
 const requestsAtOnce = 4
 /** Well below what a batch may have. */
-const eventsPerRequest = 1_000
+const eventsPerRequest = 500
 const numbers = new Set(['Quantity', 'UnitPrice'])
 
 /** Answers how long it took, ms. */
@@ -31,8 +31,9 @@ export async function loadDemo(signal, onProgress) {
   let done = 0
   let inChunk = 0
   const flush = async () => {
-    await appendChunk(chunk, signal)
-    done += inChunk
+    const before = done
+    await appendChunk(chunk, signal, (count) => onProgress((done += count)))
+    done = before + inChunk
     inChunk = 0
     chunk = new Map()
     onProgress(done)
@@ -75,7 +76,7 @@ async function lastVersions(signal) {
 }
 
 /** A stream is one worker's: what it sends of it follows each other, and so the order is kept. */
-async function appendChunk(chunk, signal) {
+async function appendChunk(chunk, signal, onAppended) {
   const left = [...chunk]
   const worker = async () => {
     for (let next = left.pop(); next !== undefined; next = left.pop()) {
@@ -83,9 +84,9 @@ async function appendChunk(chunk, signal) {
       for (let from = 0; from < events.length; from += eventsPerRequest) {
         signal.throwIfAborted()
         const expectedVersion = version + from === 0 ? 'none' : version + from - 1
-        await send('POST', path.stream(demoTopic, stream), events.slice(from, from + eventsPerRequest), {
-          expectedVersion,
-        })
+        const part = events.slice(from, from + eventsPerRequest)
+        await send('POST', path.stream(demoTopic, stream), part, { expectedVersion })
+        onAppended(part.length)
       }
     }
   }

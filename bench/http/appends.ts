@@ -1,5 +1,5 @@
 /**
- * `node bench/http/appends.ts [--connections 64] [--seconds 10] [--streams 10000] [--expected]`: single appends through HTTP/1.1 keep-alive, one request under way per
+ * `node bench/http/appends.ts [--connections 64] [--seconds 10] [--streams 10000] [--directory DIR] [--profile]`: single appends through HTTP/1.1 keep-alive, one request under way per
  * connection, each acknowledged when it is durable. The broker is a process of its own; the load is raw sockets, so that what is measured is the
  * broker and not a client. Prints one JSON line.
  */
@@ -18,6 +18,8 @@ const { values } = parseArgs({
     connections: { type: 'string', default: '64' },
     seconds: { type: 'string', default: '10' },
     streams: { type: 'string', default: '10000' },
+    /** Where the data goes, on the disk to be measured. */
+    directory: { type: 'string', default: tmpdir() },
     profile: { type: 'boolean', default: false },
   },
 })
@@ -28,7 +30,7 @@ const warmUpMs = 3_000
 const body = JSON.stringify({ type: 'ItemAdded', data: { sku: '85123A', quantity: 6, note: 'x'.repeat(40) } })
 const root = join(import.meta.dirname, '..', '..')
 
-const directory = await mkdtemp(join(process.env['PLAYHEAD_BENCH_DIR'] ?? tmpdir(), 'playhead-http-bench-'))
+const directory = await mkdtemp(join(values.directory, 'playhead-http-bench-'))
 const broker = spawn(
   join(root, 'bin', 'playhead'),
   ['serve', '--json', '--data', join(directory, 'data'), '--port', '0', '--http-port', '0'],

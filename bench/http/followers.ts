@@ -18,7 +18,10 @@ const { values } = parseArgs({
     followers: { type: 'string', default: '1000' },
     rate: { type: 'string', default: '1000' },
     seconds: { type: 'string', default: '20' },
+    directory: { type: 'string', default: tmpdir() },
     port: { type: 'string' },
+    /** Of the process that follows: what was appended before. */
+    from: { type: 'string', default: '0' },
   },
 })
 const followers = Number(values.followers)
@@ -31,7 +34,7 @@ if (values.port === undefined) await run()
 else await follow(Number(values.port))
 
 async function run(): Promise<void> {
-  const directory = await mkdtemp(join(tmpdir(), 'playhead-followers-'))
+  const directory = await mkdtemp(join(values.directory, 'playhead-followers-'))
   const limits = ['--connections-max', '5000', '--connections-per-address-max', '5000', '--followers-max', '5000']
   const broker = spawn(
     join(root, 'bin', 'playhead'),
@@ -48,7 +51,15 @@ async function run(): Promise<void> {
     const alone = await appendAtRate(httpPort)
     const reader = spawn(
       process.execPath,
-      [import.meta.filename, '--followers', values.followers, '--port', String(httpPort)],
+      [
+        import.meta.filename,
+        '--followers',
+        values.followers,
+        '--from',
+        String(alone.appended),
+        '--port',
+        String(httpPort),
+      ],
       {
         stdio: ['pipe', 'pipe', 'inherit'],
       },
@@ -138,21 +149,22 @@ async function appendAtRate(port: number): Promise<{ appended: number; p50Ms: nu
 /** The followers: says when all are connected, is told how far they should come, answers how they did. */
 async function follow(port: number): Promise<void> {
   const id = Buffer.from('\nid: 0:')
-  const state = Array.from({ length: followers }, () => ({ next: 0, wrong: 0 }))
+  const state = Array.from({ length: followers }, () => ({ next: Number(values.from), wrong: 0, isConnected: false }))
   const seen = { connected: 0 }
   for (const each of state) {
     const socket = connect({ port, host: '127.0.0.1' })
     socket.write('GET /api/topics/news/follow?from=end HTTP/1.1\r\nHost: x\r\n\r\n')
     let rest: Buffer = Buffer.alloc(0)
     socket.on('data', (bytes: Buffer) => {
-      if (each.next === 0 && rest.length === 0) seen.connected++
+      if (!each.isConnected) seen.connected++
+      each.isConnected = true
       const text = rest.length === 0 ? bytes : Buffer.concat([rest, bytes])
       let seenTo = 0
       for (let at = text.indexOf(id); at >= 0; at = text.indexOf(id, at + 1)) {
         const end = text.indexOf(10, at + id.length)
         if (end < 0) break
         const next = Number(text.toString('latin1', at + id.length, end))
-        if (each.next !== 0 && next !== each.next + 1) each.wrong++
+        if (next !== each.next + 1) each.wrong++
         each.next = next
         seenTo = end
       }
