@@ -22,6 +22,7 @@ COPY --from=build /playhead/package.json /playhead/LICENSE ./
 COPY --from=build /playhead/node_modules ./node_modules
 COPY --from=build /playhead/dist ./dist
 COPY --from=build /playhead/bin ./bin
+COPY --from=build /playhead/console ./console
 COPY --from=build /playhead/examples/customer-journey ./examples/customer-journey
 RUN install -d -o node -g node -m 0700 /var/lib/playhead && ln -s /playhead/bin/playhead /usr/local/bin/playhead
 USER node

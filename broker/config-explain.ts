@@ -3,6 +3,7 @@ import { PlayheadError } from '../protocol/errors.ts'
 import { brokerSettings, flagOf, resolveSettings, variableOf } from './config.ts'
 import type { BrokerSettingName, ConfigSources } from './config.ts'
 import { nearestName } from './nearest-name.ts'
+import { shownValue } from './setting.ts'
 import type { BrokerSetting } from './setting.ts'
 
 export interface ExplainedSetting {
@@ -42,7 +43,7 @@ function explained(
 ): ExplainedSetting {
   return {
     name,
-    value: setting.secret === true && value !== '' ? '(hidden)' : value,
+    value: shownValue(setting, value),
     source,
     default: setting.default,
     wanted: wantedText(setting),

@@ -11,7 +11,7 @@ import { clusterSettings } from './cluster-settings.ts'
 import { loggingSettings } from './logging-settings.ts'
 import { nearestName } from './nearest-name.ts'
 import { securitySettings } from './security/settings.ts'
-import { integer, reloadable, text } from './setting.ts'
+import { integer, reloadable, shownValue, text } from './setting.ts'
 import type { BrokerSetting, ChoiceSetting, IntegerSetting } from './setting.ts'
 import { tierSettings } from './tier-settings.ts'
 
@@ -115,6 +115,30 @@ export const brokerSettings = {
     60_000,
     [100, 3_600_000],
     'An HTTP request that has not arrived whole by then is refused (408), and a connection on which nothing moves for as long is closed.',
+  ),
+  followersMax: integer(
+    'count',
+    2_000,
+    [0, 100_000],
+    'Readers that follow a topic or a stream over HTTP; more are refused (overloaded).',
+  ),
+  followerBufferBytesMax: integer(
+    'bytes',
+    256 * KiB,
+    [16 * KiB, 64 * MiB],
+    'What may wait for one follower; beyond, it is paused until it has taken it.',
+  ),
+  followerPausedMsMax: integer(
+    'ms',
+    30_000,
+    [100, 3_600_000],
+    'A paused follower that has not taken what waits for it by then is dropped, and told why.',
+  ),
+  followHeartbeatMs: integer(
+    'ms',
+    15_000,
+    [100, 600_000],
+    'How often followers to whom nothing was to be said get a comment, so that nobody in between takes the connection for dead.',
   ),
 
   indexMemoryBytes: integer(
@@ -311,8 +335,9 @@ function checked(name: string, value: unknown, source: string): string | number 
   if (!Object.hasOwn(brokerSettings, name)) throw unknownSetting(name, source, Object.keys(brokerSettings))
   const setting: BrokerSetting = brokerSettings[name as BrokerSettingName]
   if (setting.kind === 'text') {
+    const shown = typeof value === 'string' ? shownValue(setting, value) : value
     if (typeof value === 'string' && (value !== '' || setting.default === '') && !value.includes('\0')) return value
-    throw invalid(name, setting.secret === true ? '(hidden)' : value, 'a text that is not empty', source)
+    throw invalid(name, shown, 'a text that is not empty', source)
   }
   if (setting.kind === 'choice') {
     if (typeof value === 'string' && setting.values.includes(value)) return value

@@ -58,3 +58,8 @@ export const secret = <S extends BrokerSetting>(setting: S): S & { readonly secr
   ...setting,
   secret: true,
 })
+
+/** A value as it may be shown. */
+export function shownValue({ secret: isSecret }: BrokerSetting, value: string | number): string | number {
+  return isSecret === true && value !== '' ? '(hidden)' : value
+}

@@ -35,6 +35,7 @@ export const errorTable = {
   wrongExpectedVersion: { number: 42, retriable: false, http: 409 },
   wrongPartition: { number: 43, retriable: false, http: 400 },
   invalidEvent: { number: 44, retriable: false, http: 400 },
+  idReused: { number: 45, retriable: false, http: 409 },
 
   invalidBatch: { number: 60, retriable: false, http: 400 },
   batchTooLarge: { number: 61, retriable: false, http: 413 },

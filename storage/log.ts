@@ -7,10 +7,12 @@
  * Checkpointer.
  */
 import { PlayheadError } from '../protocol/errors.ts'
+import { decompressedBytesMax as readersBytesMax } from '../protocol/limits.ts'
 import { Admission } from './admission.ts'
 import { Appender } from './appender.ts'
 import { Checkpointer } from './checkpointer.ts'
 import { Compaction } from './compaction.ts'
+import type { Decompressed } from './decompression-memory.ts'
 import { FollowerLane } from './follower-lane.ts'
 import { IncomingAppend } from './incoming-append.ts'
 import type { AppendGroup, Appended, BatchRules } from './incoming-append.ts'
@@ -356,6 +358,11 @@ export class Log {
   /** Events of one stream. Throws invalidStream, corruptBatch. */
   readStream(request: ReadStream): Promise<StreamPage> {
     return this.#reader.readStream(request)
+  }
+
+  /** The records of a batch that was read, in memory that all logs share. Throws as DecompressionMemory.decompress does. */
+  decompress(batch: Buffer): Promise<Decompressed> {
+    return this.#context.decompression.decompress(batch, readersBytesMax)
   }
 
   /** Where the stream stands below `limitOffset`; one whose events are all gone still has its last version. */

@@ -35,7 +35,16 @@ const packages: Record<string, readonly string[]> = {
   client: [],
   replication: [],
   processing: ['lmdb', 'msgpackr'],
-  broker: ['fastify', 'jose', 'pino', 'prom-client'],
+  broker: [
+    'fastify',
+    '@fastify/static',
+    '@fastify/swagger',
+    '@fastify/type-provider-typebox',
+    'jose',
+    'pino',
+    'prom-client',
+    'typebox',
+  ],
   cli: ['commander'],
 }
 

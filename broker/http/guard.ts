@@ -9,10 +9,15 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { TLSSocket } from 'node:tls'
 import { sleep } from '../../platform/clock.ts'
 import { tlsPeer } from '../../platform/tls.ts'
+import type { ApiName, RequestOf } from '../../protocol/api.ts'
 import { PlayheadError } from '../../protocol/errors.ts'
 import type { Services } from '../request.ts'
 import { isLoopback } from '../security/exposure.ts'
+import { requestRights } from '../security/request-rights.ts'
 import type { Session } from '../security/session.ts'
+
+/** Throws when the session may not have the route's answer. Called when the path is known, before the body is read. */
+export type RouteRights = (session: Session, request: FastifyRequest) => void
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -20,8 +25,7 @@ declare module 'fastify' {
     session: Session
   }
   interface FastifyContextConfig {
-    /** Throws when the session may not have this route's answer. Called when the path is known, before the body is read. */
-    rights?: (session: Session, request: FastifyRequest) => void
+    rights?: RouteRights
     /** Answered to everybody. */
     open?: true
   }
@@ -29,6 +33,25 @@ declare module 'fastify' {
 
 /** Longer than any token. */
 const credentialsCharactersMax = 16 * 1024
+const readingMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
+
+/** The rights that the native protocol wants for the same: what of the request decides is in its path, or in its query. */
+export function asNative<A extends ApiName>(api: A, requestOf: (request: FastifyRequest) => RequestOf<A>): RouteRights {
+  return (session, request) => requestRights[api](session, requestOf(request))
+}
+
+/** What goes on for long ends when its sender has lost the right to it, within a second. */
+export function endWithRights(request: FastifyRequest, reply: FastifyReply, { security }: Services): void {
+  const { rights } = request.routeOptions.config
+  const forget = security.onLook(() => {
+    try {
+      rights?.(request.session, request)
+    } catch {
+      reply.raw.destroy()
+    }
+  })
+  reply.raw.once('close', forget)
+}
 
 /** Before any route is registered. `isOpen`: of routes that plugins register, which cannot say it themselves: files that hold nobody's data. */
 export function guardRoutes(
@@ -48,6 +71,7 @@ export function guardRoutes(
     request.session = sessionOf(request, services)
     reply.raw.once('close', () => request.session.end())
     checkHost(request, services)
+    checkPage(request)
     const { rights, open } = request.routeOptions.config
     await authenticate(request, reply, services, open === true)
     if (security.isOn) await payUp(request, services)
@@ -109,15 +133,28 @@ async function payUp({ session, headers }: FastifyRequest, { clock }: Services):
  * Without security whoever can connect may do anything, and that is meant to be this machine alone: a page that has its own name pointed here
  * (DNS rebinding) sends that name.
  */
-function checkHost({ headers }: FastifyRequest, { security, config }: Services): void {
-  if (security.isOn || config.allowInsecure === 'everything' || headers.host === undefined) return
-  const name = headers.host
+function checkHost({ headers }: FastifyRequest, services: Services): void {
+  if (headers.host === undefined || isOwnHost(headers.host, services)) return
+  throw new PlayheadError(
+    'notAuthorized',
+    `header Host: found ${JSON.stringify(headers.host.slice(0, 200))}, wanted localhost, as security is off; turn it on, or start with --allow-insecure everything`,
+  )
+}
+
+/** Whether a request with this `Host` is answered. */
+export function isOwnHost(host: string, { security, config }: Services): boolean {
+  if (security.isOn || config.allowInsecure === 'everything') return true
+  const name = host
     .replace(/:\d+$/, '')
     .replace(/^\[(.*)\]$/, '$1')
     .toLowerCase()
-  if (isLoopback(name) || name === config.host.toLowerCase()) return
-  throw new PlayheadError(
-    'notAuthorized',
-    `header Host: found ${JSON.stringify(name.slice(0, 200))}, wanted localhost, as security is off; turn it on, or start with --allow-insecure everything`,
-  )
+  return isLoopback(name) || name === config.host.toLowerCase()
+}
+
+/** A page of another site must not write with the rights of whoever looks at it. Browsers say where a request is from; programs do not. */
+function checkPage({ method, headers }: FastifyRequest): void {
+  const site = headers['sec-fetch-site']
+  if (readingMethods.has(method) || site === undefined || site === 'same-origin' || site === 'none') return
+  const message = `request: found Sec-Fetch-Site ${JSON.stringify(site)}, wanted a page of this broker's own; other pages may not write`
+  throw new PlayheadError('invalidArgument', message)
 }

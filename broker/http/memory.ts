@@ -28,6 +28,9 @@ class Held implements RequestHolder {
     this.#request = request
   }
 
+  /** Gives back what it holds; done once, whoever calls. */
+  over: () => void = () => undefined
+
   stalled(): void {
     this.#request.socket.destroy()
   }
@@ -47,6 +50,20 @@ export class HttpMemory {
 
   get takenBytes(): number {
     return this.#requests.takenBytes
+  }
+
+  /** No request may be begun now. */
+  get isFull(): boolean {
+    return this.#requests.full
+  }
+
+  /** For a request that does not come through `enter`; given back by who took it. */
+  take(bytes: number): void {
+    this.#requests.take(bytes)
+  }
+
+  give(bytes: number): void {
+    this.#requests.give(bytes)
   }
 
   /** Calls back when the request may be begun, which may be at once; never when it is gone before. `bytes`: of its body, and of what may be read for it. */
@@ -80,6 +97,11 @@ export class HttpMemory {
     this.#requests.give(spareBytes)
   }
 
+  /** The answer is one without an end: it is not counted any more, and not waited for. */
+  leave(request: IncomingMessage): void {
+    this.#held.get(request)?.over()
+  }
+
   #hold(request: IncomingMessage, response: ServerResponse, bytes: number): void {
     const held = new Held(requestBytesMin + bytes, this.#options.clock.monotonicMs(), request)
     this.#requests.take(held.bytes)
@@ -92,6 +114,7 @@ export class HttpMemory {
       this.#requests.arrived(held)
       this.#requests.give(held.bytes)
     }
+    held.over = over
     endings.add(over)
     response.once('close', over)
   }

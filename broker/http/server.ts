@@ -2,6 +2,8 @@
  * HttpServer: the HTTP port. Streams, health and metrics over fastify, which stays an edge: every route calls what the native handlers call.
  * Invariant: every failure is a problem document with a code of the error table. Made by Broker.
  */
+import assert from 'node:assert/strict'
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify from 'fastify'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Server as TlsServer } from 'node:tls'
@@ -14,12 +16,23 @@ import { listenError } from '../listen-error.ts'
 import type { Metrics } from '../metrics.ts'
 import type { Services } from '../request.ts'
 import type { TlsFiles } from '../security/tls-files.ts'
+import { describeApi } from './api-document.ts'
+import { cloudEventType, cloudEventsType } from './cloud-events.ts'
+import { isConsoleFile, serveConsole } from './console-files.ts'
+import { FollowFeeds } from './follow/follow-feeds.ts'
 import { guardRoutes } from './guard.ts'
 import { HttpMemory } from './memory.ts'
+import { QuickLane } from './quick-lane.ts'
+import type { QuickLaneOptions } from './quick-lane.ts'
 import { sendProblem } from './problem.ts'
+import { followRoutes } from './routes/follow.ts'
 import { healthRoutes } from './routes/health.ts'
 import { metricsRoutes } from './routes/metrics.ts'
+import { replayRoutes } from './routes/replay.ts'
+import { statusRoutes } from './routes/status.ts'
 import { streamRoutes } from './routes/streams.ts'
+import { topicRoutes } from './routes/topics.ts'
+import { validateRequest } from './validation.ts'
 
 /** A stream name of 1,024 bytes, each written as %XX. */
 const pathPartCharactersMax = 4 * 1024
@@ -38,9 +51,12 @@ export class HttpServer {
   readonly port: number
   readonly #server: FastifyInstance
   readonly #state: { stopping: boolean }
+  /** Undefined = every request is fastify's. */
+  readonly #lane: QuickLane | undefined
 
-  private constructor(server: FastifyInstance, state: { stopping: boolean }) {
+  private constructor(server: FastifyInstance, state: { stopping: boolean }, lane: QuickLane | undefined) {
     this.#server = server
+    this.#lane = lane
     this.#state = state
     const address = server.server.address()
     this.port = address !== null && typeof address === 'object' ? address.port : 0
@@ -50,13 +66,15 @@ export class HttpServer {
   static async open({ services, metrics, tls, onBug }: HttpServerOptions): Promise<HttpServer> {
     const { host, httpPort } = services.config
     const state = { stopping: false }
-    const server = makeServer(services.config, tls?.tls)
-    guardRoutes(server, services)
+    const server = bareServer(services.config, tls?.tls)
+    guardRoutes(server, services, isConsoleFile)
     boundConnections(server, services.config)
-    boundMemory(server, services)
-    if (services.config.readOnly === 'yes') refuseChanges(server)
-    // A body is JSON and says so.
-    server.removeContentTypeParser('text/plain')
+    const memory = boundMemory(server, services)
+    const isReadOnly = services.config.readOnly === 'yes'
+    if (isReadOnly) refuseChanges(server)
+    const onLaneBug = (error: unknown) => onBug(error, 'quick append', true)
+    const isPlain = tls === undefined && !services.security.isOn && !isReadOnly
+    const lane = isPlain ? openLane(server, { services, memory, metrics, onBug: onLaneBug }) : undefined
     server.setErrorHandler((error, request, reply) => {
       if (!sendProblem(reply, error)) onBug(error, request.url, request.method !== 'GET')
     })
@@ -65,18 +83,31 @@ export class HttpServer {
       sendProblem(reply, new PlayheadError('unknownApi', message))
     })
     server.addHook('onResponse', (_request, reply, done) => {
-      metrics.httpAnswers.set(reply.statusCode, (metrics.httpAnswers.get(reply.statusCode) ?? 0) + 1)
+      countAnswer(metrics, reply.statusCode)
       done()
     })
+    const feeds = new FollowFeeds({ services, onBug: (error) => onBug(error, 'follow', false) })
+    server.addHook('preClose', (done) => {
+      feeds.stop()
+      lane?.stop()
+      done()
+    })
+    await describeApi(server)
     healthRoutes(server, services, () => state.stopping)
     metricsRoutes(server, metrics)
-    streamRoutes(server, services)
+    const routes = server.withTypeProvider<TypeBoxTypeProvider>()
+    topicRoutes(routes, services)
+    streamRoutes(routes, services)
+    replayRoutes(routes, services)
+    followRoutes(routes, services, feeds, memory)
+    statusRoutes(routes, services, feeds)
+    await serveConsole(server)
     try {
       await server.listen({ host, port: httpPort })
     } catch (error) {
       throw listenError(error, host, httpPort, 'httpPort')
     }
-    return new HttpServer(server, state)
+    return new HttpServer(server, state, lane)
   }
 
   /** From the next connection on. */
@@ -94,7 +125,20 @@ export class HttpServer {
   /** Closes connections whose requests took too long to be answered. */
   destroyConnections(): void {
     this.#server.server.closeAllConnections()
+    this.#lane?.destroyConnections()
   }
+}
+
+/** What is the same for every request: limits, what a body may be, how it is checked and how an answer is written. */
+function bareServer(config: BrokerConfig, tls: ServerTls | undefined): FastifyInstance {
+  const server = makeServer(config, tls)
+  server.setValidatorCompiler(validateRequest)
+  server.setSerializerCompiler(() => (answer) => JSON.stringify(answer))
+  // A body is JSON and says so.
+  server.removeContentTypeParser('text/plain')
+  const parseJson = server.getDefaultJsonParser('error', 'error')
+  server.addContentTypeParser([cloudEventType, cloudEventsType], { parseAs: 'string' }, parseJson)
+  return server
 }
 
 function makeServer(
@@ -111,7 +155,6 @@ function makeServer(
     requestTimeout: httpRequestWaitMsMax,
     connectionTimeout: httpRequestWaitMsMax,
     keepAliveTimeout: httpRequestWaitMsMax,
-    ajv: { customOptions: { coerceTypes: false, removeAdditional: false, allowUnionTypes: true } },
     // A path that no route gets to see: a bad escape, a part that is too long.
     frameworkErrors: (error: Error, _request: unknown, reply: FastifyReply) => void sendProblem(reply, error),
   } as const
@@ -140,7 +183,7 @@ function refuseChanges(server: FastifyInstance): void {
   })
 }
 
-function boundMemory(server: FastifyInstance, { clock, config }: Services): void {
+function boundMemory(server: FastifyInstance, { clock, config }: Services): HttpMemory {
   const { httpBytesTotalMax: bytesMax, stallMsMax, connectionsMax: waitingMax } = config
   const memory = new HttpMemory({ clock, bytesMax, stallMsMax, waitingMax })
   server.addHook('onRequest', (request, reply, done) =>
@@ -150,12 +193,41 @@ function boundMemory(server: FastifyInstance, { clock, config }: Services): void
     if (typeof payload === 'string') memory.replied(request.raw, payload.length)
     done(null, payload)
   })
+  return memory
+}
+
+/** Connections are the lane's until they ask for something else than the lane has. */
+function openLane(
+  server: FastifyInstance,
+  options: Pick<QuickLaneOptions, 'services' | 'memory' | 'onBug'> & { readonly metrics: Metrics },
+): QuickLane {
+  const http = server.server
+  const serve = http.listeners('connection').find((listener) => listener.name === 'connectionListener')
+  assert(serve !== undefined, 'the listener of the HTTP server for its connections')
+  http.removeListener('connection', serve as () => void)
+  const lane = new QuickLane({
+    ...options,
+    handOver: (socket) => {
+      serve.call(http, socket)
+      socket.resume()
+    },
+    onAnswer: (status) => countAnswer(options.metrics, status),
+  })
+  http.on('connection', (socket) => {
+    if (!socket.destroyed) lane.enter(socket)
+  })
+  return lane
+}
+
+function countAnswer({ httpAnswers }: Metrics, status: number): void {
+  httpAnswers.set(status, (httpAnswers.get(status) ?? 0) + 1)
 }
 
 /** What a request may need at most. */
-function neededBytes({ method, url, headers }: FastifyRequest, config: BrokerConfig): number {
+function neededBytes({ method, url, headers, routeOptions }: FastifyRequest, config: BrokerConfig): number {
   const { httpBodyBytesMax, fetchBytesMax } = config
-  const read = method !== 'POST' && url.startsWith('/api/') ? fetchBytesMax : 0
+  const page = method !== 'POST' && url.startsWith('/api/') ? fetchBytesMax : 0
+  const read = routeOptions.config.replyBytesMax ?? page
   const isChunked = headers['transfer-encoding'] !== undefined
   const body = isChunked ? httpBodyBytesMax : Math.min(Number(headers['content-length'] ?? 0), httpBodyBytesMax)
   return read + (Number.isFinite(body) ? body : httpBodyBytesMax)

@@ -63,7 +63,8 @@ after(() => project[Symbol.asyncDispose]())
 
 test('package: holds what it runs on, and neither sources, tests nor data beside the example', async () => {
   const names = await readdir(installed)
-  for (const name of ['bin', 'dist', 'package.json', 'LICENSE', 'README.md']) assert.ok(names.includes(name), name)
+  for (const name of ['bin', 'console', 'dist', 'package.json', 'LICENSE', 'README.md'])
+    assert.ok(names.includes(name), name)
   for (const name of ['client', 'test', 'storage', 'node_modules']) assert.ok(!names.includes(name), name)
 })
 

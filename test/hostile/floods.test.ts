@@ -210,7 +210,7 @@ test('flood: 50 consumers that ask for 100 x 1 MiB each and read nothing (replyB
   await assertRecovers(watched, before, sleepers)
 })
 
-const slowHead = 'POST /api/topics/carts/streams/s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n'
+const slowHead = 'POST /api/topics/carts/streams/s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n'
 
 test('flood: HTTP heads and bodies that never end, a byte at a time (httpRequestWaitMsMax 500): refused and closed', async () => {
   await using watched = await WatchedBroker.start('--http-request-wait-ms-max', '500')
@@ -277,7 +277,7 @@ test('flood: 80 HTTP clients that ask for 4 pages of 6 MiB each and read nothing
     assert.equal(posted.status, 201)
   }
   const before = watched.usage()
-  const asking = 'GET /api/topics/carts/streams/s HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(4)
+  const asking = 'GET /api/topics/carts/streams/s HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(4)
   const sleepers = await floodOf(80, () => flood(watched.httpPort, asking, { reads: false }))
   const reading = fetch(url).then(({ status }) => assert.equal(status, 200))
   const during = await watched.most(reading)

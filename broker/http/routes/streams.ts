@@ -1,161 +1,192 @@
 /**
- * /api/topics/{topic}/streams/{stream}: append events to a stream, read them. The same calls, and so the same rules, as the native
- * protocol's append and readStream.
+ * /api/topics/{topic}/streams…: append events to a stream, read them, list streams by prefix. The same calls, and so the same rules, as the
+ * native protocol's append, readStream and listStreams.
  */
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { PlayheadError } from '../../../protocol/errors.ts'
 import { decodeEvent, encodeEvent } from '../../../protocol/event.ts'
-import type { EventInput } from '../../../protocol/event.ts'
-import { eventsPerPostMax, eventsPerReadMax } from '../../../protocol/limits.ts'
+import type { EventInput, StreamEvent } from '../../../protocol/event.ts'
+import type { RequestOf } from '../../../protocol/api.ts'
 import { encodeRecordBatch } from '../../../protocol/record-batch.ts'
 import { streamResource } from '../../../protocol/rights.ts'
 import type { Operation } from '../../../protocol/rights.ts'
-import { parseTime } from '../../../protocol/time.ts'
-import { uuidV7 } from '../../../protocol/uuid.ts'
 import { refuseInternalTopic } from '../../handlers/append.ts'
+import { listStreams } from '../../handlers/stream.ts'
 import type { Services } from '../../request.ts'
-import type { Session } from '../../security/session.ts'
+import { AppendOnce } from '../append-once.ts'
+import { cloudEventType, cloudEventsType, cloudOfEvent, derivedId, eventOfCloud } from '../cloud-events.ts'
+import { EventIds } from '../event-ids.ts'
+import { expectedVersionOf } from '../expected-version.ts'
+import { asNative } from '../guard.ts'
+import type { RouteRights } from '../guard.ts'
+import { nativeCall } from '../native-call.ts'
+import { optionalTime } from '../read-start.ts'
+import type { HttpRoutes } from '../http-routes.ts'
+import * as schemas from '../schemas.ts'
+import type { Appended, CloudEvent, OneOrMoreEvents, ReadQuery } from '../schemas.ts'
 
 interface StreamPath {
-  topic: string
-  stream: string
+  readonly topic: string
+  readonly stream: string
 }
-
-type Query = Readonly<Record<string, string | string[] | undefined>>
 
 const path = '/api/topics/:topic/streams/:stream'
-const limitDefault = 1_000
+const readLimitDefault = 1_000
+const listLimitDefault = 100
+const keyCharactersMax = 256
 
-const eventSchema = {
-  type: 'object',
-  required: ['type'],
-  additionalProperties: false,
-  properties: {
-    type: { type: 'string' },
-    data: {},
-    id: { type: 'string' },
-    tags: { type: 'array', items: { type: 'string' } },
-    contentType: { type: 'string' },
-    metadata: { type: 'object', additionalProperties: { type: 'string' } },
-    timestamp: { type: ['string', 'number'] },
-  },
-}
-const bodySchema = {
-  if: { type: 'array' },
-  // eslint-disable-next-line unicorn/no-thenable -- a keyword of JSON Schema
-  then: { type: 'array', items: eventSchema, minItems: 1, maxItems: eventsPerPostMax },
-  else: eventSchema,
-}
-
-export function streamRoutes(server: FastifyInstance, services: Services): void {
-  server.post<{ Params: StreamPath; Querystring: Query; Body: EventInput | EventInput[] }>(
+export function streamRoutes(server: HttpRoutes, services: Services): void {
+  const once = new AppendOnce()
+  const ids = new EventIds(services)
+  server.post(path, { schema: appendSchema, config: { rights: rightsTo('append') } }, async (request, reply) => {
+    const { params, query, headers } = request
+    const isCloud = isCloudEvents(headers['content-type'])
+    const body = request.body as OneOrMoreEvents | CloudEvent | CloudEvent[]
+    const isArray = Array.isArray(body)
+    const given = isArray ? body : [body]
+    const events = isCloud ? (given as CloudEvent[]).map(eventOfCloud) : (given as EventInput[])
+    const order = { ...params, events, expectedVersion: expectedVersionOf(query.expectedVersion) }
+    return appendEvents({ services, once, ids, order, key: idempotencyKey(request), isArray, reply })
+  })
+  server.get(
     path,
-    { schema: { body: bodySchema }, config: { rights: rightsTo('append') } },
-    async (request, reply) => {
-      const query = queryOf(request.query, ['expectedVersion'])
-      const result = await appendEvents(services, request.params, request.body, query.expectedVersion)
-      return reply.code(201).send(result)
+    { schema: readSchema, config: { rights: rightsTo('read') } },
+    async ({ params, query, headers }, reply) => {
+      const page = await readEvents(services, params, query)
+      return headers.accept?.startsWith(cloudEventsType) === true ? sendAsCloud(reply, params, page) : page
     },
   )
-  server.get<{ Params: StreamPath; Querystring: Query }>(
-    path,
-    { config: { rights: rightsTo('read') } },
-    async (request) =>
-      readEvents(services, request.params, queryOf(request.query, ['from', 'limit', 'backwards', 'asOf', 'knownAt'])),
-  )
+  const listRights = asNative('listStreams', (request): RequestOf<'listStreams'> => {
+    const { topic } = request.params as StreamPath
+    const { prefix } = request.query as { readonly prefix?: unknown }
+    // Not checked yet: whatever is no text is refused by the schema, and asks for all streams until then.
+    const text = typeof prefix === 'string' ? prefix : ''
+    return { topic, prefix: text, afterStream: undefined, limit: 1, partitions: undefined }
+  })
+  const listOptions = { schema: listSchema, config: { rights: listRights } }
+  server.get('/api/topics/:topic/streams', listOptions, async (request) => {
+    const { prefix = '', after, limit = listLimitDefault } = request.query
+    const list = { topic: request.params.topic, prefix, afterStream: after, limit, partitions: undefined }
+    return (await listStreams(list, nativeCall(services, request))).header
+  })
 }
 
-function rightsTo(operation: Operation) {
-  return (session: Session, { params }: FastifyRequest): void => {
+function rightsTo(operation: Operation): RouteRights {
+  return (session, { params }) => {
     const { topic, stream } = params as StreamPath
     session.require(operation, streamResource(topic, stream))
   }
 }
 
-async function appendEvents(
-  services: Services,
-  { topic, stream }: StreamPath,
-  body: EventInput | EventInput[],
-  expectedVersion: string | undefined,
-) {
+const appendSchema = {
+  summary: 'Append one event, or several that are appended together or not at all',
+  params: schemas.streamPath,
+  querystring: schemas.appendQuery,
+  headers: schemas.appendHeaders,
+  body: {
+    content: {
+      'application/json': { schema: schemas.oneOrMoreEvents },
+      [cloudEventType]: { schema: schemas.cloudEvent },
+      [cloudEventsType]: { schema: schemas.cloudEvents },
+    },
+  },
+  response: { 200: schemas.appended, 201: schemas.appended, '4xx': schemas.problem },
+}
+const readSchema = {
+  summary: 'Read the events of a stream: forwards, backwards, as of a moment',
+  params: schemas.streamPath,
+  querystring: schemas.readQuery,
+  response: { 200: schemas.readAnswer, '4xx': schemas.problem },
+}
+const listSchema = {
+  summary: 'List streams by prefix, in the order of their bytes',
+  params: schemas.topicPath,
+  querystring: schemas.listStreamsQuery,
+  response: { 200: schemas.listStreamsAnswer, '4xx': schemas.problem },
+}
+
+interface AppendCall {
+  readonly services: Services
+  readonly once: AppendOnce
+  readonly ids: EventIds
+  readonly order: StreamPath & { readonly events: readonly EventInput[]; readonly expectedVersion: number | undefined }
+  readonly key: string | undefined
+  readonly isArray: boolean
+  readonly reply: FastifyReply
+}
+
+async function appendEvents({ services, once, ids, order, key, isArray, reply }: AppendCall): Promise<Appended> {
+  const { topic, stream, events, expectedVersion } = order
   refuseInternalTopic(topic)
   const partition = services.partitions.ofStream(topic, stream)
-  const nowMs = services.clock.now()
-  const events = Array.isArray(body) ? body : [body]
-  const records = events.map((event) =>
-    encodeEvent(stream, event, { id: uuidV7(services.random.bytes(10), nowMs), timestampMs: nowMs }),
-  )
-  const version = expectedVersionOf(expectedVersion)
+  let isRepeatable = key !== undefined
+  const records = events.map((event, index) => {
+    if (event.id !== undefined) isRepeatable = true
+    const named = key === undefined || event.id !== undefined ? event : { ...event, id: derivedId(`${key}\n${index}`) }
+    return encodeEvent(stream, named, ids.next())
+  })
+  if (isRepeatable) {
+    const { repeated, versions, ...place } = await once.append({ partition, stream, records, expectedVersion })
+    if (repeated) void reply.header('idempotent-replayed', 'true')
+    void reply.code(repeated ? 200 : 201)
+    return isArray ? { ...place, versions: [...versions] } : { ...place, version: versions[0] }
+  }
   const { baseOffset, versions } = await partition.append({
     batch: encodeRecordBatch(records),
-    expected: version === undefined ? [] : [{ stream, version }],
+    expected: expectedVersion === undefined ? [] : [{ stream, version: expectedVersion }],
     wantVersions: true,
     acks: 'all',
   })
+  void reply.code(201)
   const place = { partition: partition.partition, offset: baseOffset }
-  return Array.isArray(body) ? { ...place, versions } : { ...place, version: versions[0] }
+  return isArray ? { ...place, versions: [...versions] } : { ...place, version: versions[0] }
 }
 
-async function readEvents(
-  services: Services,
+function sendAsCloud(
+  reply: FastifyReply,
   { topic, stream }: StreamPath,
-  query: Record<string, string | undefined>,
-) {
+  { events, nextVersion }: ReadPage,
+): FastifyReply {
+  const source = `/api/topics/${encodeURIComponent(topic)}/streams/${encodeURIComponent(stream)}`
+  if (nextVersion !== undefined) void reply.header('playhead-next-version', nextVersion)
+  return reply.type(cloudEventsType).send(events.map((event) => cloudOfEvent(event, source)))
+}
+
+interface ReadPage {
+  readonly events: StreamEvent[]
+  readonly lastVersion: number
+  readonly nextVersion?: number
+}
+
+async function readEvents(services: Services, { topic, stream }: StreamPath, query: ReadQuery): Promise<ReadPage> {
   const partition = services.partitions.ofStream(topic, stream)
+  const { from, limit = readLimitDefault, backwards = false, asOf, knownAt } = query
   const read = await partition.readStream({
     stream,
-    from: integerOf('from', query.from, 0, Number.MAX_SAFE_INTEGER),
-    limit: integerOf('limit', query.limit, 1, eventsPerReadMax) ?? limitDefault,
-    backwards: booleanOf('backwards', query.backwards),
-    asOf: query.asOf === undefined ? undefined : parseTime(query.asOf),
-    knownAt: query.knownAt === undefined ? undefined : parseTime(query.knownAt),
+    from,
+    limit,
+    backwards,
+    asOf: optionalTime(asOf),
+    knownAt: optionalTime(knownAt),
     maxBytes: services.config.fetchBytesMax,
   })
   // The log answers in offset order in both directions; a reader who goes backwards wants the last event first.
   const events = read.records.map((record, index) =>
     decodeEvent(record, partition.partition, read.versions[index] ?? null),
   )
-  if (query.backwards !== undefined && booleanOf('backwards', query.backwards)) events.reverse()
-  return {
-    events,
-    lastVersion: read.lastVersion,
-    ...(read.nextVersion !== undefined && { nextVersion: read.nextVersion }),
-  }
+  if (backwards) events.reverse()
+  const { lastVersion, nextVersion } = read
+  return { events, lastVersion, ...(nextVersion !== undefined && { nextVersion }) }
 }
 
-/** Names are checked: a misspelt condition must not become no condition. */
-function queryOf(query: Query, known: readonly string[]): Record<string, string | undefined> {
-  const values: Record<string, string | undefined> = {}
-  for (const [name, value] of Object.entries(query)) {
-    if (!known.includes(name)) throw invalid(`found ${JSON.stringify(name)}, wanted one of ${known.join(', ')}`)
-    if (typeof value !== 'string') throw invalid(`${name}: found it several times, wanted it once`)
-    values[name] = value
-  }
-  return values
+function isCloudEvents(contentType: string | undefined): boolean {
+  return contentType !== undefined && contentType.startsWith('application/cloudevents')
 }
 
-function expectedVersionOf(text: string | undefined): number | undefined {
-  if (text === undefined || text === 'any') return undefined
-  if (text === 'none') return -1
-  if (/^\d{1,16}$/.test(text) && Number.isSafeInteger(Number(text))) return Number(text)
-  throw new PlayheadError(
-    'invalidExpectedVersion',
-    `expectedVersion: found ${JSON.stringify(text)}, wanted an integer from 0, none or any`,
-  )
-}
-
-function integerOf(name: string, text: string | undefined, min: number, max: number): number | undefined {
-  if (text === undefined) return undefined
-  if (/^\d{1,16}$/.test(text) && Number(text) >= min && Number(text) <= max) return Number(text)
-  throw invalid(`${name}: found ${JSON.stringify(text)}, wanted an integer from ${min} to ${max}`)
-}
-
-function booleanOf(name: string, text: string | undefined): boolean {
-  if (text === undefined || text === 'false') return false
-  if (text === 'true' || text === '') return true
-  throw invalid(`${name}: found ${JSON.stringify(text)}, wanted true or false`)
-}
-
-function invalid(what: string): PlayheadError {
-  return new PlayheadError('invalidArgument', `query: ${what}`)
+function idempotencyKey({ headers }: FastifyRequest): string | undefined {
+  const key = headers['idempotency-key']
+  if (key === undefined) return undefined
+  if (typeof key === 'string' && key.length > 0 && key.length <= keyCharactersMax) return key
+  const message = `header idempotency-key: found ${String(key).length} characters, wanted 1 to ${keyCharactersMax}`
+  throw new PlayheadError('invalidArgument', message)
 }

@@ -1,0 +1,129 @@
+/**
+ * FollowFeed: reads one source once for all who follow it, and hands each page to everybody who stands at its cursor. The more there are, the longer it gathers
+ * before it hands out, and it does so a few followers at a time, so that appends get their turns in between.
+ * Invariant: a follower that has joined stands at the cursor before each page and at the next one after it. Called by FollowFeeds.
+ */
+import { sleep } from '../../../platform/clock.ts'
+import type { ServerResponse } from 'node:http'
+import { PlayheadError, isPlayheadError } from '../../../protocol/errors.ts'
+import { KiB } from '../../../protocol/limits.ts'
+import { Follower } from './follower.ts'
+import type { FeedSide, FollowerLimits } from './follower.ts'
+import type { Cursor, FollowSource } from './follow-source.ts'
+
+const pageBytesMax = 256 * KiB
+/** Handed a page in one turn of the event loop. */
+const followersPerTurn = 16
+/** So long what follows is gathered, for each follower, and at most. */
+const gatherMsPerFollower = 0.1
+const gatherMsMax = 100
+
+export interface FeedEvents {
+  readonly stats: { followersDropped: number; followersPaused: number }
+  /** Nobody follows any more. */
+  onEmpty(feed: FollowFeed): void
+  onGone(): void
+  onBug(error: unknown): void
+}
+
+export class FollowFeed implements FeedSide {
+  readonly source: FollowSource
+  cursor: Cursor
+  readonly #limits: FollowerLimits
+  readonly #events: FeedEvents
+  readonly #all = new Set<Follower>()
+  readonly #live = new Set<Follower>()
+  readonly #stop = new AbortController()
+
+  constructor(source: FollowSource, limits: FollowerLimits, events: FeedEvents) {
+    this.source = source
+    this.cursor = source.end()
+    this.#limits = limits
+    this.#events = events
+    void this.#run()
+  }
+
+  follow(response: ServerResponse, cursor: Cursor): void {
+    const follower = new Follower(response, cursor, this, this.#limits)
+    this.#all.add(follower)
+    void follower.catchUp()
+  }
+
+  join(follower: Follower): void {
+    this.#live.add(follower)
+  }
+
+  part(follower: Follower): void {
+    this.#live.delete(follower)
+  }
+
+  gone(follower: Follower, dropped: boolean): void {
+    if (!this.#all.delete(follower)) return
+    if (dropped) this.#events.stats.followersDropped++
+    this.#events.onGone()
+    if (this.#all.size > 0) return
+    this.#stop.abort()
+    this.#events.onEmpty(this)
+  }
+
+  paused(): void {
+    this.#events.stats.followersPaused++
+  }
+
+  beat(): void {
+    for (const follower of this.#live) follower.beat()
+  }
+
+  /** Ends every follower with the reason. */
+  end(reason: PlayheadError): void {
+    for (const follower of this.#all) follower.end(reason)
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stop
+    while (!signal.aborted) {
+      try {
+        await this.#step(signal)
+      } catch (error) {
+        if (signal.aborted) return
+        this.#failed(error)
+      }
+    }
+  }
+
+  async #step(signal: AbortSignal): Promise<void> {
+    await this.source.wait(this.cursor, signal)
+    await this.#limits.clock.yield()
+    const gatherMs = Math.min(gatherMsMax, Math.floor(this.#live.size * gatherMsPerFollower))
+    if (gatherMs > 0) await sleep(this.#limits.clock, gatherMs, signal)
+    // Nobody is where the feed is: those who are behind read for themselves, up to here.
+    if (this.#live.size === 0) {
+      this.cursor = this.source.end()
+      return
+    }
+    const page = await this.source.read(this.cursor, pageBytesMax)
+    if (page === undefined || signal.aborted) return
+    // Who joins from here on stands behind this page already.
+    const followers = [...this.#live]
+    this.cursor = page.next
+    for (let from = 0; from < followers.length; from += followersPerTurn) {
+      if (from > 0) await this.#limits.clock.yield()
+      for (const follower of followers.slice(from, from + followersPerTurn)) follower.deliver(page.bytes, page.next)
+    }
+  }
+
+  /** What cannot be read is told to everybody; the feed goes on behind it, or ends. */
+  #failed(error: unknown): void {
+    if (!isPlayheadError(error)) this.#events.onBug(error)
+    const behind = isPlayheadError(error) ? this.source.behind(this.cursor, error) : undefined
+    const live = [...this.#live]
+    if (behind !== undefined) this.cursor = behind
+    for (const follower of live) follower.failed(error)
+    if (behind !== undefined) return
+    const reason = isPlayheadError(error)
+      ? error
+      : new PlayheadError('internal', 'found a bug in the broker; its log has the details')
+    this.end(reason)
+    this.#stop.abort()
+  }
+}
