@@ -1,7 +1,6 @@
 /**
- * Backup: a data directory copied while its broker goes on. Sealed segments do not change and are copied whole; of the newest segment of a log what stands
- * there in sound frames. What is derived (the cache) is left out, and so are secrets beside the data (admin.token).
- * Invariants: of each log the copy is a prefix, and holds all that was durable when the backup began (`marks`); nothing is written into a
+ * Backup: a data directory copied while its broker goes on, log by log (log-copy.ts). What is derived (the cache) is left out, and so are secrets beside the data (admin.token).
+ * Invariants: of each log the copy is what it was at one moment, and holds all that was durable when the backup began (`marks`); nothing is written into a
  * directory that has anything in it; the manifest comes last, so that a backup without one was not finished.
  * Neighbours: restore.ts is the way back; cli/backup.ts asks the broker for the marks.
  */
@@ -12,9 +11,7 @@ import { writeManifest } from './backup-manifest.ts'
 import type { BackupFile } from './backup-manifest.ts'
 import { readBrokerFacts } from './data-directory.ts'
 import { copyFile } from './file-copy.ts'
-import { SEGMENT_HEADER_BYTES, baseOffsetOfFile, decodeSegmentHeader, sidecarFileName } from './segment-format.ts'
-import { scanSegment } from './segment-scan.ts'
-import type { ScanEnd, ScannedFrame } from './segment-scan.ts'
+import { copyLog } from './log-copy.ts'
 import { deletedSuffix, readTopicFile } from './topic.ts'
 
 /** Everything below these offsets must be in the backup. */
@@ -43,7 +40,7 @@ export interface BackupResult {
   readonly begunAtMs: number
 }
 
-/** Throws targetNotEmpty, damagedData, unsupportedFormat, and what the disk says. */
+/** Throws targetNotEmpty, invalidArgument, damagedData, incompleteBackup, unsupportedFormat, and what the disk says. */
 export async function backUp(options: BackupOptions): Promise<BackupResult> {
   const { fileSystem, clock, directory, target, marks = [] } = options
   const begunAtMs = clock.now()
@@ -54,6 +51,7 @@ export async function backUp(options: BackupOptions): Promise<BackupResult> {
       `${directory}: found no broker.json, wanted a data directory; name it with --data`,
       { file: `${directory}/broker.json` },
     )
+  await checkAlone(fileSystem, directory)
   await fileSystem.makeDirectory(target)
   await checkEmpty(fileSystem, target)
   const copy = new BackupCopy(options)
@@ -103,65 +101,36 @@ class BackupCopy {
     this.#options = options
   }
 
-  async file(path: string, bytesMax?: number): Promise<void> {
+  async file(path: string): Promise<void> {
     const { fileSystem, directory, target, onBytes } = this.#options
-    const copied = await copyFile(fileSystem, `${directory}/${path}`, `${target}/${path}`, {
-      onBytes,
-      ...(bytesMax !== undefined && { bytesMax }),
-    })
+    const copied = await copyFile(fileSystem, `${directory}/${path}`, `${target}/${path}`, { onBytes })
     this.files.push({ path, ...copied })
     this.bytes += copied.bytes
   }
 
   async log(path: string, mark: number): Promise<void> {
-    const { fileSystem, directory, target } = this.#options
-    const from = `${directory}/${path}`
-    if (!(await fileSystem.exists(from))) return checkReached(from, 0, mark, undefined)
-    const segments = (await fileSystem.list(from)).filter((name) => baseOffsetOfFile(name) !== undefined)
-    await fileSystem.makeDirectory(`${target}/${path}`)
-    for (const [index, name] of segments.entries()) {
-      if (index === segments.length - 1 && this.#options.marks !== undefined) {
-        await this.#newest(path, name, mark)
-        continue
-      }
-      await this.file(`${path}/${name}`)
-      const sidecar = `${path}/${sidecarFileName(baseOffsetOfFile(name) ?? 0)}`
-      if (await fileSystem.exists(`${directory}/${sidecar}`)) await this.file(sidecar)
+    const { fileSystem, clock, directory, target, marks, onBytes } = this.#options
+    const isLive = marks !== undefined
+    for (const file of await copyLog({ fileSystem, clock, directory, target, path, mark, isLive, onBytes })) {
+      this.files.push(file)
+      this.bytes += file.bytes
     }
-    await fileSystem.syncDirectory(`${target}/${path}`)
-    if (segments.length === 0) checkReached(from, 0, mark, undefined)
-  }
-
-  /** It may be written to while it is read: a frame is whole or is not there yet. */
-  async #newest(path: string, name: string, mark: number): Promise<void> {
-    const { fileSystem, clock, directory } = this.#options
-    const file = `${directory}/${path}/${name}`
-    const end = await scanFile(fileSystem, clock, file, () => {})
-    // A segment that is being made has no header yet, and nothing in it.
-    if (end === undefined) return checkReached(file, baseOffsetOfFile(name) ?? 0, mark, 'no sound header')
-    checkReached(file, end.nextOffset, mark, end.problem)
-    await this.file(`${path}/${name}`, end.position)
   }
 }
 
-/** The sound frames of a segment file from its first on; undefined when it has no sound header. */
-export async function scanFile(
-  fileSystem: FileSystem,
-  clock: Clock,
-  path: string,
-  visit: (frame: ScannedFrame) => void,
-): Promise<ScanEnd | undefined> {
-  const file = await fileSystem.open(path, 'read')
-  try {
-    const bytes = Buffer.alloc(SEGMENT_HEADER_BYTES)
-    await file.read(bytes, 0)
-    const header = decodeSegmentHeader(bytes, path)
-    if (header === undefined) return undefined
-    const from = { position: SEGMENT_HEADER_BYTES, nextOffset: header.baseOffset, leaderEpoch: header.leaderEpoch }
-    return await scanSegment({ file, salt: header.salt, from, endPosition: await file.sizeBytes(), clock }, visit)
-  } finally {
-    await file.close()
-  }
+/** What of a data directory is elsewhere too would come back without that, and so with holes. */
+async function checkAlone(fileSystem: FileSystem, directory: string): Promise<void> {
+  const [found, next] = (await fileSystem.exists(`${directory}/tier`))
+    ? ['a tier', 'bring it back with playhead tier restore']
+    : (await fileSystem.exists(`${directory}/cluster.json`))
+      ? ['a broker of a cluster', 'the others have what it has; start it anew with an empty directory']
+      : []
+  if (found === undefined) return
+  throw new PlayheadError(
+    'invalidArgument',
+    `${directory}: found ${found}, wanted a broker by itself with all of its data in its directory: backups of others are not built yet; ${next}`,
+    { directory },
+  )
 }
 
 /** Throws targetNotEmpty. */
@@ -172,14 +141,5 @@ export async function checkEmpty(fileSystem: FileSystem, directory: string): Pro
     'targetNotEmpty',
     `${directory}: found ${names.slice(0, 3).join(', ')}${names.length > 3 ? ' …' : ''} in it, wanted a new or an empty directory; nothing was written`,
     { directory },
-  )
-}
-
-function checkReached(path: string, nextOffset: number, mark: number, problem: string | undefined): void {
-  if (nextOffset >= mark) return
-  throw new PlayheadError(
-    'damagedData',
-    `${path}: found sound frames up to offset ${nextOffset}${problem === undefined ? '' : ` and then ${problem}`}, wanted all up to ${mark}, which are committed; look with playhead verify`,
-    { file: path, offset: nextOffset },
   )
 }

@@ -6,20 +6,25 @@
  * Neighbours: backup.ts made what is read here.
  */
 import { PlayheadError } from '../protocol/errors.ts'
+import { baseOffset } from '../protocol/record-batch.ts'
 import { parseUuid } from '../protocol/uuid.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { FileSystem } from '../platform/file-system.ts'
-import { checkEmpty, scanFile } from './backup.ts'
+import { checkEmpty } from './backup.ts'
 import { damagedBackup, readManifest } from './backup-manifest.ts'
 import type { BackupFile } from './backup-manifest.ts'
 import { readBrokerFacts } from './data-directory.ts'
 import { copyFile } from './file-copy.ts'
+import { findHeads } from './heads.ts'
+import { scanFile } from './log-copy.ts'
+import { logFactsFile, readLogFacts } from './log-facts.ts'
 import { baseOffsetOfFile, sidecarFileName } from './segment-format.ts'
 import { directoryOf, writeSmallFile } from './small-file.ts'
 import { isZero } from './zero-bytes.ts'
 
 const buildingSuffix = '.restoring'
-const plainPath = /^(broker\.json|topics\/[0-9a-f-]{36}\/(topic\.json|\d{1,10}\/\d{20}\.(log|idx)))$/
+const plainPath =
+  /^(broker\.json|topics\/[0-9a-f-]{36}\/(topic\.json|\d{1,10}\/(\d{20}\.(log|idx|heads)|log\.json|leader-epochs\.json)))$/
 
 export interface RestoreOptions {
   readonly fileSystem: FileSystem
@@ -115,13 +120,17 @@ async function cutLogs(
 async function cutLog({ fileSystem, clock }: RestoreOptions, directory: string, atMs: number): Promise<number> {
   let batchesCut = 0
   let isCut = false
+  let cutOffset: number | undefined
   const segments = (await fileSystem.list(directory)).filter((name) => baseOffsetOfFile(name) !== undefined)
   for (const name of segments) {
     const path = `${directory}/${name}`
     let cutPosition: number | undefined
     let batches = 0
-    const end = await scanFile(fileSystem, clock, path, ({ appendTimeMs, position, batchStart, batchEnd }) => {
-      if (batchEnd > batchStart && cutPosition === undefined && appendTimeMs > atMs) cutPosition = position
+    const end = await scanFile(fileSystem, clock, path, ({ appendTimeMs, position, bytes, batchStart, batchEnd }) => {
+      if (batchEnd > batchStart && cutPosition === undefined && appendTimeMs > atMs) {
+        cutPosition = position
+        cutOffset ??= baseOffset(bytes.subarray(batchStart, batchEnd))
+      }
       if (batchEnd > batchStart && (isCut || cutPosition !== undefined)) batches++
     })
     const isWhole =
@@ -141,8 +150,22 @@ async function cutLog({ fileSystem, clock }: RestoreOptions, directory: string, 
     else await truncate(fileSystem, path, cutPosition ?? 0)
     isCut = true
   }
+  if (cutOffset !== undefined) await checkKept(fileSystem, directory, cutOffset)
   await fileSystem.syncDirectory(directory)
   return batchesCut
+}
+
+/** What was removed from below an offset that the log had not reached then would be missing from how it was. */
+async function checkKept(fileSystem: FileSystem, directory: string, cutOffset: number): Promise<void> {
+  const { logStartOffset, compactedTo } = await readLogFacts(fileSystem, `${directory}/${logFactsFile}`)
+  const heads = await findHeads(fileSystem, directory)
+  const removedTo = Math.max(logStartOffset, compactedTo, ...heads.map(({ endOffset }) => endOffset))
+  if (removedTo <= cutOffset) return
+  throw new PlayheadError(
+    'invalidArgument',
+    `--at: found events of ${directory} removed by retention or compaction up to offset ${removedTo}, wanted a moment at which it had got so far (it stood at ${cutOffset}); name a later one, or restore without --at`,
+    { offset: cutOffset, removedTo },
+  )
 }
 
 /** Nothing but the zeros of space allocated ahead: what is damaged in the middle would hide frames, and their times. */

@@ -97,7 +97,7 @@ test('backup: of a broker under load it holds all that was acknowledged before, 
     const told = JSON.parse(await broker.ok('backup', '--data', at('data'), '--to', at('backup'), '--json')) as {
       topics: number
     }
-    assert.equal(told.topics, 3)
+    assert.equal(told.topics, 4)
     await load.stop()
 
     await ok(['restore', '--from', at('backup'), '--data', at('all')])

@@ -112,7 +112,7 @@ test('guard: with security on the routes of the HTTP interface take what the nat
   assert.ok(settings.includes('clusterPassword') && !settings.includes('opensesame'))
 })
 
-test('guard: who follows and loses the right to it is sent nothing any more', async () => {
+test('guard: who follows and loses the right to it is sent nothing any more', { timeout: 30_000 }, async () => {
   await using secured = await runSecured()
   await secured.admin.admin.createTopic('carts')
   const stream = secured.admin.topic('carts').stream('a-1')

@@ -187,7 +187,9 @@ test('quick lane: 200 appends while the broker stops: what was answered is there
   assert.ok(partitions[0].highWatermark >= seen.answered, `${partitions[0].highWatermark} of ${seen.answered}`)
 })
 
-test('quick lane: a host that is not ours is refused there as elsewhere, and nothing is appended', async () => {
+test('quick lane: a host that is not ours is refused there as elsewhere, and nothing is appended', {
+  timeout: 30_000,
+}, async () => {
   await using running = await runBroker()
   const { httpPort } = running.broker
   await send(running, 'POST', '/api/topics', { topic: 't' })
