@@ -350,6 +350,7 @@ class LogRecovery {
   /** What the index has is not this log's: it is made anew from all segments. */
   async #indexAgain(): Promise<void> {
     this.#context.report('warn', `${this.#name}: the stream index is not this log's; it is made again`)
+    this.#producersTo = this.#nextOffset // what producers have is known by now
     await this.#index.wipe()
     this.#heads = await findHeads(this.#context.fileSystem, this.#identity.directory)
     for (const [place, segment] of this.#segments.entries()) {
