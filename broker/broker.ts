@@ -127,13 +127,7 @@ async function openParts(
   const isReplicated = config.cluster !== '' || foundation.metadata !== undefined
   const seams = { fileSystem, clock, random, report, onFatal }
   const { store, tier } = await openStorage(config, { ...seams, isReplicated }, setUp)
-  const cluster = await openCluster({
-    config,
-    metadata: foundation.metadata,
-    store,
-    transport,
-    ...seams,
-  })
+  const cluster = await openCluster({ config, metadata: foundation.metadata, store, transport, ...seams })
   if (cluster !== undefined) setUp.defer(() => cluster.close())
   const partitions = new Partitions({
     store,
