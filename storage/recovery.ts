@@ -70,7 +70,7 @@ export async function recoverLog(context: StorageContext, identity: LogIdentity)
     checkpoint === undefined
       ? undefined
       : { salt: Buffer.from(checkpoint.facts.salt, 'hex'), nextOffset: checkpoint.facts.nextOffset }
-  const facts = await LogFacts.open(context.fileSystem, identity.directory)
+  const facts = await LogFacts.open(context, identity.directory)
   const files = await findSegmentFiles(context, identity, proven)
   const heads = await findHeads(context.fileSystem, identity.directory)
   const recovery = new LogRecovery(context, identity, { files, facts, heads }, checkpoint)

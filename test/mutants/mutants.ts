@@ -30,13 +30,13 @@ export const mutants: readonly Mutant[] = [
         replace: `    const written = file.append(parts, first.position)
     this.#durableOffset = last.nextOffset
     this.#options.onDurable(runs)
-    this.#release()
+    this.#waiting.release(this.#durableOffset)
     await written
 `,
       },
       {
         file: 'storage/appender.ts',
-        find: '    this.stats.writtenBytes += bytes\n    this.#options.onDurable(runs)\n    this.#release()\n',
+        find: '    this.stats.writtenBytes += bytes\n    this.#options.onDurable(runs)\n    this.#waiting.release(this.#durableOffset)\n',
         replace: '    this.stats.writtenBytes += bytes\n',
       },
     ],
