@@ -231,12 +231,11 @@ export class Partition {
    */
   async follow(leader: number | null, leaderEpoch: number): Promise<boolean> {
     const highWatermark = this.highWatermark
-    const refusal = steppedDown(this, leader, leaderEpoch)
-    this.#leading?.close(refusal)
+    this.#leading?.close(steppedDown(this, leader, leaderEpoch))
     this.#leading = undefined
     this.#following = new Following(leader, leaderEpoch, highWatermark)
     this.#leaderEpoch = leaderEpoch
-    await this.#log.replica.follow(refusal)
+    await this.#log.replica.follow(notLeader(this, leader, leaderEpoch))
     return await this.#log.replica.epochs.accept(leaderEpoch)
   }
 

@@ -7,5 +7,5 @@ export const isrMinSetting = 'min.insync.replicas'
 
 export function isrMinOf(settings: Readonly<Record<string, string>>, replicas: number): number {
   const text = settings[isrMinSetting]
-  return text === undefined ? Math.floor(replicas / 2) + 1 : Math.min(Number(text), replicas)
+  return text === undefined || text === 'majority' ? Math.floor(replicas / 2) + 1 : Math.min(Number(text), replicas)
 }

@@ -15,22 +15,29 @@ export interface CommitPoint {
 }
 
 export class Leadership {
-  /** What appends are stamped with. */
-  epoch: number
+  /** That of the broker's run, which is final only once all logs are recovered. */
+  readonly #ownEpoch: () => number
+  /** Undefined until it leads in one that others have agreed to. */
+  #agreedEpoch: number | undefined
   /** Why the log takes no appends of its own; undefined = it does. */
   refusal: PlayheadError | undefined
   /** Of the log's own disk. */
   readonly #durable: CommitPoint
   #committed: CommitPoint
 
-  constructor(epoch: number, durable: CommitPoint) {
-    this.epoch = epoch
+  constructor(ownEpoch: () => number, durable: CommitPoint) {
+    this.#ownEpoch = ownEpoch
     this.#durable = durable
     this.#committed = durable
   }
 
+  /** What appends are stamped with. */
+  get epoch(): number {
+    return this.#agreedEpoch ?? this.#ownEpoch()
+  }
+
   lead(epoch: number, committed: CommitPoint): void {
-    this.epoch = epoch
+    this.#agreedEpoch = epoch
     this.#committed = committed
     this.refusal = undefined
   }

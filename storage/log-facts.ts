@@ -7,7 +7,9 @@
 import assert from 'node:assert/strict'
 import type { FileSystem } from '../platform/file-system.ts'
 import { PlayheadError } from '../protocol/errors.ts'
+import { refusalOf } from './disk-space.ts'
 import { damagedFile, readSmallFile, writeSmallFile } from './small-file.ts'
+import type { StorageContext } from './storage-context.ts'
 
 const formatVersion = 1
 export const logFactsFile = 'log.json'
@@ -21,25 +23,27 @@ export interface LogFactValues {
   readonly rewrittenTo: number
 }
 
+type LogFactsContext = Pick<StorageContext, 'fileSystem' | 'onFatal'>
+
 const names = ['logStartOffset', 'compactedTo', 'rewrittenTo'] as const
 
 export class LogFacts {
-  readonly #fileSystem: FileSystem
+  readonly #context: LogFactsContext
   readonly #path: string
   #values: LogFactValues
   /** One change at a time. */
   #changing: Promise<void> = Promise.resolve()
 
-  private constructor(fileSystem: FileSystem, path: string, values: LogFactValues) {
-    this.#fileSystem = fileSystem
+  private constructor(context: LogFactsContext, path: string, values: LogFactValues) {
+    this.#context = context
     this.#path = path
     this.#values = values
   }
 
   /** Throws damagedData naming the file, unsupportedFormat when a newer release wrote it. */
-  static async open(fileSystem: FileSystem, directory: string): Promise<LogFacts> {
+  static async open(context: LogFactsContext, directory: string): Promise<LogFacts> {
     const path = `${directory}/${logFactsFile}`
-    return new LogFacts(fileSystem, path, await readLogFacts(fileSystem, path))
+    return new LogFacts(context, path, await readLogFacts(context.fileSystem, path))
   }
 
   get values(): LogFactValues {
@@ -50,7 +54,7 @@ export class LogFacts {
     return this.#values.logStartOffset
   }
 
-  /** Resolves when it is on disk. Numbers that would go back stay as they are. */
+  /** Resolves when it is on disk. Numbers that would go back stay as they are. Throws diskFull, overloaded, storageFailed. */
   async raise(changes: Partial<LogFactValues>): Promise<void> {
     const change = this.#changing.then(() => this.#raise(changes))
     this.#changing = change.catch(() => undefined) // whoever asked hears; the next one tries for itself
@@ -67,8 +71,25 @@ export class LogFacts {
     }
     assert(names.every((name) => Number.isSafeInteger(values[name])))
     if (names.every((name) => values[name] === before[name])) return
-    await writeSmallFile(this.#fileSystem, this.#path, { format: formatVersion, ...values })
+    try {
+      await writeSmallFile(this.#context.fileSystem, this.#path, { format: formatVersion, ...values })
+    } catch (error) {
+      throw this.#refusal(error)
+    }
     this.#values = values
+  }
+
+  /** What a full disk refuses may be tried again. After any other failure nobody knows which facts are on disk: the broker ends. */
+  #refusal(error: unknown): unknown {
+    const refusal = refusalOf(error, this.#path)
+    if (refusal instanceof PlayheadError) return refusal
+    const cause = error instanceof Error ? error : new Error(String(error))
+    this.#context.onFatal(cause)
+    return new PlayheadError(
+      'storageFailed',
+      `${this.#path}: found ${cause.message} while writing, wanted the bytes on disk; the broker stops, start it again`,
+      { file: this.#path },
+    )
   }
 }
 

@@ -83,7 +83,8 @@ export class Log {
   readonly #sealing: Sealing
   readonly #checkpointer: Checkpointer
   readonly #leadership: Leadership
-  readonly #files: LogFiles
+  /** For whoever sends them elsewhere. */
+  readonly files: LogFiles
   readonly #retention: Retention
   readonly #compaction: Compaction
   /** Why nothing is answered any more. */
@@ -98,8 +99,8 @@ export class Log {
     context.indexMemory.add(recovered.index)
     this.#tail = new TailCache(context.tailBudget, context.settings.tailCacheBytesPerLog)
     this.#appender = this.#openAppender()
-    this.#leadership = new Leadership(context.leaderEpoch, diskOf(this.#appender))
-    const { index, salt, producers, replayedBytes } = recovered
+    this.#leadership = new Leadership(() => context.leaderEpoch, diskOf(this.#appender))
+    const { index, salt, producers } = recovered
     this.#sealing = new Sealing({ context, identity, salt, index })
     this.#chain = new SegmentChain(
       {
@@ -141,16 +142,10 @@ export class Log {
       decide: (append) => this.#decide(append),
     })
     this.#followerLane = this.#openFollowerLane(epochs)
-    const [leadership, lane] = [this.#leadership, this.#followerLane]
-    const [admission, appender, end, chain] = [this.#admission, this.#appender, this.#end, this.#chain]
-    this.replica = new LogReplica({ leadership, epochs, lane, admission, appender, end })
+    this.replica = this.#openReplica(epochs)
+    const [chain, appender, { replayedBytes }] = [this.#chain, this.#appender, recovered]
     this.#checkpointer = new Checkpointer({ context, identity, salt, index, producers, chain, appender, replayedBytes })
-    this.#files = new LogFiles({
-      chain,
-      pool: context.pool,
-      endOffset: () => this.#end.offset,
-      refusal: () => this.#closed,
-    })
+    this.files = this.#openFiles()
     ;[this.#retention, this.#compaction] = this.#openCleaning()
   }
 
@@ -160,6 +155,21 @@ export class Log {
     const [context, identity, settings] = [this.#context, this.#identity, this.#settings]
     const parts = { context, identity, settings, facts, chain, sealing, index }
     return [new Retention({ ...parts, damage, endOffset }), new Compaction({ ...parts, salt, limits })]
+  }
+
+  #openFiles(): LogFiles {
+    return new LogFiles({
+      chain: this.#chain,
+      pool: this.#context.pool,
+      endOffset: () => this.#end.offset,
+      refusal: () => this.#closed,
+    })
+  }
+
+  #openReplica(epochs: LeaderEpochs): LogReplica {
+    const [leadership, lane] = [this.#leadership, this.#followerLane]
+    const [admission, appender, end] = [this.#admission, this.#appender, this.#end]
+    return new LogReplica({ leadership, epochs, lane, admission, appender, end })
   }
 
   #openAppender(): Appender {
@@ -389,11 +399,6 @@ export class Log {
   /** How far a producer got here; undefined when it is not known. */
   producerState(id: number): ProducerProgress | undefined {
     return this.#recovered.producers.progress(id)
-  }
-
-  /** Its files, for whoever sends them elsewhere. */
-  get files(): LogFiles {
-    return this.#files
   }
 
   /** Resolves when everything below `offset` is durable. */

@@ -70,7 +70,7 @@ export async function recoverLog(context: StorageContext, identity: LogIdentity)
     checkpoint === undefined
       ? undefined
       : { salt: Buffer.from(checkpoint.facts.salt, 'hex'), nextOffset: checkpoint.facts.nextOffset }
-  const facts = await LogFacts.open(context.fileSystem, identity.directory)
+  const facts = await LogFacts.open(context, identity.directory)
   const files = await findSegmentFiles(context, identity, proven)
   const heads = await findHeads(context.fileSystem, identity.directory)
   const recovery = new LogRecovery(context, identity, { files, facts, heads }, checkpoint)
@@ -350,6 +350,7 @@ class LogRecovery {
   /** What the index has is not this log's: it is made anew from all segments. */
   async #indexAgain(): Promise<void> {
     this.#context.report('warn', `${this.#name}: the stream index is not this log's; it is made again`)
+    this.#producersTo = this.#nextOffset // what producers have is known by now
     await this.#index.wipe()
     this.#heads = await findHeads(this.#context.fileSystem, this.#identity.directory)
     for (const [place, segment] of this.#segments.entries()) {

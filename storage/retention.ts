@@ -6,7 +6,6 @@
  * Neighbours: Log owns it, Cleaner calls `enforce` now and then; heads.ts has the last versions.
  */
 import { PlayheadError } from '../protocol/errors.ts'
-import { refusalOf } from './disk-space.ts'
 import { AgeClock } from './age-clock.ts'
 import type { Damage } from './damage.ts'
 import { IndexHeads, SidecarHeads } from './head-lines.ts'
@@ -49,7 +48,7 @@ export class Retention {
     this.#ages = new AgeClock(options.context.clock)
   }
 
-  /** Nothing below `offset` is there any more; resolves when that is on disk. An offset below the start changes nothing. */
+  /** Nothing below `offset` is there any more; resolves when that is on disk. An offset below the start changes nothing. Throws diskFull, storageFailed. */
   async moveStart(offset: number): Promise<void> {
     const { keepsEventsFor } = this.#options.context
     if (keepsEventsFor !== undefined) {
@@ -62,7 +61,7 @@ export class Retention {
     damage.forgetBelow(facts.logStartOffset)
   }
 
-  /** The same on somebody's demand. Throws offsetOutOfRange beyond what is durable, and diskFull. */
+  /** The same on somebody's demand. Throws offsetOutOfRange beyond what is durable, diskFull, storageFailed. */
   async deleteBelow(offset: number, durableOffset: number): Promise<void> {
     const { facts, identity } = this.#options
     if (offset > durableOffset) {
@@ -70,9 +69,7 @@ export class Retention {
       const message = `${identity.topic}/${identity.partition}: found offset ${offset}, wanted one from ${logStartOffset} to ${durableOffset}`
       throw new PlayheadError('offsetOutOfRange', message, { offset, logStartOffset, durableOffset })
     }
-    await this.moveStart(offset).catch((error: unknown) => {
-      throw refusalOf(error, identity.directory)
-    })
+    await this.moveStart(offset)
   }
 
   /** Moves the start as the topic's settings say, and removes what lies before it. Throws what the disk refuses. */

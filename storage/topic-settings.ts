@@ -21,10 +21,6 @@ function integer(defaultValue: number, min: number, max: number, doc: string): S
   return { default: String(defaultValue), range: `an integer from ${min} to ${max}`, doc, accepts }
 }
 
-function only(value: string, why: string, doc: string): SettingRow {
-  return { default: value, range: `${value} (${why})`, doc, accepts: (given) => given === value }
-}
-
 export const recordBatchBytesMax = 64 * MiB
 
 export const topicSettingTable = {
@@ -78,11 +74,12 @@ export const topicSettingTable = {
     Number.MAX_SAFE_INTEGER,
     'Bytes of a partition on the local disk above which its oldest segments that are in the tier are let go there; -1 = no limit, -2 = as retention.bytes.',
   ),
-  'min.insync.replicas': only(
-    '1',
-    'replication is not built yet',
-    'Replicas that must have a batch durably before it is acknowledged.',
-  ),
+  'min.insync.replicas': {
+    default: 'majority',
+    range: 'majority, or an integer from 1 to 100',
+    doc: 'In a cluster: replicas that must have a batch on their disks before it is acknowledged (acks=all); never more than the topic has.',
+    accepts: (value) => value === 'majority' || /^([1-9]\d?|100)$/.test(value),
+  },
   'cleanup.policy': {
     default: 'delete',
     range: 'delete, compact, or delete,compact',

@@ -193,7 +193,7 @@ export class TopicStore {
       )
     }
     if (replicationFactor !== 1) {
-      const message = `${name}: found replication factor ${replicationFactor}, wanted 1 (replication is not built yet)`
+      const message = `${name}: found replication factor ${replicationFactor}, wanted 1: this broker is by itself; more replicas need brokers started with --cluster`
       throw new PlayheadError('invalidReplicationFactor', message, { replicationFactor })
     }
     return await this.#make({ id: newTopicId(this.#context), name, partitions, replicationFactor, internal, settings })

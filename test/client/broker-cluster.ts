@@ -113,9 +113,6 @@ class Access implements MetadataStore {
 
 export class BrokerCluster implements AsyncDisposable {
   readonly brokers = new Map<number, Broker>()
-  readonly fatal: Error[] = []
-  /** What the brokers have reported. */
-  readonly reports: string[] = []
   readonly #plugs = new Map<number, Plug>()
   readonly #setUp: AsyncDisposableStack
   readonly #metadata: MetadataStore
@@ -148,8 +145,10 @@ export class BrokerCluster implements AsyncDisposable {
       {
         transport: plug,
         metadata: new Access(this.#metadata, plug),
-        report: (level, message) => this.reports.push(`broker ${id}: ${level}: ${message}`),
-        onFatal: (error) => this.fatal.push(error),
+        onFatal: (error) =>
+          queueMicrotask(() => {
+            throw error // the test fails at once
+          }),
       },
     )
     this.brokers.set(id, broker)

@@ -106,7 +106,6 @@ test('cluster: one leader after the other is cut off under load', async () => {
   }
   await running.stop()
   await checkLoad(playhead, 'counted', running)
-  assert.deepEqual(cluster.fatal, [])
 })
 
 test('cluster: all brokers are restarted, one after the other, under load, with their addresses changed', async () => {

@@ -224,6 +224,20 @@ test('history: a stream read that damage ends is not stale', () => {
   assert.deepEqual(kindsOf([first, readStream(entries), damaged]), ['staleRead'])
 })
 
+test('history: what a producer writes twice is a duplicate, unless what it wrote first was to be removed', () => {
+  const first = append(['a'], unknown)
+  const kinds = (trimmedTo: number) => {
+    const checker = new HistoryChecker()
+    for (const operation of [first, read([first])]) checker.add(operation)
+    checker.trimming(0, trimmedTo)
+    const { entries, ...rest } = dump(first, first)
+    checker.add({ ...rest, entries: entries.slice(1), damaged: [{ from: 0, until: 1 }] })
+    return checker.finish().anomalies.map(({ kind }) => kind)
+  }
+  assert.deepEqual(kinds(0), ['duplicate'])
+  assert.deepEqual(kinds(1), [])
+})
+
 test('history: operations that come out of the order of their completion are a bug of the harness', () => {
   const [first, second] = [append(['a']), append(['a'])]
   assert.throws(() => kindsOf([second, first]), /in order of their completion/)

@@ -43,6 +43,11 @@ export class HistoryChecker {
     this.#nameOf(append)
   }
 
+  /** A removal of what lies before `offset` is called: it may take effect from now on. */
+  trimming(partition: number, offset: number): void {
+    this.#partition(partition).trimming(offset)
+  }
+
   add(operation: Operation): void {
     this.#operations++
     if (operation.kind === 'dump') return this.#partition(operation.partition).end(operation)
@@ -184,7 +189,7 @@ export class HistoryChecker {
     for (const [producer, names] of this.#names) {
       const ends = new Map<number, { sequence: number; baseOffset: number }>()
       for (const [sequence, { partition, baseOffset }] of [...names].toSorted(([a], [b]) => a - b)) {
-        if (baseOffset === undefined) continue
+        if (baseOffset === undefined || this.#partition(partition).isTrimmed(baseOffset)) continue
         const last = ends.get(partition)
         if (last !== undefined && last.baseOffset > baseOffset) {
           const message = `${producer}: #${last.sequence} at ${last.baseOffset}, #${sequence} at ${baseOffset}`

@@ -20,6 +20,8 @@ export class PartitionHistory {
   readonly #logStarts = new Staircase()
   /** Per session, the end of what it has seen or written. */
   readonly #sessionEnds = new Map<string, Staircase>()
+  /** Somebody asked for the removal of what lies before it. */
+  #trimmedTo = 0
   #dump: Dump | undefined
   readonly #dumped = new Set<string>()
 
@@ -82,6 +84,11 @@ export class PartitionHistory {
     this.#sessionSaw(session, completedAt, entry.offset + 1)
   }
 
+  /** From now on what lies before `offset` may be gone. */
+  trimming(offset: number): void {
+    this.#trimmedTo = Math.max(this.#trimmedTo, offset)
+  }
+
   tail(tail: TailOperation): void {
     const start = this.#logStarts.before(tail.invokedAt) ?? 0
     if (tail.logStartOffset < start) {
@@ -122,6 +129,10 @@ export class PartitionHistory {
     return offset === undefined ? this.#dump?.damaged.length !== 0 : this.isDamaged(offset)
   }
 
+  isTrimmed(offset: number): boolean {
+    return offset < this.#trimmedTo
+  }
+
   isDamaged(offset: number): boolean {
     return this.#dump?.damaged.some(({ from, until }) => offset >= from && offset < until) ?? false
   }
@@ -132,7 +143,10 @@ export class PartitionHistory {
     else if (there !== value) this.#found('inconsistentOffset', `offset ${offset} is ${there} and ${value}`)
     const at = this.#offsets.get(value)
     if (at === undefined) this.#offsets.set(value, offset)
-    else if (at !== offset) this.#found('duplicate', `${value} is at ${at} and at ${offset}`)
+    else if (at === offset) return
+    // A producer of which every record was removed is forgotten: what it sends again is written anew.
+    else if (this.isTrimmed(Math.min(at, offset))) this.#offsets.set(value, Math.max(at, offset))
+    else this.#found('duplicate', `${value} is at ${at} and at ${offset}`)
   }
 
   #sawHighWatermark({ session, invokedAt, completedAt, highWatermark, isLinearizable }: ReadOperation | TailOperation) {

@@ -30,14 +30,14 @@ export const mutants: readonly Mutant[] = [
         replace: `    const written = file.append(parts, first.position)
     this.#durableOffset = last.nextOffset
     this.#options.onDurable(runs)
-    this.#release()
+    this.#waiting.release(this.#durableOffset)
     await written
 `,
       },
       {
         file: 'storage/appender.ts',
-        find: '    this.stats.writtenBytes += bytes\n    this.#options.onDurable(runs)\n    this.#release()\n',
-        replace: '    this.stats.writtenBytes += bytes\n',
+        find: '    commits.batches.add(group.length)\n    this.#options.onDurable(runs)\n    this.#waiting.release(this.#durableOffset)\n',
+        replace: '    commits.batches.add(group.length)\n',
       },
     ],
   },
@@ -72,8 +72,8 @@ export const mutants: readonly Mutant[] = [
     edits: [
       {
         file: 'storage/appender.ts',
-        find: 'for (const waiter of this.#waiters.splice(0)) waiter.reject(failure)\n',
-        replace: 'for (const waiter of this.#waiters.splice(0)) waiter.resolve()\n',
+        find: 'this.#waiting.fail(failure)\n',
+        replace: 'this.#waiting.release(Infinity)\n',
       },
     ],
   },
@@ -175,8 +175,8 @@ export const mutants: readonly Mutant[] = [
     edits: [
       {
         file: 'storage/log-end.ts',
-        find: 'return { outcome, restsOn: lastOffset + 1 }',
-        replace: 'return { outcome, restsOn: 0 * lastOffset }',
+        find: 'return { outcome, restsOn: lastOffset + 1, onLeader: false }',
+        replace: 'return { outcome, restsOn: 0 * lastOffset, onLeader: false }',
       },
     ],
   },
@@ -187,9 +187,10 @@ export const mutants: readonly Mutant[] = [
       {
         file: 'storage/log-end.ts',
         find: `duplicate: true, versions }
-    return { outcome, restsOn: append.group.acks === 'none' ? 0 : endOffset }`,
+    const { acks } = append.group
+    return { outcome, restsOn: acks === 'none' ? 0 : endOffset, onLeader: acks === 'leader' }`,
         replace: `duplicate: true, versions }
-    return { outcome, restsOn: 0 }`,
+    return { outcome, restsOn: 0, onLeader: false }`,
       },
     ],
   },

@@ -85,6 +85,11 @@ export class Recorder {
     this.#checker.add({ kind: 'tail', session, invokedAt, completedAt: this.now(), ...tail })
   }
 
+  /** Before the call that removes what lies before `offset`. */
+  trimming(partition: number, offset: number): void {
+    this.#checker.trimming(partition, offset)
+  }
+
   dump(dump: Omit<Dump, 'kind'>): void {
     this.#checker.add({ kind: 'dump', ...dump })
   }

@@ -435,6 +435,7 @@ export class Session {
     recorder.read(this.name, invokedAt, read)
     if (entries.length !== before - logStartOffset)
       this.#options.onFinding(`${this.name}: a replay of ${logStartOffset}…${before} gave ${entries.length}`)
+    recorder.trimming(partition, before)
     const [start] = await this.#playhead.admin.deleteRecords(topicName, [{ partition, offset: before }])
     if ((start?.logStartOffset ?? -1) < before)
       this.#options.onFinding(`${this.name}: trimmed before ${before}, told ${start?.logStartOffset}`)

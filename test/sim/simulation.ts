@@ -134,13 +134,13 @@ class Run {
     this.#recorder = new Recorder(scheduler)
     const { disk, cache } = this.#machine
     this.#rot = new Rot({ random, disk, cache, directory: `${dataDirectory}/topics`, topic: topicName })
-    this.#workload = new Workload(scheduler)
+    // Of a file that is gone nobody can tell any more whether its rot was found.
+    this.#workload = new Workload(scheduler, { mayTrim: !kinds?.some((kind) => ofRot.has(kind)) })
     const network = this.#network
     const onClientDeath = () => this.#endSession()
     const nextTold = (what: 'written' | 'conflict') => this.#recorder.nextTold(what)
     const [machine, rot] = [this.#machine, this.#rot]
     const harm = { scheduler, machine, network, rot, onClientDeath, nextTold }
-    // Of a file that is gone nobody can tell any more whether its rot was found.
     const drawn = this.#workload.trims ? faultKinds.filter((kind) => !ofRot.has(kind) && scheduler.oneIn(2)) : undefined
     const chosen = kinds ?? drawn
     this.#nemesis = new Nemesis({ ...harm, ...(chosen && { kinds: chosen }) })

@@ -44,7 +44,7 @@ export class Workload {
   readonly #scheduler: Scheduler
   #values = 0
 
-  constructor(scheduler: Scheduler) {
+  constructor(scheduler: Scheduler, { mayTrim = true }: { readonly mayTrim?: boolean } = {}) {
     const { random } = scheduler
     this.#scheduler = scheduler
     this.sessions = 2 + random.below(3)
@@ -60,7 +60,7 @@ export class Workload {
     this.payloadBytesMax = random.pick([20, 20, 200, 2_000, 2_000, 40_000])
     this.rowsPerImport = 5 + random.below(60)
     const weighted = tasks.flatMap((task) => Array<Task>(1 + random.below(5)).fill(task))
-    this.trims = scheduler.oneIn(4)
+    this.trims = scheduler.oneIn(4) && mayTrim
     this.#weighted = this.trims ? [...weighted, 'trim', 'trim'] : weighted
   }
 

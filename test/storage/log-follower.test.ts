@@ -198,6 +198,22 @@ test('truncation: what a leader of an earlier epoch had alone is gone, with its 
   await assertSame(cut, leader)
 })
 
+test('truncation: with an index that had been saved further, what producers have below the cut is kept, and counted once', async () => {
+  const place = { fileSystem: new MemoryFileSystem(), checkpointStore: new MemoryCheckpointStore(), settings }
+  const before = await StoreUnderTest.open('/data', place)
+  const log = await before.createLog()
+  for (let count = 0; count < 5; count++) {
+    const batchOptions = { producerId: 77, producerEpoch: 0, baseSequence: count }
+    await log.append(group([`a=${count}`], { batchOptions }))
+  }
+  await before[Symbol.asyncDispose]()
+  await using after = await StoreUnderTest.open('/data', place)
+  const cut = await after.store.truncateLog('carts', 0, 3)
+  assert.equal(cut.logEndOffset, 3)
+  assert.equal(cut.producerState(77)?.lastSequence, 2)
+  assert.equal(cut.streamInfo('a', 3).lastVersion, 2)
+})
+
 const seed = Number(process.env['PLAYHEAD_TEST_SEED'] ?? Math.floor(Math.random() * 2 ** 31))
 const runs = Number(process.env['PLAYHEAD_TEST_RUNS'] ?? 12)
 
