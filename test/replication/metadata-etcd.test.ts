@@ -121,6 +121,7 @@ test('etcd metadata store: with TLS and a password; without them, or with wrong 
   await own.kill()
   await own.start()
   assert.equal((await store.get('/a')).entry?.value, '1')
+  while (hints.filter((key) => key === undefined).length < 2) await waitMs(20) // before the watch stands again, a change is a hint for anything
   assert.equal((await store.transact(put('/a', '2'))).outcome, 'done')
   while (!hints.includes('/a')) await waitMs(20)
 })
