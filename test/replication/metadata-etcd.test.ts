@@ -78,7 +78,7 @@ test('etcd metadata store: an etcd that ends and comes back: unavailable meanwhi
   while (!hints.includes('/c')) await waitMs(20)
 })
 
-test('etcd metadata store: a transaction whose answer does not come is unknown; it may happen later (etcd paused)', async (t) => {
+test('etcd metadata store: a transaction whose answer does not come is unknown: it may have happened, and the store goes on (etcd paused)', async (t) => {
   await using own = await EtcdServer.start()
   const store = await own.connect()
   t.after(() => store.close())
@@ -87,7 +87,10 @@ test('etcd metadata store: a transaction whose answer does not come is unknown; 
   const result = await store.transact(put('/a', '2'))
   assert.equal(result.outcome, 'unknown', JSON.stringify(result))
   own.resume()
-  while ((await store.get('/a')).entry?.value !== '2') await waitMs(20)
+  // Whether etcd took it from the connection that was given up is not ours to say; what comes afterwards has its place in any case.
+  assert.match((await store.get('/a')).entry?.value ?? '', /^[12]$/)
+  await store.transact(put('/a', '3'))
+  assert.equal((await store.get('/a')).entry?.value, '3')
 })
 
 test('etcd metadata store: with TLS and a password; without them, or with wrong ones, it says what is missing', async (t) => {
@@ -118,6 +121,7 @@ test('etcd metadata store: with TLS and a password; without them, or with wrong 
   await own.kill()
   await own.start()
   assert.equal((await store.get('/a')).entry?.value, '1')
+  while (hints.filter((key) => key === undefined).length < 2) await waitMs(20) // before the watch stands again, a change is a hint for anything
   assert.equal((await store.transact(put('/a', '2'))).outcome, 'done')
   while (!hints.includes('/a')) await waitMs(20)
 })
