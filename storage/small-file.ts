@@ -48,6 +48,17 @@ export async function replaceFile(fileSystem: FileSystem, path: string, parts: r
   await fileSystem.syncDirectory(directoryOf(path))
 }
 
+/** All of the file, for any content that is known to be small. */
+export async function bytesOfFile(fileSystem: FileSystem, path: string): Promise<Buffer> {
+  const file = await fileSystem.open(path, 'read')
+  try {
+    const bytes = Buffer.allocUnsafeSlow(await file.sizeBytes())
+    return bytes.subarray(0, await file.read(bytes, 0))
+  } finally {
+    await file.close()
+  }
+}
+
 /** The object in the file; undefined when there is no file. Throws damagedData naming the file when it is not what was written. */
 export async function readSmallFile(
   fileSystem: FileSystem,

@@ -30,44 +30,16 @@ const longReadBytes = 256 * 1024
 /** Of an index, brought with its first bytes: what comes first in it is wanted together. */
 const indexStartBytes = 2 * tierBlockBytes
 
-export class RemoteSegment implements File {
+/** A file of the tier: nothing to close, nothing to write. */
+abstract class RemoteFile implements File {
   readonly path: string
-  readonly #blocks: TierBlocks
-  readonly #place: TierPlace
-  readonly #segment: TierSegment
-  /** What comes after it, to be brought ahead. */
-  readonly #next: () => RemoteSegment | undefined
-  #object: Promise<SummedObject> | undefined
-  readonly #ends: { position: number; aheadBytes: number; broughtTo: number }[] = []
 
-  constructor(
-    path: string,
-    blocks: TierBlocks,
-    place: TierPlace,
-    segment: TierSegment,
-    next: () => RemoteSegment | undefined,
-  ) {
+  constructor(path: string) {
     this.path = path
-    this.#blocks = blocks
-    this.#place = place
-    this.#segment = segment
-    this.#next = next
   }
 
-  async read(target: Buffer, position: number): Promise<number> {
-    const { head, footer } = this.#segment
-    const end = Math.min(position + target.length, footer.segmentBytes)
-    if (end <= position) return 0
-    if (end <= head.length) return head.copy(target, 0, position, end)
-    const object = await this.#summed()
-    const isOrderly = this.#follow(object, position, end)
-    await this.#blocks.read(object, position, target.subarray(0, end - position), isOrderly ? 'pass' : 'keep')
-    return end - position
-  }
-
-  sizeBytes(): Promise<number> {
-    return Promise.resolve(this.#segment.footer.segmentBytes)
-  }
+  abstract read(target: Buffer, position: number): Promise<number>
+  abstract sizeBytes(): Promise<number>
 
   close(): Promise<void> {
     return Promise.resolve()
@@ -87,6 +59,45 @@ export class RemoteSegment implements File {
   }
   truncate(): Promise<never> {
     return refuse(this.path)
+  }
+}
+
+export class RemoteSegment extends RemoteFile {
+  readonly #blocks: TierBlocks
+  readonly #place: TierPlace
+  readonly #segment: TierSegment
+  /** What comes after it, to be brought ahead. */
+  readonly #next: () => RemoteSegment | undefined
+  #object: Promise<SummedObject> | undefined
+  readonly #ends: { position: number; aheadBytes: number; broughtTo: number }[] = []
+
+  constructor(
+    path: string,
+    blocks: TierBlocks,
+    place: TierPlace,
+    segment: TierSegment,
+    next: () => RemoteSegment | undefined,
+  ) {
+    super(path)
+    this.#blocks = blocks
+    this.#place = place
+    this.#segment = segment
+    this.#next = next
+  }
+
+  async read(target: Buffer, position: number): Promise<number> {
+    const { head, footer } = this.#segment
+    const end = Math.min(position + target.length, footer.segmentBytes)
+    if (end <= position) return 0
+    if (end <= head.length) return head.copy(target, 0, position, end)
+    const object = await this.#summed()
+    const isOrderly = this.#follow(object, position, end)
+    await this.#blocks.read(object, position, target.subarray(0, end - position), isOrderly ? 'pass' : 'keep')
+    return end - position
+  }
+
+  sizeBytes(): Promise<number> {
+    return Promise.resolve(this.#segment.footer.segmentBytes)
   }
 
   /** Has its first bytes brought. */
@@ -136,8 +147,7 @@ export class RemoteSegment implements File {
   }
 }
 
-export class RemoteSidecar implements File {
-  readonly path: string
+export class RemoteSidecar extends RemoteFile {
   readonly #blocks: TierBlocks
   readonly #object: SummedObject
   readonly #segment: TierSegment
@@ -145,7 +155,7 @@ export class RemoteSidecar implements File {
   readonly #start: number
 
   constructor(path: string, blocks: TierBlocks, place: TierPlace, segment: TierSegment) {
-    this.path = path
+    super(path)
     this.#blocks = blocks
     this.#segment = segment
     this.#object = indexObject(place, segment)
@@ -165,26 +175,6 @@ export class RemoteSidecar implements File {
 
   sizeBytes(): Promise<number> {
     return Promise.resolve(this.#segment.footer.bodyBytes + FOOTER_BYTES)
-  }
-
-  close(): Promise<void> {
-    return Promise.resolve()
-  }
-
-  write(): Promise<never> {
-    return refuse(this.path)
-  }
-  append(): Promise<never> {
-    return refuse(this.path)
-  }
-  sync(): Promise<never> {
-    return refuse(this.path)
-  }
-  allocate(): Promise<never> {
-    return refuse(this.path)
-  }
-  truncate(): Promise<never> {
-    return refuse(this.path)
   }
 }
 

@@ -3,6 +3,7 @@
  * from what is missing by it; TierLog writes the copies.
  */
 import type { FileSystem } from '../../platform/file-system.ts'
+import { bytesOfFile } from '../small-file.ts'
 import { decodeManifest, decodePage } from './tier-manifest.ts'
 import { manifestFileName } from './tier-log.ts'
 
@@ -21,23 +22,13 @@ export async function tieredRanges(
   const directory = `${dataDirectory}/tier`
   const path = `${directory}/${manifestFileName(topicId, partition)}`
   if (!(await fileSystem.exists(path))) return []
-  const { pages, segments } = decodeManifest(await bytesOf(fileSystem, path), path)
+  const { pages, segments } = decodeManifest(await bytesOfFile(fileSystem, path), path)
   const all = [...segments]
   for (const { id } of pages) {
     const page = `${directory}/page-${id}.json`
-    if (await fileSystem.exists(page)) all.push(...decodePage(await bytesOf(fileSystem, page), page))
+    if (await fileSystem.exists(page)) all.push(...decodePage(await bytesOfFile(fileSystem, page), page))
   }
   return all
     .map(({ footer: { baseOffset, nextOffset } }) => ({ baseOffset, nextOffset }))
     .toSorted((a, b) => a.baseOffset - b.baseOffset)
-}
-
-async function bytesOf(fileSystem: FileSystem, path: string): Promise<Buffer> {
-  const file = await fileSystem.open(path, 'read')
-  try {
-    const bytes = Buffer.allocUnsafeSlow(await file.sizeBytes())
-    return bytes.subarray(0, await file.read(bytes, 0))
-  } finally {
-    await file.close()
-  }
 }

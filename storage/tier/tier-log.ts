@@ -10,7 +10,7 @@ import type { Random } from '../../platform/random.ts'
 import type { Clock } from '../../platform/clock.ts'
 import { PlayheadError } from '../../protocol/errors.ts'
 import { formatUuid, uuidV7 } from '../../protocol/uuid.ts'
-import { replaceFile } from '../small-file.ts'
+import { bytesOfFile, replaceFile } from '../small-file.ts'
 import { getFacts } from './fact-object.ts'
 import type { ManifestStore } from './manifest-store.ts'
 import { tierUnavailable } from './object-store.ts'
@@ -91,7 +91,7 @@ export class TierLog {
   async load(): Promise<void> {
     const path = this.#manifestPath
     if (!(await this.#context.fileSystem.exists(path))) return
-    const bytes = await this.#bytesOf(path)
+    const bytes = await bytesOfFile(this.#context.fileSystem, path)
     await this.#adopt(decodeManifest(bytes, path))
   }
 
@@ -225,7 +225,8 @@ export class TierLog {
 
   async #page(id: string): Promise<TierSegment[]> {
     const { store, clock, fileSystem } = this.#context
-    if (await fileSystem.exists(this.#pagePath(id))) return decodePage(await this.#bytesOf(this.#pagePath(id)), id)
+    if (await fileSystem.exists(this.#pagePath(id)))
+      return decodePage(await bytesOfFile(this.#context.fileSystem, this.#pagePath(id)), id)
     const key = tierKeys.page(this.topicId, this.partition, id)
     const segments = await getFacts(store, clock, key, decodePage)
     if (segments === undefined) throw tierUnavailable(store.location, `no object ${key} although a manifest names it`)
@@ -240,16 +241,6 @@ export class TierLog {
     for (const { reference, segments } of fresh)
       await replaceFile(fileSystem, this.#pagePath(reference.id), [encodePage(segments)])
     await replaceFile(fileSystem, this.#manifestPath, [encodeManifest(manifest)])
-  }
-
-  async #bytesOf(path: string): Promise<Buffer> {
-    const file = await this.#context.fileSystem.open(path, 'read')
-    try {
-      const bytes = Buffer.allocUnsafeSlow(await file.sizeBytes())
-      return bytes.subarray(0, await file.read(bytes, 0))
-    } finally {
-      await file.close()
-    }
   }
 
   get #manifestPath(): string {

@@ -12,7 +12,7 @@ import type { Log } from '../log.ts'
 import { baseOffsetOfFile, segmentFileName, sidecarFileName } from '../segment-format.ts'
 import { readFooter } from '../sidecar.ts'
 import type { Footer } from '../sidecar-format.ts'
-import { temporarySuffix } from '../small-file.ts'
+import { bytesOfFile, temporarySuffix } from '../small-file.ts'
 import type { Topic } from '../topic.ts'
 import type { TopicSettings } from '../topic-settings.ts'
 import { sendSegment } from './segment-upload.ts'
@@ -150,7 +150,8 @@ export class TierUploader {
     const { fileSystem, store } = this.#context
     for (const name of await this.#names()) {
       if (/\.(log|idx)$/.test(name) || name.endsWith(temporarySuffix)) continue
-      const bytes = await bytesOf(fileSystem, `${this.#directory}/${name}`)
+      const path = `${this.#directory}/${name}`
+      const bytes = (await fileSystem.exists(path)) ? await bytesOfFile(fileSystem, path) : undefined
       if (bytes === undefined || bytes.length > factBytesMax) continue
       const sum = crc32c(bytes)
       if (this.#sentFacts.get(name) === sum) continue
@@ -220,16 +221,5 @@ export class TierUploader {
 
   get #directory(): string {
     return `${this.topic.directory}/${this.log.partition}`
-  }
-}
-
-async function bytesOf(fileSystem: FileSystem, path: string): Promise<Buffer | undefined> {
-  if (!(await fileSystem.exists(path))) return undefined
-  const file = await fileSystem.open(path, 'read')
-  try {
-    const bytes = Buffer.allocUnsafeSlow(await file.sizeBytes())
-    return bytes.subarray(0, await file.read(bytes, 0))
-  } finally {
-    await file.close()
   }
 }
