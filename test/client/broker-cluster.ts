@@ -28,7 +28,8 @@ const waitMsMax = 90_000
 export async function eventually(condition: () => boolean | Promise<boolean>): Promise<void> {
   const startedMs = systemClock.monotonicMs()
   while (!(await condition())) {
-    if (systemClock.monotonicMs() - startedMs > waitMsMax) throw new Error(`not within ${waitMsMax} ms: ${String(condition)}`)
+    if (systemClock.monotonicMs() - startedMs > waitMsMax)
+      throw new Error(`not within ${waitMsMax} ms: ${String(condition)}`)
     await sleep(systemClock, lookMs)
   }
 }

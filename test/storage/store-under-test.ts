@@ -89,7 +89,8 @@ const waitMsMax = 120_000
 export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
   const startedMs = systemClock.monotonicMs()
   while (!(await condition())) {
-    if (systemClock.monotonicMs() - startedMs > waitMsMax) throw new Error(`not within ${waitMsMax} ms: ${String(condition)}`)
+    if (systemClock.monotonicMs() - startedMs > waitMsMax)
+      throw new Error(`not within ${waitMsMax} ms: ${String(condition)}`)
     await systemClock.yield()
   }
 }
