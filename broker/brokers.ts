@@ -3,13 +3,15 @@
  * Filled by Broker; the handlers and Dispatch tell it on.
  */
 import { PlayheadError } from '../protocol/errors.ts'
-import type { DescribedPartition } from '../protocol/topic.ts'
+import type { DescribedBroker, DescribedPartition } from '../protocol/topic.ts'
 import type { ClusterNode } from '../replication/cluster-node.ts'
 import type { Partition } from '../replication/partition.ts'
 
 export interface Brokers {
   /** Where clients reach a broker; undefined = not known now, or this broker is by itself. */
   addressOf(broker: number): { readonly host: string; readonly port: number } | undefined
+  /** All that are there now; undefined = this broker is by itself. */
+  all(): DescribedBroker[] | undefined
   /** Who has the partition, as the cluster has agreed; undefined = not known now, or this broker is by itself. */
   placementOf(partition: {
     readonly topicId: string
@@ -18,13 +20,18 @@ export interface Brokers {
 }
 
 /** Of a broker that is in no cluster. */
-export const noBrokers: Brokers = { addressOf: () => undefined, placementOf: () => undefined }
+export const noBrokers: Brokers = { addressOf: () => undefined, all: () => undefined, placementOf: () => undefined }
 
 /** As the cluster's metadata has it, as far as this broker has seen it. */
 export function brokersOf(cluster: ClusterNode | undefined): Brokers {
   if (cluster === undefined) return noBrokers
   return {
     addressOf: (broker) => cluster.addressOf(broker),
+    all: () =>
+      Array.from(cluster.image.state.sessions.keys(), (broker) => ({
+        broker,
+        ...hostAndPort(cluster.addressOf(broker)),
+      })),
     placementOf: (partition) => cluster.image.state.partition(partition)?.state,
   }
 }

@@ -134,6 +134,9 @@ export class TopicRoutes {
   }
 
   #learn({ description, broker }: Answer): void {
+    // Also of those that lead nothing now: when the others are gone they are the way in.
+    for (const { broker: other, host, port } of description.brokers ?? [])
+      if (host !== undefined && port !== undefined) this.#cluster.learn(other, { host, port })
     for (const { partition, leader, leaderEpoch, replicas } of description.partitions) {
       const route = this.of(partition)
       const { host, port } = leader ?? {}

@@ -9,6 +9,8 @@ export const playheadNameBytesMax = 249
 export const partitionsMax = 4096
 /** Brokers that have one partition. */
 export const replicasMax = 1000
+/** Brokers of one cluster. */
+export const brokersMax = 1000
 export const tagsPerEventMax = 16
 export const tagBytesMax = 256
 /** Independent groups in one append frame. */

@@ -1,7 +1,7 @@
 /** Topic requests: create, list, describe, alter, delete, delete records. Settings travel as text under Kafka's names. */
 import { bool, int, later, list, oneOf, optional, struct, text } from './header-schema.ts'
 import type { ValueOf } from './header-schema.ts'
-import { partitionsMax, replicasMax } from './limits.ts'
+import { brokersMax, partitionsMax, replicasMax } from './limits.ts'
 
 const name = text(1024) // longer than a valid name, so that a bad one is refused as invalidTopicName and not as a bad header
 const setting = struct({
@@ -28,12 +28,13 @@ export const listTopicsRequest = struct({
 })
 export const listTopicsReply = struct({ topics: list(listedTopic, 1_000_000) })
 
-const leader = struct({
+const reachedBroker = struct({
   broker: int(),
   /** Where clients reach it; absent = not known now. */
   host: optional(text(1024)),
   port: optional(int(1, 65_535)),
 })
+export type DescribedBroker = ValueOf<typeof reachedBroker>
 
 const describedPartition = struct({
   partition: int(),
@@ -52,7 +53,7 @@ const describedPartition = struct({
   /** Names of what is damaged in it; empty when all is well. */
   damage: list(text(4096), 1000),
   /** Who leads; absent = nobody is known to, or the broker that answers is by itself. What else is said here is its own, unless it leads. */
-  leader: later(leader),
+  leader: later(reachedBroker),
   /** Ids of the brokers that have it, the preferred leader first; absent = the broker that answers is by itself. */
   replicas: later(list(int(), replicasMax)),
   /** Those of them that have all that is committed. */
@@ -75,6 +76,8 @@ export const describeTopicReply = struct({
   internal: bool,
   settings: list(describedSetting, 256),
   partitions: list(describedPartition, partitionsMax),
+  /** The brokers of the cluster that are there now; absent = the broker that answers is by itself. */
+  brokers: later(list(reachedBroker, brokersMax)),
 })
 
 export const alterTopicRequest = struct({

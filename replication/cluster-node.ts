@@ -165,7 +165,7 @@ export class ClusterNode {
       lost: this.#lostReplicas(),
       isAlive,
       report,
-      onEpoch: () => this.#replicas?.look(),
+      onEpoch: () => this.#sessionChanged(),
       onRefused: (error) => onFatal(error),
     })
     const brokerEpoch = () => this.#session?.brokerEpoch
@@ -206,6 +206,12 @@ export class ClusterNode {
 
   get session(): Session | undefined {
     return this.#session
+  }
+
+  /** Whoever was away may have missed what others agreed on meanwhile, hints included. */
+  #sessionChanged(): void {
+    this.#replicas?.look()
+    if (this.#session?.brokerEpoch !== undefined) void this.image.refresh().catch(() => undefined)
   }
 
   /** Hands over what it leads, as far as that can be done within `waitMs`. */

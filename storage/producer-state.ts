@@ -124,14 +124,13 @@ export class ProducerState {
     if (batch.producerId < 0) return
     const table = this.#table(batch.producerId)
     let producer = table.get(batch.producerId)
-    assert(
-      producer === undefined || (baseOffset > producer.lastOffset && appendTimeMs >= producer.lastTimeMs),
-      'batches are recorded in order',
-    )
-    if (producer !== undefined && appendTimeMs - producer.lastTimeMs >= producerExpiryMs)
+    assert(producer === undefined || baseOffset > producer.lastOffset, 'batches are recorded in order')
+    // Time may go back in a log: what could not be read for a while told nobody how late it was, and a clock that was set back went on behind it.
+    const timeMs = Math.max(appendTimeMs, producer?.lastTimeMs ?? 0)
+    if (producer !== undefined && timeMs - producer.lastTimeMs >= producerExpiryMs)
       producer = this.#aged(batch.producerId, producer)
     if (producer?.epoch !== batch.producerEpoch) producer = { ...startOf(batch), lastOffset: -1 }
-    use(producer, batch, baseOffset, appendTimeMs)
+    use(producer, batch, baseOffset, timeMs)
     producer.lastOffset = baseOffset + batch.recordCount - 1
     table.touch(batch.producerId, producer, table === this.#named ? Number.POSITIVE_INFINITY : this.#producersMax)
   }

@@ -129,6 +129,8 @@ class LogRecovery {
 
   async run(): Promise<RecoveredLog> {
     for (const note of this.#files.damage) this.#note(note)
+    // Also of what cannot be read now: no later batch may be told an earlier time.
+    this.#lastAppendTimeMs = this.#checkpoint?.facts.lastAppendTimeMs ?? 0
     await this.#restoreProducers()
     const { entries } = this.#files
     const { logStartOffset } = this.#facts

@@ -33,9 +33,8 @@ export interface SegmentJob {
   readonly salt: string
   /** Everything below it was durable when the recovery checkpoint was written; 0 when there is none of this log. */
   readonly durableOffset: number
-  /** Of the batch before the segment; -1 and 0 where that is not known yet: verify-log.ts then compares what comes back. */
+  /** Of the batch before the segment; -1 where that is not known yet: verify-log.ts then compares what comes back. */
   readonly leaderEpoch: number
-  readonly lastAppendTimeMs: number
   /** Where to put the postings of a segment that has no sidecar; undefined = they are not wanted. */
   readonly spillPath: string | undefined
 }
@@ -104,7 +103,7 @@ class SegmentVerification {
   #leaderEpoch: number
   #firstLeaderEpoch: number | undefined
   #firstAppendTimeMs: number | undefined
-  #lastAppendTimeMs: number
+  #lastAppendTimeMs = 0
   /** How far `onBytes` was told. */
   #toldPosition = 0
 
@@ -116,7 +115,6 @@ class SegmentVerification {
     this.#salt = Buffer.from(job.salt, 'hex')
     this.#nextOffset = job.baseOffset
     this.#leaderEpoch = job.leaderEpoch
-    this.#lastAppendTimeMs = job.lastAppendTimeMs
   }
 
   async run(): Promise<SegmentVerdict> {

@@ -11,10 +11,11 @@ import { refuseInternalTopic } from './append.ts'
 const partitionsDefault = 1
 const replicationFactorDefault = 1
 
-/** Of one topic in a reply to listTopics, of all settings and of one partition, without damage, in one to describeTopic. */
+/** Of one topic in a reply to listTopics; of all settings, of one partition, without damage, and of one broker in one to describeTopic. */
 const listedTopicBytesMax = 512
 const settingsBytesMax = 16 * KiB
 const describedPartitionBytesMax = 1 * KiB
+const describedBrokerBytesMax = 512
 
 export const createTopic: Handler<'createTopic'> = async (request, { services, session }) => {
   const { topic, partitions, replicationFactor, settings } = request
@@ -46,7 +47,9 @@ export const listTopics: Handler<'listTopics'> = async (request, { services, rep
 
 export const describeTopic: Handler<'describeTopic'> = async (request, { services, reply }) => {
   const described = services.partitions.topic(request.topic).partitions.length
-  await reply.reserve(settingsBytesMax + described * describedPartitionBytesMax)
+  const brokers = services.brokers.all()
+  const listedBytesMax = described * describedPartitionBytesMax + (brokers?.length ?? 0) * describedBrokerBytesMax
+  await reply.reserve(settingsBytesMax + listedBytesMax)
   const { topic, partitions } = services.partitions.topic(request.topic)
   return {
     header: {
@@ -55,6 +58,7 @@ export const describeTopic: Handler<'describeTopic'> = async (request, { service
       internal: topic.internal,
       settings: topic.describeSettings(),
       partitions: partitions.map((partition) => describePartition(partition, services)),
+      brokers,
     },
   }
 }

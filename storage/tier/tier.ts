@@ -69,6 +69,8 @@ export class Tier {
   #timer: Timer | undefined
   #working: Promise<void> | undefined
   #pauseMs = 0
+  /** From then on `stop` alone sends: two at a time would remove files from under each other. */
+  #ending = false
   #orphansSoughtMs: number
   /** Why nothing is sent any more, or just now. */
   #problem: PlayheadError | undefined
@@ -123,6 +125,7 @@ export class Tier {
   /** Seals and sends what there is, as long as it may take, and ends. */
   async stop(): Promise<void> {
     const { clock, settings, report } = this.#options
+    this.#ending = true
     this.#timer?.cancel()
     const overdue = clock.after(settings.stopWaitMsMax, () => this.#stopping.abort(new Error('the broker stops')))
     try {
@@ -195,7 +198,7 @@ export class Tier {
   }
 
   #schedule(delayMs: number): void {
-    if (this.#stopping.signal.aborted || this.#fenced) return
+    if (this.#ending || this.#fenced) return
     this.#timer = this.#options.clock.after(delayMs, () => {
       this.#working = this.#work()
         .then(

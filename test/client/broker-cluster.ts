@@ -21,10 +21,17 @@ const clusterSessionMs = 2_000
 
 /** Between two looks: the brokers that are looked at run in the same process. */
 const lookMs = 20
+/** What has not come by then does not come: a test says so instead of waiting for ever. */
+const waitMsMax = 90_000
 
 /** Resolves when `condition` holds. */
 export async function eventually(condition: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await condition())) await sleep(systemClock, lookMs)
+  const startedMs = systemClock.monotonicMs()
+  while (!(await condition())) {
+    if (systemClock.monotonicMs() - startedMs > waitMsMax)
+      throw new Error(`not within ${waitMsMax} ms: ${String(condition)}`)
+    await sleep(systemClock, lookMs)
+  }
 }
 
 /** The cables of one broker. */

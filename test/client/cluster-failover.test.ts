@@ -29,6 +29,8 @@ interface Load {
   readonly written: number[]
   /** What a replay that follows has yielded. */
   readonly replayed: number[]
+  /** Resolves when so many more are written; rejects when an append fails. */
+  more(count: number): Promise<void>
   stop(): Promise<void>
 }
 
@@ -61,13 +63,19 @@ function load(playhead: Playhead, name: string): Load {
   })().catch((error: unknown) => {
     if (!ending.signal.aborted) throw error
   })
+  appending.catch(() => undefined) // heard in `more` and `stop`
+  replaying.catch(() => undefined)
   return {
     written,
     replayed,
+    async more(count) {
+      const wanted = written.length + count
+      await Promise.race([eventually(() => written.length >= wanted), appending])
+    },
     async stop() {
       over.abort()
       await appending
-      await eventually(() => replayed.length >= written.length)
+      await Promise.race([eventually(() => replayed.length >= written.length), replaying])
       ending.abort(new Error('over'))
       await replaying
     },
@@ -94,12 +102,11 @@ test('cluster: one leader after the other is cut off under load', async () => {
   await using cluster = await BrokerCluster.start(ids)
   await using playhead = await withTopic(cluster)
   const running = load(playhead, 'counted')
-  await eventually(() => running.written.length >= 20)
+  await running.more(20)
   for (const _ of upTo(2)) {
     const leader = await cluster.leaderOf(playhead, 'carts')
     cluster.cutOff(leader)
-    const before = running.written.length
-    await eventually(() => running.written.length >= before + 20)
+    await running.more(20)
     cluster.putBack(leader)
     // Back in sync, or the next one would leave too few.
     await eventually(async () => (await playhead.admin.describeTopic('carts')).partitions[0]?.inSync?.length === 3)
@@ -117,8 +124,7 @@ test('cluster: all brokers are restarted, one after the other, under load, with 
     await cluster.stop(id)
     await cluster.open(id)
   }
-  const before = running.written.length
-  await eventually(() => running.written.length >= before + 20)
+  await running.more(20)
   await running.stop()
   await checkLoad(playhead, 'counted', running)
 })

@@ -55,6 +55,16 @@ test('a client that knows one broker finds the leader at another, and asks no ot
   assert.equal(questions(), before, 'the refusal has named the leader')
 })
 
+test('a client given one address goes on through brokers that led nothing when it learned of them', async () => {
+  const cluster = await ScriptedCluster.start([1, 2, 3])
+  await using playhead = await cluster.connect([1])
+  const stream = playhead.topic('carts').stream('c')
+  await stream.append({ type: 'A' })
+  cluster.lead(3)
+  await cluster.kill(1)
+  assert.equal((await stream.append({ type: 'B' }, { expectedVersion: 0 })).version, 1)
+})
+
 test('a stream that is read before anything is known: the refusal names the leader, the next read goes there', async () => {
   const cluster = await ScriptedCluster.start([1, 2])
   cluster.lead(2)

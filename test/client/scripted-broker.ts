@@ -167,7 +167,10 @@ export class ScriptedBroker {
       damage: [],
       ...this.#placeOf(partition),
     }))
-    return { topic, topicId: this.topicId, internal: false, settings: [], partitions }
+    const { view } = this
+    const nowhere = { host: undefined, port: undefined }
+    const brokers = view?.replicas.map((broker) => ({ broker, ...nowhere, ...view.addressOf(broker) }))
+    return { topic, topicId: this.topicId, internal: false, settings: [], partitions, brokers }
   }
 
   /** Streams and playheads are in partition 0. */

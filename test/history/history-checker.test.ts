@@ -238,6 +238,28 @@ test('history: what a producer writes twice is a duplicate, unless what it wrote
   assert.deepEqual(kinds(1), [])
 })
 
+test('history: the answer to what a producer wrote first says nothing of when it wrote it again', () => {
+  const [first, second] = [append(['a']), append(['a'], written(1, [1]))]
+  const before = read([first, second])
+  const beforeAgain = [append(['a'], refused('a', 0, 1)), append(['a'], refused('a', 2, 1))]
+  const again = append(['a'], { producer: first.producer, sequence: first.sequence, events: first.events })
+  const last = append(['a'], written(3, [3]))
+  const tooLate = append(['a'], refused('a', 0, 2))
+  const found = (conflicts: readonly AppendOperation[]) => {
+    const checker = new HistoryChecker()
+    for (const operation of [first, second, before]) checker.add(operation)
+    checker.trimming(0, 1)
+    for (const operation of [...conflicts, again, last, tooLate]) checker.add(operation)
+    const { entries, ...rest } = dump(first, second, first, last)
+    checker.add({ ...rest, entries: entries.slice(1), damaged: [{ from: 0, until: 1 }] })
+    return checker.finish().anomalies.map(({ message }) => message)
+  }
+  const { producer, sequence, invokedAt, completedAt } = tooLate
+  const name = `${producer}#${sequence} (${invokedAt}…${completedAt})`
+  const phantom = `stream a: ${name} was told version 2, which the stream had left before`
+  assert.deepEqual(found(beforeAgain), [phantom])
+})
+
 test('history: operations that come out of the order of their completion are a bug of the harness', () => {
   const [first, second] = [append(['a']), append(['a'])]
   assert.throws(() => kindsOf([second, first]), /in order of their completion/)

@@ -121,8 +121,9 @@ export class HistoryChecker {
       const entries = this.#wholeLog(history)
       if (entries === undefined) continue
       judged.add(history.partition)
-      for (const { stream, offset, value } of entries) {
-        if (stream !== null) this.#stream(history.partition, stream).stands(offset, this.#writers.get(value))
+      for (const entry of entries) {
+        const { stream, offset } = entry
+        if (stream !== null) this.#stream(history.partition, stream).stands(offset, this.#writerAt(history, entry))
       }
     }
     for (const partition of judged) for (const stream of this.#streamsOf(partition).values()) stream.finish()
@@ -146,6 +147,13 @@ export class HistoryChecker {
       }
     }
     return entries.toSorted((a, b) => a.offset - b.offset)
+  }
+
+  /** Who wrote an entry, and when. What was written again may be of any attempt: the answer to one of them tells nothing of when. */
+  #writerAt(history: PartitionHistory, { value, offset }: LogEntry): AppendOperation | undefined {
+    const writer = this.#writers.get(value)
+    if (writer === undefined || !history.isWrittenAgain(value, offset)) return writer
+    return { ...writer, completedAt: Infinity, outcome: { kind: 'unknown' } }
   }
 
   /** True if it was acknowledged and is there. */

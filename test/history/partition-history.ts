@@ -12,6 +12,8 @@ export class PartitionHistory {
   readonly #findings: Findings
   readonly #values: (string | undefined)[] = []
   readonly #offsets = new Map<string, number>()
+  /** Of values that were written again: where they stood first. */
+  readonly #firstOffsets = new Map<string, number>()
   /** Values that a reader saw. */
   readonly #seen = new Set<string>()
   /** Offsets acknowledged, high watermarks and log starts told, each as far as known at a time. */
@@ -42,6 +44,12 @@ export class PartitionHistory {
   /** What was ever seen or told to stand at an offset. */
   valueAt(offset: number): string | undefined {
     return this.#values[offset]
+  }
+
+  /** Its producer had been forgotten with what it wrote first. */
+  isWrittenAgain(value: string, offset: number): boolean {
+    const first = this.#firstOffsets.get(value)
+    return first !== undefined && offset > first
   }
 
   values(): IterableIterator<[string, number]> {
@@ -145,8 +153,10 @@ export class PartitionHistory {
     if (at === undefined) this.#offsets.set(value, offset)
     else if (at === offset) return
     // A producer of which every record was removed is forgotten: what it sends again is written anew.
-    else if (this.isTrimmed(Math.min(at, offset))) this.#offsets.set(value, Math.max(at, offset))
-    else this.#found('duplicate', `${value} is at ${at} and at ${offset}`)
+    else if (this.isTrimmed(Math.min(at, offset))) {
+      this.#firstOffsets.set(value, Math.min(at, offset, this.#firstOffsets.get(value) ?? offset))
+      this.#offsets.set(value, Math.max(at, offset))
+    } else this.#found('duplicate', `${value} is at ${at} and at ${offset}`)
   }
 
   #sawHighWatermark({ session, invokedAt, completedAt, highWatermark, isLinearizable }: ReadOperation | TailOperation) {

@@ -17,7 +17,12 @@ test('golden frames: every api has a request and a reply', () => {
   const names = Object.keys(apis).flatMap((api) => [`${api} request`, `${api} reply`])
   assert.deepEqual(
     Object.keys(golden).toSorted(),
-    [...names, 'describeTopic error', 'describeTopic reply of a cluster'].toSorted(),
+    [
+      ...names,
+      'describeTopic error',
+      'describeTopic reply of a cluster',
+      'describeTopic reply of a cluster with its brokers',
+    ].toSorted(),
   )
   assert.deepEqual(exampleFrames.map(({ name }) => name).toSorted(), Object.keys(golden).toSorted())
 })

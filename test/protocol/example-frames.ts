@@ -3,7 +3,7 @@
  */
 import { apis } from '../../protocol/api.ts'
 import type { ApiName, ReplyOf, RequestOf } from '../../protocol/api.ts'
-import type { DescribedPartition } from '../../protocol/topic.ts'
+import type { DescribedBroker, DescribedPartition } from '../../protocol/topic.ts'
 import { failure } from '../../protocol/append.ts'
 import { PlayheadError } from '../../protocol/errors.ts'
 import { FLAG_ERROR, encodeFrame } from '../../protocol/frame.ts'
@@ -109,14 +109,14 @@ const describedPartition: DescribedPartition = {
   inSync: undefined,
 }
 
-function clusterFrame(): ExampleFrame {
+function clusterFrame(name: string, brokers: DescribedBroker[] | undefined): ExampleFrame {
   const leader = { broker: 2, host: 'broker-2.example', port: 7420 }
   const partition = { ...describedPartition, leader, replicas: [1, 2, 3], inSync: [2, 3] }
   const field = apis.describeTopic.reply as Field<unknown>
-  const header = { topic: 'carts', topicId, internal: false, settings: [], partitions: [partition] }
+  const header = { topic: 'carts', topicId, internal: false, settings: [], partitions: [partition], brokers }
   const prefix = { version: 0, api: apis.describeTopic.number, flags: 0, correlation: 4 }
   const bytes = Buffer.concat(encodeFrame(prefix, encodeHeader(field, header), []))
-  return { name: 'describeTopic reply of a cluster', api: 'describeTopic', field, header, body: Buffer.alloc(0), bytes }
+  return { name, api: 'describeTopic', field, header, body: Buffer.alloc(0), bytes }
 }
 
 export const exampleFrames: readonly ExampleFrame[] = [
@@ -162,6 +162,7 @@ export const exampleFrames: readonly ExampleFrame[] = [
       internal: false,
       settings: [{ name: 'max.message.bytes', value: '2097152', source: 'topic' }],
       partitions: [describedPartition],
+      brokers: undefined,
     },
   ),
   ...frames('alterTopic', { topic: 'carts', settings: [{ name: 'max.message.bytes', value: undefined }] }, {}),
@@ -263,7 +264,11 @@ export const exampleFrames: readonly ExampleFrame[] = [
     },
   ),
   errorFrame(),
-  clusterFrame(),
+  clusterFrame('describeTopic reply of a cluster', undefined),
+  clusterFrame('describeTopic reply of a cluster with its brokers', [
+    { broker: 2, host: 'broker-2.example', port: 7420 },
+    { broker: 3, host: undefined, port: undefined },
+  ]),
   ...frames(
     'replicaFetch',
     {

@@ -203,3 +203,14 @@ test('producer state: snapshot and the rest of the headers give what all headers
     assert.equal(live.snapshot().toString('hex'), wanted, `seed ${random.seed}`)
   }
 })
+
+test('producer state: a batch whose append time is earlier than that of the one before it is taken in; time does not go back', () => {
+  const state = new ProducerState(4)
+  state.record(batch(0, 2), 0, 5000)
+  state.record(batch(2, 2), 2, 1000)
+  assert.deepEqual(state.check(batch(2, 2)), { baseOffset: 2, lastOffset: 3, appendTimeMs: 5000 })
+  const restored = new ProducerState(4)
+  restored.restore(state.snapshot())
+  assert.equal(restored.snapshot().toString('hex'), state.snapshot().toString('hex'))
+  assert.equal(restored.lastTimeMs, 5000)
+})

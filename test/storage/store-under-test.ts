@@ -82,7 +82,15 @@ export function append(log: Log, ...records: readonly string[]): Promise<Appende
   return log.append(group(records))
 }
 
+/** What has not come by then does not come: a test says so instead of waiting for ever. */
+const waitMsMax = 120_000
+
 /** Resolves when `condition` holds; looks again in every turn of the event loop. */
 export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await condition())) await systemClock.yield()
+  const startedMs = systemClock.monotonicMs()
+  while (!(await condition())) {
+    if (systemClock.monotonicMs() - startedMs > waitMsMax)
+      throw new Error(`not within ${waitMsMax} ms: ${String(condition)}`)
+    await systemClock.yield()
+  }
 }
