@@ -24,8 +24,9 @@ const mayImport: Record<string, readonly string[]> = {
   bench: ['*'],
   test: ['*'],
   examples: ['*'],
+  packaging: [],
 }
-const nobodyImports = ['bench', 'test', 'examples']
+const nobodyImports = ['bench', 'test', 'examples', 'packaging']
 
 /** Packages a folder may use beside node:. */
 const packages: Record<string, readonly string[]> = {
@@ -56,7 +57,7 @@ const nodeModules: Record<string, readonly string[]> = {
   client: ['node:crypto'],
   broker: ['node:crypto', 'node:url', 'node:http', 'node:process', 'node:perf_hooks', 'node:tls'],
 }
-const freeOfThat = ['platform', 'cli', 'bench', 'test', 'examples']
+const freeOfThat = ['platform', 'cli', 'bench', 'test', 'examples', 'packaging']
 
 function filesBelow(folder: string, extension: string): string[] {
   const skip = new Set(['node_modules', '.git', 'dist', 'data', '.cache'])

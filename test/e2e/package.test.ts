@@ -93,8 +93,7 @@ test('package: its bill of materials names what it runs on, and nothing that onl
     if (dev === true && found.has(`${name} ${version}`)) tooMany?.push(name)
     if (dev !== true && !found.has(`${name} ${version}`)) missing?.push(name)
   }
-  // Types, of which nothing runs: npm leaves out what a development dependency takes as well.
-  assert.deepEqual(missing, ['@types/node', 'undici-types'])
+  assert.deepEqual(missing, [])
   assert.deepEqual(tooMany, [])
 })
 
