@@ -258,12 +258,12 @@ test('flood: 100 HTTP bodies of 15 MiB, chunked or with a length that is not kep
   await watched.check()
 })
 
-test('flood: 80 HTTP clients that ask for 4 pages of 6 MiB each and read nothing (httpBytesTotalMax 32 MiB, stallMsMax 500): others are served', async (t) => {
+test('flood: 80 HTTP clients that ask for 4 pages of 6 MiB each and read nothing (httpBytesTotalMax 32 MiB, stallMsMax 2000): others are served', async (t) => {
   const flags = [
     '--http-bytes-total-max',
     String(32 * MiB),
     '--stall-ms-max',
-    '500',
+    '2000',
     '--fetch-bytes-max',
     String(8 * MiB),
   ]
