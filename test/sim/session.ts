@@ -24,6 +24,8 @@ export interface SessionOptions {
   readonly rot: DamageExcuse
   /** What no client may ever see. */
   readonly onFinding: (finding: string) => void
+  /** Of each call; drawn when absent. */
+  readonly timeoutMs?: number
 }
 
 /** Offsets that cannot be read; `until` is exclusive. */
@@ -80,7 +82,8 @@ export class Session {
   static async open(options: SessionOptions, name: string): Promise<Session> {
     const { scheduler, network } = options
     const process = new SimulatedProcess(scheduler, name)
-    const timeoutMs = scheduler.random.pick([300, 1_000, 5_000, 10_000])
+    const drawnMs = scheduler.random.pick([300, 1_000, 5_000, 10_000])
+    const { timeoutMs = drawnMs } = options
     for (;;) {
       try {
         const playhead = await connect(`broker:${brokerPort}`, {
