@@ -32,7 +32,7 @@ import { replayRoutes } from './routes/replay.ts'
 import { statusRoutes } from './routes/status.ts'
 import { streamRoutes } from './routes/streams.ts'
 import { topicRoutes } from './routes/topics.ts'
-import { validateRequest } from './validation.ts'
+import { refuseUncheckedBodies, validateRequest } from './validation.ts'
 
 /** A stream name of 1,024 bytes, each written as %XX. */
 const pathPartCharactersMax = 4 * 1024
@@ -133,6 +133,7 @@ export class HttpServer {
 function bareServer(config: BrokerConfig, tls: ServerTls | undefined): FastifyInstance {
   const server = makeServer(config, tls)
   server.setValidatorCompiler(validateRequest)
+  refuseUncheckedBodies(server)
   server.setSerializerCompiler(() => (answer) => JSON.stringify(answer))
   // A body is JSON and says so.
   server.removeContentTypeParser('text/plain')
