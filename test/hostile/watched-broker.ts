@@ -21,6 +21,9 @@ export interface Usage {
   readonly descriptors: number
 }
 
+/** One that waits for its next request is closed by the broker after a while, perhaps while that request is on its way. */
+export const onOwnConnection = { connection: 'close' }
+
 export class WatchedBroker implements AsyncDisposable {
   readonly served: ServedBroker
   readonly #directory: TemporaryDirectory
@@ -96,7 +99,7 @@ export class WatchedBroker implements AsyncDisposable {
     assert.equal(await this.#read(client), this.#digest, 'what was acknowledged has changed')
     await this.#append(client)
     this.#digest = await this.#read(client)
-    const health = await fetch(`http://127.0.0.1:${this.httpPort}/readyz`)
+    const health = await fetch(`http://127.0.0.1:${this.httpPort}/readyz`, { headers: onOwnConnection })
     assert.deepEqual([health.status, await health.json()], [200, { status: 'ready', problems: [] }])
     assert.doesNotMatch(this.served.errors, /bug in|fatal|assert|Warning/i)
   }
