@@ -1,7 +1,7 @@
 /**
  * HttpMemory: what the requests under way on the HTTP port take, all together: bodies that arrive, replies that are read for them and have not
- * been taken yet. Invariants: above the limit no further request is begun, its body stays with its sender; the queue is bounded; while
- * anybody waits, a connection whose request is not over `stallMsMax` after it began is closed. Called by HttpServer, counts in a RequestMemory.
+ * been taken yet. Invariants: above the limit no further request is begun, its body stays with its sender; the queue is bounded, and nobody is in
+ * it for longer than `waitMsMax`; while anybody waits, a connection whose request is not over `stallMsMax` after it began is closed. Called by HttpServer, counts in a RequestMemory.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { PlayheadError } from '../../protocol/errors.ts'
@@ -15,6 +15,8 @@ const requestBytesMin = 16 * KiB
 export interface HttpMemoryOptions extends RequestMemoryOptions {
   /** Requests that may wait for memory. */
   readonly waitingMax: number
+  /** Then one is refused: before its connection is closed for being silent. */
+  readonly waitMsMax: number
 }
 
 class Held implements RequestHolder {
@@ -72,18 +74,25 @@ export class HttpMemory {
       this.#hold(request, response, bytes)
       return done()
     }
-    const { waitingMax } = this.#options
-    if (this.#requests.waitingCount >= waitingMax) {
-      const message = `HTTP requests: found ${waitingMax} waiting for memory, wanted fewer; try again later or raise httpBytesTotalMax`
-      return done(new PlayheadError('overloaded', message, { limit: waitingMax }))
-    }
+    const { waitingMax, waitMsMax, clock } = this.#options
+    if (this.#requests.waitingCount >= waitingMax)
+      return done(refused(`${waitingMax} waiting for memory, wanted fewer`, waitingMax))
     const goOn = () => {
+      patience.cancel()
       endings.delete(gone)
       this.#hold(request, response, bytes)
       done()
     }
-    const gone = () => this.#requests.forget(goOn)
+    const gone = () => {
+      patience.cancel()
+      this.#requests.forget(goOn)
+    }
     const endings = this.#endingsOf(request.socket)
+    const patience = clock.after(waitMsMax, () => {
+      endings.delete(gone)
+      this.#requests.forget(goOn)
+      done(refused(`no memory for one within ${waitMsMax} ms, wanted some`, waitMsMax))
+    })
     endings.add(gone)
     this.#requests.wait(goOn)
   }
@@ -129,4 +138,9 @@ export class HttpMemory {
     })
     return endings
   }
+}
+
+function refused(found: string, limit: number): PlayheadError {
+  const message = `HTTP requests: found ${found}; try again later or raise httpBytesTotalMax`
+  return new PlayheadError('overloaded', message, { limit })
 }

@@ -185,8 +185,8 @@ function refuseChanges(server: FastifyInstance): void {
 }
 
 function boundMemory(server: FastifyInstance, { clock, config }: Services): HttpMemory {
-  const { httpBytesTotalMax: bytesMax, stallMsMax, connectionsMax: waitingMax } = config
-  const memory = new HttpMemory({ clock, bytesMax, stallMsMax, waitingMax })
+  const { httpBytesTotalMax: bytesMax, stallMsMax, connectionsMax: waitingMax, httpRequestWaitMsMax } = config
+  const memory = new HttpMemory({ clock, bytesMax, stallMsMax, waitingMax, waitMsMax: httpRequestWaitMsMax / 2 })
   server.addHook('onRequest', (request, reply, done) =>
     memory.enter(request.raw, reply.raw, neededBytes(request, config), done),
   )
