@@ -15,8 +15,8 @@ function memoryOf(clock: VirtualClock): HttpMemory {
 }
 
 /** A request and what it was told. */
-function ask(memory: HttpMemory, bytes: number) {
-  const request = new IncomingMessage(new Socket())
+function ask(memory: HttpMemory, bytes: number, socket = new Socket()) {
+  const request = new IncomingMessage(socket)
   const response = new ServerResponse(request)
   const told: (Error | 'begun')[] = []
   memory.enter(request, response, bytes, (error) => told.push(error ?? 'begun'))
@@ -58,4 +58,22 @@ test('http memory: above the queue one is refused at once; one whose connection 
   gone.request.socket.emit('close')
   await clock.run(sleep(clock, 60_000))
   assert.deepEqual(gone.told, [])
+})
+
+test('http memory: of one connection one request at a time; the next begins when it is over, or refused', async () => {
+  const clock = new VirtualClock()
+  const memory = memoryOf(clock)
+  const socket = new Socket()
+  const [first, second, third] = [ask(memory, 10, socket), ask(memory, bytesMax, socket), ask(memory, 10, socket)]
+  const other = ask(memory, bytesMax)
+  assert.deepEqual([first.told, second.told, other.told], [['begun'], [], ['begun']])
+  first.response.emit('close')
+  await clock.run(sleep(clock, 30_000))
+  assert.ok(isPlayheadError(second.told[0], 'overloaded'))
+  assert.deepEqual(third.told, [])
+  other.response.emit('close')
+  assert.deepEqual(third.told, ['begun'])
+  third.response.emit('close')
+  assert.equal(memory.takenBytes, 0)
+  assert.deepEqual(ask(memory, 10, socket).told, ['begun'])
 })
