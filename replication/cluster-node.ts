@@ -132,16 +132,16 @@ export class ClusterNode {
     }
     return {
       create: async (topic: NewTopic) => {
-        const topicId = await createTopic(this.#foundation, topic)
+        const topicId = await createTopic(this.foundation, topic)
         await seen()
         return topicId
       },
       alter: async (name, changes) => {
-        await alterTopic(this.#foundation, name, changes)
+        await alterTopic(this.foundation, name, changes)
         await seen()
       },
       delete: async (name) => {
-        await deleteTopic(this.#foundation, name)
+        await deleteTopic(this.foundation, name)
         await seen()
       },
     }
@@ -151,13 +151,13 @@ export class ClusterNode {
   async start(partitions: Partitions, { host, port }: BrokerAddress): Promise<void> {
     const { broker, rack = null, release, store, clock, transport, settings, isAlive, report, onFatal } = this.#options
     if (!this.#wasMember) {
-      await adoptLocalTopics({ ...this.#foundation, logs: store, broker, report })
+      await adoptLocalTopics({ ...this.foundation, logs: store, broker, report })
     }
     await this.#noteMembership()
     const { dataDirectoryId, epoch: runEpoch } = store
     const runId = formatUuid(this.#options.random.bytes(16))
     this.#session = await Session.start({
-      ...this.#foundation,
+      ...this.foundation,
       broker,
       record: { host, port, rack, dataDirectoryId, runEpoch, runId, release },
       image: this.image,
@@ -230,7 +230,8 @@ export class ClusterNode {
     await this.#metadata.close()
   }
 
-  get #foundation(): ChangeFoundation {
+  /** What changes to the cluster are made with. */
+  get foundation(): ChangeFoundation {
     const { clock, random } = this.#options
     return { store: this.#metadata, clock, random }
   }
