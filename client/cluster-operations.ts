@@ -138,7 +138,7 @@ export class ClusterOperations {
 
 /** As the first broker has it, with what the others have said of the same. */
 function joined(first: StatusReply, answers: ReadonlyMap<number, StatusReply>): PartitionStatus[] {
-  const rows = new Map(first.partitions.map(({ own: _, followers: __, ...row }) => [keyOf(row), withRoom(row)]))
+  const rows = new Map(first.partitions.map((partition) => [keyOf(partition), withRoom(partition)]))
   for (const [broker, { partitions }] of answers) {
     for (const { own, followers, ...said } of partitions) {
       const row = rows.get(keyOf(said))
@@ -158,8 +158,11 @@ interface Row extends PartitionStatus {
   readonly lags: { broker: number; records: number }[]
 }
 
-function withRoom(row: Omit<PartitionStatus, 'copies' | 'lags'>): Row {
-  return { ...row, copies: [], lags: [] }
+function withRoom(partition: ClusterPartition): Row {
+  const row: Row & Partial<ClusterPartition> = { ...partition, copies: [], lags: [] }
+  delete row.own
+  delete row.followers
+  return row
 }
 
 function keyOf({ topicId, partition }: { readonly topicId: string; readonly partition: number }): string {

@@ -120,10 +120,7 @@ export async function recoverPartition(
     const found = seen.state.leader === null ? `broker ${leader}` : `broker ${seen.state.leader} leading`
     const wanted =
       seen.state.leader === null ? `one of ${candidates.join(', ') || 'its replicas, running'}` : 'no leader'
-    throw new PlayheadError(
-      'invalidArgument',
-      `${nameIn(state, name)}: found ${found}, wanted ${wanted}`,
-    )
+    throw new PlayheadError('invalidArgument', `${nameIn(state, name)}: found ${found}, wanted ${wanted}`)
   }
   const isThere = isRegistered({ broker: leader, brokerEpoch: session.brokerEpoch })
   const changed = await changePartition(foundation, name, { kind: 'recoverUnclean', leader }, () => [isThere])
