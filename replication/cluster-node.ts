@@ -22,6 +22,7 @@ import { IsrKeeper } from './isr-keeper.ts'
 import { LeaderLinks } from './leader-links.ts'
 import type { MetadataStore } from './metadata-store.ts'
 import type { ChangeFoundation } from './partition-change.ts'
+import { PartitionTotal } from './partition-total.ts'
 import type { Partitions, TopicAuthority } from './partitions.ts'
 import type { LostReplica } from './registration.ts'
 import { Replicas } from './replicas.ts'
@@ -58,6 +59,8 @@ export interface ClusterSettings {
   /** Of one fetch of a follower. */
   readonly fetchBytesMax: number
   readonly requestMsMax: number
+  /** Of all topics together, Playhead's own left out; for topics that are made through this broker. */
+  readonly partitionsTotalMax: number
 }
 
 /** A follower's fetch is parked for so long at most. */
@@ -73,6 +76,7 @@ export class ClusterNode {
   readonly #metadata: GuardedMetadataStore
   /** Whether this directory was in the cluster before this run. */
   readonly #wasMember: boolean
+  readonly #partitionTotal: PartitionTotal
   #links: LeaderLinks | undefined
   #keeper: IsrKeeper | undefined
   #session: Session | undefined
@@ -90,6 +94,7 @@ export class ClusterNode {
     this.image = image
     this.clusterId = clusterId
     this.#wasMember = wasMember
+    this.#partitionTotal = new PartitionTotal(options.settings.partitionsTotalMax)
   }
 
   /**
@@ -132,7 +137,9 @@ export class ClusterNode {
     }
     return {
       create: async (topic: NewTopic) => {
-        const topicId = await createTopic(this.foundation, topic)
+        const topicId = await this.#partitionTotal.creating(topic, (admit) =>
+          createTopic(this.foundation, topic, admit),
+        )
         await seen()
         return topicId
       },
