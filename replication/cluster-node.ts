@@ -211,6 +211,12 @@ export class ClusterNode {
     this.#planNote()
   }
 
+  /** Since the start. */
+  get stats(): { readonly inSyncShrinks: number; readonly inSyncExpands: number; readonly elections: number } {
+    const { shrinks = 0, expands = 0 } = this.#keeper?.stats ?? {}
+    return { inSyncShrinks: shrinks, inSyncExpands: expands, elections: this.#session?.elections ?? 0 }
+  }
+
   get session(): Session | undefined {
     return this.#session
   }

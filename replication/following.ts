@@ -21,6 +21,11 @@ export class Following {
     return Math.min(this.#highWatermark, durableOffset)
   }
 
+  /** What is committed at the leader, as it said last; it may not be here yet. */
+  get heardHighWatermark(): number {
+    return this.#highWatermark
+  }
+
   heard(highWatermark: number): void {
     this.#highWatermark = Math.max(this.#highWatermark, highWatermark)
   }

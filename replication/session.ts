@@ -49,6 +49,8 @@ export class Session {
   #wasRegistered = false
   #lease: HeldLease | undefined
   #controller: Controller | undefined
+  /** By controllers under leases before this one. */
+  #electionsBefore = 0
 
   private constructor(options: SessionOptions) {
     this.#options = options
@@ -82,6 +84,11 @@ export class Session {
 
   get controller(): Controller | undefined {
     return this.#controller
+  }
+
+  /** Changes of leaders that this broker made as the controller, since it started. */
+  get elections(): number {
+    return this.#electionsBefore + (this.#controller?.stats.elections ?? 0)
   }
 
   /** Hands its leaderships over, leaves the in-sync sets and gives the session back, all as far as the store can be reached within `waitMs`. */
@@ -126,6 +133,7 @@ export class Session {
     const over = Promise.withResolvers<void>()
     const lease = await HeldLease.grant({ store, clock, ttlMs, isAlive, onLost: over.resolve })
     this.#lease = lease
+    this.#electionsBefore = this.elections
     const controller = new Controller({ store, clock, random, broker, image, lease, report })
     this.#controller = controller
     const stop = () => over.resolve()

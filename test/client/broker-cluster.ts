@@ -121,6 +121,8 @@ class Access implements MetadataStore {
 
 export class BrokerCluster implements AsyncDisposable {
   readonly brokers = new Map<number, Broker>()
+  /** What brokers have reported, each line with who did. */
+  readonly said: string[] = []
   readonly #plugs = new Map<number, Plug>()
   readonly #setUp: AsyncDisposableStack
   readonly #metadata: MetadataStore
@@ -161,6 +163,7 @@ export class BrokerCluster implements AsyncDisposable {
       {
         transport: plug,
         metadata: new Access(this.#metadata, plug),
+        report: (_level, message) => this.said.push(`${id}: ${message}`),
         onFatal: (error) =>
           queueMicrotask(() => {
             throw error // the test fails at once
