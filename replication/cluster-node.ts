@@ -5,6 +5,7 @@
  * Invariants: nothing is led or followed before the broker is registered in this run; a directory that refuses a cluster has changed nothing in it.
  * Neighbours: Broker owns it; session.ts, replicas.ts, leader-links.ts, isr-keeper.ts do the work.
  */
+import { within } from '../platform/clock.ts'
 import type { Clock, Timer } from '../platform/clock.ts'
 import type { FileSystem } from '../platform/file-system.ts'
 import type { Random } from '../platform/random.ts'
@@ -227,9 +228,13 @@ export class ClusterNode {
     if (this.#session?.brokerEpoch !== undefined) void this.image.refresh().catch(() => undefined)
   }
 
-  /** Hands over what it leads, as far as that can be done within `waitMs`. */
+  /**
+   * Hands over what it leads, as far as that can be done within `waitMs`; first the other replicas get what it took, so that nothing of it is cut off and no
+   * client has to ask what became of an append.
+   */
   async leave(waitMs: number): Promise<void> {
-    await this.#session?.leave(waitMs)
+    if (this.#replicas !== undefined) await within(this.#options.clock, waitMs / 2, this.#replicas.settle())
+    await this.#session?.leave(waitMs / 2)
   }
 
   async close(): Promise<void> {

@@ -46,6 +46,15 @@ export function notLeader({ topic, partition }: Named, leader: number | null, le
   )
 }
 
+/** The refusal of a leader that waits for another one to take over: it has not taken the append in. */
+export function handingOver({ topic, partition }: Named, leaderEpoch: number): PlayheadError {
+  return new PlayheadError(
+    'notLeader',
+    `${topic}/${partition}: found this broker stopping, wanted one that leads after epoch ${leaderEpoch}; ask who leads in a moment`,
+    { leaderEpoch },
+  )
+}
+
 /** What whoever waits is told when this broker leads no more: the next leader has what it waits for, or nobody ever will. */
 export function steppedDown({ topic, partition }: Named, leader: number | null, leaderEpoch: number): PlayheadError {
   const next = leader === null ? 'nobody leads' : `broker ${leader} leads`

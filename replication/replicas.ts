@@ -76,6 +76,14 @@ export class Replicas {
     await this.#working
   }
 
+  /** Before this broker goes: what others can take over takes no more appends; resolves once they have all of it, or it leads no more. */
+  async settle(): Promise<void> {
+    const led = [...this.#places.values()].filter(
+      ({ partition: { leading } }) => (leading?.seen.state.isr.length ?? 0) > 1,
+    )
+    await Promise.allSettled(led.map(({ partition }) => partition.settle()))
+  }
+
   /** Stops following. What this broker leads it leads until it ends. */
   async stop(): Promise<void> {
     this.#stopped = true
@@ -179,7 +187,7 @@ export class Replicas {
       await stopFetching(place)
       return partition.knowLeader(leader, leaderEpoch)
     }
-    await this.#follow(place, leader, leaderEpoch)
+    await this.#follow(place, seen)
   }
 
   async #lead(place: Place, seen: SeenPartition): Promise<void> {
@@ -202,7 +210,7 @@ export class Replicas {
     )
   }
 
-  async #follow(place: Place, leader: number | null, leaderEpoch: number): Promise<void> {
+  async #follow(place: Place, { state: { leader, leaderEpoch, uncleanEpoch } }: SeenPartition): Promise<void> {
     const { partition } = place
     const brokerEpoch = this.#options.brokerEpoch()
     const { following } = partition
@@ -211,7 +219,7 @@ export class Replicas {
     if (isKnown && (isFetching || leader === null || brokerEpoch === undefined)) return
     await stopFetching(place)
     if (!isKnown || partition.leading !== undefined) {
-      if (!(await partition.follow(leader, leaderEpoch))) return
+      if (!(await partition.follow(leader, leaderEpoch, uncleanEpoch))) return
     }
     if (leader === null || brokerEpoch === undefined) return
     place.fetchesAs = brokerEpoch

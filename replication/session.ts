@@ -4,7 +4,7 @@
  * Invariants: the broker acts under an epoch only from its registration until its lease is known to be gone; who it is never changes under one epoch.
  * Neighbours: registration.ts is the gate, ClusterImage what everybody looks at, Partition acts under `brokerEpoch`.
  */
-import { sleep } from '../platform/clock.ts'
+import { sleep, within } from '../platform/clock.ts'
 import type { Clock } from '../platform/clock.ts'
 import { isPlayheadError, PlayheadError } from '../protocol/errors.ts'
 import { sendChanges } from './change-batches.ts'
@@ -191,12 +191,4 @@ export class Session {
 
 function pause(clock: Clock, signal: AbortSignal): Promise<void> {
   return sleep(clock, pauseMs, signal).catch(() => undefined)
-}
-
-/** Resolves with the work, or without it after `waitMs`. */
-async function within(clock: Clock, waitMs: number, work: Promise<unknown>): Promise<void> {
-  const overdue = Promise.withResolvers<void>()
-  const timer = clock.after(waitMs, overdue.resolve)
-  await Promise.race([work, overdue.promise])
-  timer.cancel()
 }

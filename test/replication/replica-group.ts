@@ -172,7 +172,7 @@ export class ReplicaGroup implements AsyncDisposable {
 
   async tell(replica: Replica, seen: SeenPartition): Promise<void> {
     const { partition, broker } = replica
-    const { leader, leaderEpoch } = seen.state
+    const { leader, leaderEpoch, uncleanEpoch } = seen.state
     if (leader === broker) {
       if (partition.leading?.leaderEpoch === leaderEpoch) return partition.leading.observe(seen)
       await replica.fetcher?.stop()
@@ -182,7 +182,7 @@ export class ReplicaGroup implements AsyncDisposable {
     if (partition.following?.leaderEpoch === leaderEpoch && partition.following.leader === leader) return
     await replica.fetcher?.stop()
     replica.fetcher = undefined
-    const followed = await partition.follow(leader, leaderEpoch)
+    const followed = await partition.follow(leader, leaderEpoch, uncleanEpoch)
     if (!followed || leader === null) return
     replica.fetcher = new ReplicaFetcher({
       partition,
