@@ -274,7 +274,8 @@ export class Partition {
   /** This broker has no replica of it: only whom to ask. */
   knowLeader(leader: number | null, leaderEpoch: number): void {
     if (this.#following?.leader === leader && this.#following.leaderEpoch === leaderEpoch) return
-    this.#leading?.close(notLeader(this, leader, leaderEpoch))
+    // What waits here may be with those that have the partition now.
+    this.#leading?.close(steppedDown(this, leader, leaderEpoch))
     this.#leading = undefined
     this.#following = new Following(leader, leaderEpoch, this.#log.logStartOffset)
     this.#leaderEpoch = leaderEpoch

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { isPlayheadError } from '../../client/index.ts'
+import { sleep, systemClock } from '../../platform/clock.ts'
 import { BrokerCluster, eventually } from './broker-cluster.ts'
 
 test('cluster: named playheads are on three brokers once there are three, and outlive the one that had them alone', async () => {
@@ -41,4 +42,42 @@ test('cluster: partitionsTotalMax holds for topics that are made through a broke
   await using loose = await cluster.connect([1], { timeoutMs: 30_000 })
   await loose.admin.createTopic('wide', { partitions: 5 })
   await eventually(async () => (await tight.admin.listTopics()).some(({ topic }) => topic === 'wide'))
+})
+
+test('cluster: a partition moves from broker to broker under load: each event is there once, under its version, and nothing stays where it was', async () => {
+  await using cluster = await BrokerCluster.start([1, 2, 3])
+  await using playhead = await cluster.connect([1, 2, 3], { timeoutMs: 30_000 })
+  await playhead.admin.createTopic('carts')
+  const over = new AbortController()
+  const streams = Array.from({ length: 4 }, (_, place) => playhead.topic('carts').stream(`s-${place}`))
+  const loads = streams.map(async (stream) => {
+    let count = 0
+    for (; !over.signal.aborted; count++) {
+      const expectedVersion = count === 0 ? ('none' as const) : count - 1
+      const { version } = await stream.append({ type: 'Counted', data: count }, { expectedVersion })
+      assert.equal(version, count)
+      await sleep(systemClock, 2)
+    }
+    return count
+  })
+  const move = async (replicas: readonly number[]) => {
+    await playhead.cluster.reassign('carts', 0, replicas)
+    await eventually(async () => {
+      const [now] = (await playhead.cluster.status({ topic: 'carts' })).partitions
+      return now?.adding.length === 0 && now.removing.length === 0
+    })
+  }
+  for (const replicas of [[1], [2], [1, 3], [2]]) {
+    await Promise.race([move(replicas), Promise.all(loads)])
+  }
+  over.abort()
+  for (const [place, count] of (await Promise.all(loads)).entries()) {
+    const data: unknown[] = []
+    for await (const event of streams[place]!.read()) data.push(event.data)
+    assert.deepEqual(
+      data,
+      Array.from({ length: count }, (_, number) => number),
+    )
+  }
+  await eventually(() => cluster.said.filter((line) => /carts\/0: is on other brokers now/.test(line)).length >= 3)
 })
