@@ -70,7 +70,7 @@ function knownAs({ inSync, eligible, lastEligible }: PartitionStatus, broker: nu
 }
 
 function* losses(partition: PartitionStatus, own: ReplicaCopy | undefined, chosen: number): Generator<string> {
-  const { replicas, copies } = partition
+  const { replicas, copies, lastEligible } = partition
   if (own === undefined) {
     yield `Broker ${chosen} cannot be asked: what vanishes is not known.`
     return
@@ -84,8 +84,10 @@ function* losses(partition: PartitionStatus, own: ReplicaCopy | undefined, chose
   const unknown = replicas.filter((broker) => copies.every((copy) => copy.broker !== broker))
   if (unknown.length > 0)
     yield `What only broker ${unknown.join(', ')} had vanishes; how much that is, nobody here knows. A broker that comes back with its disk is better than this.`
-  else if (committed <= own.logEndOffset)
-    yield `Nothing that the brokers know to be acknowledged is missing on broker ${chosen}.`
+  // Brokers that have been started again know nothing of what was committed: that none of them names a loss says nothing.
+  yield lastEligible.includes(chosen)
+    ? `Broker ${chosen} was one of the last that had everything: what its damage took vanishes (playhead topic describe names it).`
+    : `Whatever was acknowledged while broker ${chosen} was not in sync vanishes, also where no broker knows of it any more.`
 }
 
 /** A later epoch counts more than a longer log: it holds all that was acknowledged in those before. */

@@ -70,13 +70,13 @@ function brokerCells(broker: ReachedBroker, partitions: readonly PartitionStatus
   const { broker: id, host, port, rack = '', release, brokerEpoch } = broker
   const leads = partitions.filter(({ leader }) => leader === id).length
   const has = partitions.filter(({ replicas }) => replicas.includes(id)).length
-  return [id, `${host}:${port}`, rack, release, brokerEpoch, leads, has, brokerState(broker)]
+  return [id, `${host}:${port}`, rack, release, brokerEpoch, leads, has, brokerState(broker, has)]
 }
 
-function brokerState({ isThere, isReached, draining }: ReachedBroker): string {
+function brokerState({ isThere, isReached, draining }: ReachedBroker, has: number): string {
   const words = [isThere ? 'there' : 'away']
   if (isThere && !isReached) words.push('does not answer')
-  if (draining === 'replicas') words.push('is being emptied')
+  if (draining === 'replicas') words.push(has > 0 ? 'is being emptied' : 'is empty and gets nothing')
   if (draining === 'leaders') words.push('shall not lead')
   return words.join(', ')
 }
