@@ -189,6 +189,7 @@ export class ClusterNode {
       self: () => ({ broker, brokerEpoch: brokerEpoch() ?? 0 }),
       clock,
       random: this.#options.random,
+      isThere: (other) => this.image.state.sessions.get(other.broker)?.brokerEpoch === other.brokerEpoch,
       retryMs: isrRetryMs,
       report,
       onOvertaken: () => void this.image.refresh().catch(() => undefined),

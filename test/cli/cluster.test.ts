@@ -146,7 +146,15 @@ test('cluster drain: a broker is emptied onto a fourth one; with three replicas 
   )
   await cluster.stop(3)
   await eventually(async () => (await statusOf(cluster, [1], 'carts')).brokers.every(({ broker }) => broker !== 3))
-  const undone = await command(cluster, [1], `cluster drain ${leader} --undo`)
+  // One that is gone already, from partitions that are quiet.
+  const [dead = 0, alive = 0] = [1, 2, 4].filter((id) => id !== leader)
+  await cluster.open(5)
+  cluster.cutOff(dead)
+  const isAway = async () => (await statusOf(cluster, [alive], 'carts')).brokers.some((one) => !one.isThere)
+  await eventually(isAway)
+  const replaced = await command(cluster, [alive], `cluster drain ${dead}`)
+  assert.equal(replaced.code, 0, replaced.stdout + replaced.stderr)
+  const undone = await command(cluster, [alive], `cluster drain ${leader} --undo`)
   assert.match(undone.stdout, /is one like the others again/)
 })
 

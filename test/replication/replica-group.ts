@@ -111,6 +111,7 @@ export class ReplicaGroup implements AsyncDisposable {
         self: () => ({ broker, brokerEpoch: this.epochOf(broker) }),
         clock: systemClock,
         random: systemRandom,
+        isThere: (other) => this.replicas.has(other.broker) && this.epochOf(other.broker) === other.brokerEpoch,
         retryMs: 5,
         report: () => undefined,
         onOvertaken: () => undefined,

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { systemClock } from '../../platform/clock.ts'
 import { isPlayheadError } from '../../protocol/errors.ts'
+import { metadataKeys } from '../../replication/metadata-keys.ts'
 import { eventsOf, recordsOf } from '../storage/log-contents.ts'
 import { SeededRandom } from '../storage/seeded-random.ts'
 import { group, until } from '../storage/store-under-test.ts'
@@ -142,6 +143,21 @@ test('replicas: a leader that settles takes nothing more, and is done when all t
   assert.equal((await Promise.all(appends)).length, 20)
   await replicas.happen({ kind: 'elect', leader: 1, electable: brokers })
   assert.equal((await partition.append(group(['a=after']))).endOffset, 21)
+})
+
+test('replicas: a broker that is gone and had everything does not keep others from being let in (quiet partition)', async () => {
+  await using replicas = await ReplicaGroup.start(brokers, 1)
+  await replicas.leader.partition.append(group(['a=1']))
+  await untilSame(replicas)
+  for (const gone of [2, 3]) {
+    await replicas.kill(gone)
+    const key = metadataKeys.session(gone)
+    await replicas.metadata.transact({ compares: [], changes: [{ kind: 'delete', key }] })
+  }
+  await replicas.happen({ kind: 'brokersGone', gone: [2, 3], electable: [1] })
+  await replicas.open(3)
+  await replicas.apply()
+  await replicas.untilInSync([1, 3])
 })
 
 test('replicas: after an unclean recovery brokers that ran on cut off what was committed before it, for that and for nothing else', async () => {
