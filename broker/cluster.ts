@@ -42,7 +42,7 @@ export function checkClustered({ security, tlsCertificateFile }: BrokerConfig): 
 /** Undefined for a broker by itself. Throws what keeps it out of its cluster. */
 export async function openCluster({ config, metadata, ...parts }: ClusterParts): Promise<ClusterNode | undefined> {
   if (config.cluster === '' && metadata === undefined) return undefined
-  const { clusterSessionMs, replicaLagMsMax, replicaFetchBytesMax } = config
+  const { clusterSessionMs, replicaLagMsMax, replicaFetchBytesMax, partitionsTotalMax } = config
   return await ClusterNode.open({
     ...parts,
     metadata: metadata ?? (await openEtcd(config, parts.clock)),
@@ -56,6 +56,7 @@ export async function openCluster({ config, metadata, ...parts }: ClusterParts):
       lagMsMax: replicaLagMsMax,
       fetchBytesMax: replicaFetchBytesMax,
       requestMsMax: clusterSessionMs,
+      partitionsTotalMax,
     },
     isAlive: () => true, // a loop that stands still says nothing anyhow
   })

@@ -26,6 +26,7 @@ import {
   whoAmI,
 } from './handlers/access.ts'
 import { append, producerState } from './handlers/append.ts'
+import { clusterStatus, drainBroker, reassignPartition, recoverPartition } from './handlers/cluster.ts'
 import { fetch, listOffsets } from './handlers/fetch.ts'
 import { hello } from './handlers/hello.ts'
 import { commitPlayhead, listPlayheads, readPlayhead } from './handlers/playhead.ts'
@@ -82,6 +83,10 @@ const routes: Record<ApiName, Route> = {
   listPlayheads: route(apis.listPlayheads, listPlayheads, requestRights.listPlayheads),
   replicaFetch: route(apis.replicaFetch, replicaFetch, requestRights.replicaFetch),
   replicaProgress: route(apis.replicaProgress, replicaProgress, requestRights.replicaProgress),
+  clusterStatus: route(apis.clusterStatus, clusterStatus, requestRights.clusterStatus),
+  reassignPartition: route(apis.reassignPartition, reassignPartition, requestRights.reassignPartition),
+  drainBroker: route(apis.drainBroker, drainBroker, requestRights.drainBroker),
+  recoverPartition: route(apis.recoverPartition, recoverPartition, requestRights.recoverPartition),
   status: route(apis.status, status, requestRights.status),
   authenticate: route(apis.authenticate, authenticate, requestRights.authenticate),
   whoAmI: route(apis.whoAmI, whoAmI, requestRights.whoAmI),

@@ -6,6 +6,7 @@ import { Counter, Gauge, Registry } from 'prom-client'
 import type { LogStore } from '../storage/log-store.ts'
 import type { Tier } from '../storage/tier/tier.ts'
 import { addBucketMetric } from './bucket-metric.ts'
+import { clusterMetrics } from './cluster-metrics.ts'
 import type { Dispatch } from './dispatch.ts'
 import { EventLoopFigures } from './event-loop-metrics.ts'
 import type { Listener } from './listener.ts'
@@ -52,6 +53,7 @@ export class Metrics {
     this.#httpMetrics()
     this.#eventLoopMetrics()
     this.#securityMetrics(services)
+    this.#clusterMetrics(services)
     if (tls !== undefined) this.#tlsMetrics(tls)
   }
 
@@ -211,6 +213,14 @@ export class Metrics {
       ['playhead_audit_lost_total', 'Audit events that could not be kept.', () => security.auditStats.lost],
     ] as const
     for (const [name, help, value] of rows) this.#counter(name, help, [], () => [[value()]])
+  }
+
+  #clusterMetrics({ cluster, partitions }: Services): void {
+    if (cluster === undefined) return
+    for (const { kind, name, help, labels, source } of clusterMetrics(cluster, partitions)) {
+      if (kind === 'gauge') this.#gauge(name, help, labels, source)
+      else this.#counter(name, help, labels, source)
+    }
   }
 
   #tlsMetrics(tls: TlsFiles): void {

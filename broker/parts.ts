@@ -167,6 +167,7 @@ async function openCore(
     limitedStreams,
     security,
     brokers: brokersOf(cluster),
+    cluster,
     problems: () => problemsOf(partitions, tier),
     status,
   }

@@ -6,6 +6,7 @@ import type { FramePiece } from '../protocol/frame-memory.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Random } from '../platform/random.ts'
 import type { ApiName, ReplyOf, RequestOf } from '../protocol/api.ts'
+import type { ClusterNode } from '../replication/cluster-node.ts'
 import type { Partitions } from '../replication/partitions.ts'
 import type { Brokers } from './brokers.ts'
 import type { BrokerConfig } from './config.ts'
@@ -30,6 +31,8 @@ export interface Services {
   readonly playheads: Playheads
   /** The others of the cluster. */
   readonly brokers: Brokers
+  /** This broker's part in its cluster; undefined = it is by itself. */
+  readonly cluster: ClusterNode | undefined
   readonly limitedStreams: LimitedStreams
   readonly security: Security
   /** What is damaged or failing, in words; empty when all is well. */

@@ -56,3 +56,13 @@ export function settingsOf(flag: string, pairs: readonly string[]): Record<strin
   }
   return settings
 }
+
+/** `1,2,3`. */
+export function brokerIdsOf(flag: string, text: string): number[] {
+  if (!/^\d+(,\d+)*$/.test(text)) {
+    throw new UsageError(
+      `${flag}: found ${JSON.stringify(text)}, wanted ids of brokers with commas between them: 1,2,3`,
+    )
+  }
+  return text.split(',').map((id) => integerOf(flag, id, 0))
+}

@@ -7,6 +7,7 @@ import { Command } from 'commander'
 import { addAccess } from './access-commands.ts'
 import { integerOf, secondsOf } from './arguments.ts'
 import { addBench } from './bench/bench-commands.ts'
+import { addCluster } from './cluster-commands.ts'
 import { packagePath } from './demo/package-path.ts'
 import { LineWriter } from './line-writer.ts'
 import { Session } from './session.ts'
@@ -53,6 +54,7 @@ export function buildProgram(outcome: ProgramOutcome): Command {
   addWriting(program, session)
   addReading(program, session)
   addOperating(program, session, outcome)
+  addCluster(program, session, outcome)
   addAccess(program, session)
   addBench(program, session)
   return program

@@ -1,6 +1,5 @@
 /** playhead stream …: how much of one stream is kept. */
-import { createInterface } from 'node:readline/promises'
-import { Interrupted, UsageError } from './failure-report.ts'
+import { confirm } from './confirmation.ts'
 import type { Session } from './session.ts'
 
 export interface LimitFlags {
@@ -36,14 +35,11 @@ export async function deleteStream(
 }
 
 async function ask(topic: string, stream: string): Promise<void> {
-  if (!process.stdin.isTTY) throw new UsageError(`stream delete ${topic} ${stream}: found nobody to ask, wanted --yes`)
-  const terminal = createInterface({ input: process.stdin, output: process.stderr })
-  try {
-    const question = `Delete all events of stream ${stream}, for ever? Type its name to say yes: `
-    // Ctrl-D and Ctrl-C reject: no answer is no.
-    const answer = await terminal.question(question).catch(() => '')
-    if (answer.trim() !== stream) throw new Interrupted('nothing deleted')
-  } finally {
-    terminal.close()
-  }
+  const question = `Delete all events of stream ${stream}`
+  await confirm({
+    command: `stream delete ${topic} ${stream}`,
+    name: stream,
+    question,
+    otherwise: 'nothing deleted',
+  })
 }

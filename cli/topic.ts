@@ -1,8 +1,8 @@
 /** playhead topic …: create, list, describe, alter, trim, delete. For people by default, JSON with --json. */
-import { createInterface } from 'node:readline/promises'
 import type { TopicDescription } from '../client/index.ts'
 import { placeOf, settingsOf } from './arguments.ts'
-import { Interrupted, UsageError } from './failure-report.ts'
+import { confirm } from './confirmation.ts'
+import { UsageError } from './failure-report.ts'
 import type { Session } from './session.ts'
 import { table, withUnit } from './text-table.ts'
 
@@ -107,16 +107,8 @@ export async function trimTopic(session: Session, name: string, flags: TrimFlags
   )
 }
 
-async function ask(command: string, name: string, what: string): Promise<void> {
-  if (!process.stdin.isTTY) throw new UsageError(`topic ${command} ${name}: found nobody to ask, wanted --yes`)
-  const terminal = createInterface({ input: process.stdin, output: process.stderr })
-  try {
-    // Ctrl-D and Ctrl-C reject: no answer is no.
-    const answer = await terminal.question(`${what}, for ever? Type its name to say yes: `).catch(() => '')
-    if (answer.trim() !== name) throw new Interrupted('nothing deleted')
-  } finally {
-    terminal.close()
-  }
+async function ask(command: string, name: string, question: string): Promise<void> {
+  await confirm({ command: `topic ${command} ${name}`, name, question, otherwise: 'nothing deleted' })
 }
 
 function descriptionText({ topic, topicId, settings, partitions }: TopicDescription): string {

@@ -16,6 +16,7 @@ import { Access } from './access.ts'
 import { parseAddresses } from './addresses.ts'
 import { Admin } from './admin.ts'
 import { Cluster } from './cluster.ts'
+import { ClusterOperations } from './cluster-operations.ts'
 import { Credentials } from './credentials.ts'
 import type { ClientCredentials } from './credentials.ts'
 import { Deadline } from './deadline.ts'
@@ -53,6 +54,8 @@ export class Playhead {
   readonly admin: Admin
   /** Users, tokens, grants and quotas, of a broker whose security is on. */
   readonly access: Access
+  /** How a cluster stands; moving partitions, draining brokers, recovering what nobody can lead. */
+  readonly cluster: ClusterOperations
   readonly #cluster: Cluster
   readonly #topics = new Map<string, TopicState>()
   readonly #producers = new Set<Producer>()
@@ -62,6 +65,7 @@ export class Playhead {
     this.#cluster = cluster
     this.admin = new Admin(cluster)
     this.access = new Access(cluster)
+    this.cluster = new ClusterOperations(cluster)
   }
 
   /** The door to a topic. Nothing is asked of the broker yet. @throws PlayheadError `invalidTopicName` */

@@ -27,6 +27,15 @@ export type { ClientCredentials } from './credentials.ts'
 export type { ClientTls } from '../platform/tls.ts'
 export type { Quota } from '../protocol/access.ts'
 export type { Grant, Operation } from '../protocol/rights.ts'
+export type {
+  ClusterOperations,
+  ClusterStatus,
+  Draining,
+  PartitionStatus,
+  ReachedBroker,
+  Reassignment,
+} from './cluster-operations.ts'
+export type { ReplicaCopy } from '../protocol/cluster.ts'
 export type { Admin, CreateTopicOptions, CreatedTopic } from './admin.ts'
 export { PlayheadError, isPlayheadError } from '../protocol/errors.ts'
 export type { ErrorCode, ErrorDetails, VersionConflict } from '../protocol/errors.ts'

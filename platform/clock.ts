@@ -52,3 +52,11 @@ export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Prom
     })
   })
 }
+
+/** Resolves with the work, or without it after `waitMs`. */
+export async function within(clock: Clock, waitMs: number, work: Promise<unknown>): Promise<void> {
+  const overdue = Promise.withResolvers<void>()
+  const timer = clock.after(waitMs, overdue.resolve)
+  await Promise.race([work, overdue.promise])
+  timer.cancel()
+}

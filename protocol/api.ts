@@ -24,6 +24,16 @@ import {
 } from './access.ts'
 import { appendReplyCodec, appendRequestCodec } from './append-codec.ts'
 import { appendReply, appendRequest, producerStateReply, producerStateRequest } from './append.ts'
+import {
+  clusterStatusReply,
+  clusterStatusRequest,
+  drainBrokerReply,
+  drainBrokerRequest,
+  reassignPartitionReply,
+  reassignPartitionRequest,
+  recoverPartitionReply,
+  recoverPartitionRequest,
+} from './cluster.ts'
 import { fetchReply, fetchRequest, listOffsetsReply, listOffsetsRequest } from './fetch.ts'
 import type { Field, Shape, ValueOf, ValuesOf } from './header-schema.ts'
 import { helloReply, helloRequest } from './hello.ts'
@@ -137,6 +147,28 @@ export const apis = {
     replicaProgressRequest,
     replicaProgressReply,
     'A follower says what it has on its disk.',
+  ),
+  clusterStatus: row(
+    52,
+    'read',
+    clusterStatusRequest,
+    clusterStatusReply,
+    'How the brokers and partitions of a cluster stand.',
+  ),
+  reassignPartition: row(
+    53,
+    'admin',
+    reassignPartitionRequest,
+    reassignPartitionReply,
+    'Move a partition to other brokers, or call that off.',
+  ),
+  drainBroker: row(54, 'admin', drainBrokerRequest, drainBrokerReply, 'Take leaderships or replicas off a broker.'),
+  recoverPartition: row(
+    55,
+    'admin',
+    recoverPartitionRequest,
+    recoverPartitionReply,
+    'Make one replica the truth of a partition that nobody can lead; gives data up.',
   ),
   deleteRecords: row(
     60,

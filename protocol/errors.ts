@@ -87,6 +87,7 @@ export const errorTable = {
   clusterMismatch: { number: 182, retriable: false, http: 500 },
   brokerIdInUse: { number: 183, retriable: false, http: 500 },
   dataDirectoryMismatch: { number: 184, retriable: false, http: 500 },
+  notClustered: { number: 185, retriable: false, http: 409 },
 
   targetNotEmpty: { number: 200, retriable: false, http: 409 },
   incompleteBackup: { number: 201, retriable: false, http: 500 },

@@ -5,6 +5,7 @@
  * Invariants: nothing is led or followed before the broker is registered in this run; a directory that refuses a cluster has changed nothing in it.
  * Neighbours: Broker owns it; session.ts, replicas.ts, leader-links.ts, isr-keeper.ts do the work.
  */
+import { within } from '../platform/clock.ts'
 import type { Clock, Timer } from '../platform/clock.ts'
 import type { FileSystem } from '../platform/file-system.ts'
 import type { Random } from '../platform/random.ts'
@@ -22,6 +23,7 @@ import { IsrKeeper } from './isr-keeper.ts'
 import { LeaderLinks } from './leader-links.ts'
 import type { MetadataStore } from './metadata-store.ts'
 import type { ChangeFoundation } from './partition-change.ts'
+import { PartitionTotal } from './partition-total.ts'
 import type { Partitions, TopicAuthority } from './partitions.ts'
 import type { LostReplica } from './registration.ts'
 import { Replicas } from './replicas.ts'
@@ -58,6 +60,8 @@ export interface ClusterSettings {
   /** Of one fetch of a follower. */
   readonly fetchBytesMax: number
   readonly requestMsMax: number
+  /** Of all topics together, Playhead's own left out; for topics that are made through this broker. */
+  readonly partitionsTotalMax: number
 }
 
 /** A follower's fetch is parked for so long at most. */
@@ -73,6 +77,7 @@ export class ClusterNode {
   readonly #metadata: GuardedMetadataStore
   /** Whether this directory was in the cluster before this run. */
   readonly #wasMember: boolean
+  readonly #partitionTotal: PartitionTotal
   #links: LeaderLinks | undefined
   #keeper: IsrKeeper | undefined
   #session: Session | undefined
@@ -90,6 +95,7 @@ export class ClusterNode {
     this.image = image
     this.clusterId = clusterId
     this.#wasMember = wasMember
+    this.#partitionTotal = new PartitionTotal(options.settings.partitionsTotalMax)
   }
 
   /**
@@ -132,16 +138,18 @@ export class ClusterNode {
     }
     return {
       create: async (topic: NewTopic) => {
-        const topicId = await createTopic(this.#foundation, topic)
+        const topicId = await this.#partitionTotal.creating(topic, (admit) =>
+          createTopic(this.foundation, topic, admit),
+        )
         await seen()
         return topicId
       },
       alter: async (name, changes) => {
-        await alterTopic(this.#foundation, name, changes)
+        await alterTopic(this.foundation, name, changes)
         await seen()
       },
       delete: async (name) => {
-        await deleteTopic(this.#foundation, name)
+        await deleteTopic(this.foundation, name)
         await seen()
       },
     }
@@ -151,13 +159,13 @@ export class ClusterNode {
   async start(partitions: Partitions, { host, port }: BrokerAddress): Promise<void> {
     const { broker, rack = null, release, store, clock, transport, settings, isAlive, report, onFatal } = this.#options
     if (!this.#wasMember) {
-      await adoptLocalTopics({ ...this.#foundation, logs: store, broker, report })
+      await adoptLocalTopics({ ...this.foundation, logs: store, broker, report })
     }
     await this.#noteMembership()
     const { dataDirectoryId, epoch: runEpoch } = store
     const runId = formatUuid(this.#options.random.bytes(16))
     this.#session = await Session.start({
-      ...this.#foundation,
+      ...this.foundation,
       broker,
       record: { host, port, rack, dataDirectoryId, runEpoch, runId, release },
       image: this.image,
@@ -181,6 +189,7 @@ export class ClusterNode {
       self: () => ({ broker, brokerEpoch: brokerEpoch() ?? 0 }),
       clock,
       random: this.#options.random,
+      isThere: (other) => this.image.state.sessions.get(other.broker)?.brokerEpoch === other.brokerEpoch,
       retryMs: isrRetryMs,
       report,
       onOvertaken: () => void this.image.refresh().catch(() => undefined),
@@ -204,6 +213,12 @@ export class ClusterNode {
     this.#planNote()
   }
 
+  /** Since the start. */
+  get stats(): { readonly inSyncShrinks: number; readonly inSyncExpands: number; readonly elections: number } {
+    const { shrinks = 0, expands = 0 } = this.#keeper?.stats ?? {}
+    return { inSyncShrinks: shrinks, inSyncExpands: expands, elections: this.#session?.elections ?? 0 }
+  }
+
   get session(): Session | undefined {
     return this.#session
   }
@@ -214,9 +229,13 @@ export class ClusterNode {
     if (this.#session?.brokerEpoch !== undefined) void this.image.refresh().catch(() => undefined)
   }
 
-  /** Hands over what it leads, as far as that can be done within `waitMs`. */
+  /**
+   * Hands over what it leads, as far as that can be done within `waitMs`; first the other replicas get what it took, so that nothing of it is cut off and no
+   * client has to ask what became of an append.
+   */
   async leave(waitMs: number): Promise<void> {
-    await this.#session?.leave(waitMs)
+    if (this.#replicas !== undefined) await within(this.#options.clock, waitMs / 2, this.#replicas.settle())
+    await this.#session?.leave(waitMs / 2)
   }
 
   async close(): Promise<void> {
@@ -230,7 +249,8 @@ export class ClusterNode {
     await this.#metadata.close()
   }
 
-  get #foundation(): ChangeFoundation {
+  /** What changes to the cluster are made with. */
+  get foundation(): ChangeFoundation {
     const { clock, random } = this.#options
     return { store: this.#metadata, clock, random }
   }

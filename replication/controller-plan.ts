@@ -1,7 +1,7 @@
 /**
  * What the controller would change now, from what the cluster looks like: a pure function, so that any controller comes to the same, and doing
  * half of it and beginning anew does no harm. In order of urgency: leaders for partitions that lost theirs, brokers fenced once no in-sync
- * set has them, reassignments ended, leaderships and replicas moved to where they should be.
+ * set has them, reassignments ended, leaderships and replicas moved to where they should be, Playhead's own topics grown with the cluster.
  * Invariant: a broker is fenced only by a state, read as of one revision, in which its session is gone and no partition counts on it.
  * Neighbours: controller.ts carries it out; isr-change.ts says what a change makes of a partition.
  */
@@ -13,7 +13,7 @@ import type { SeenPartition } from './isr-transaction.ts'
 import { metadataKeys } from './metadata-keys.ts'
 import type { PartitionName } from './metadata-keys.ts'
 import type { Compare } from './metadata-store.ts'
-import { placementBrokers, replaceReplicas } from './placement.ts'
+import { growReplicas, placementBrokers, replaceReplicas } from './placement.ts'
 import type { PlacementBroker } from './placement.ts'
 import { isrMinOf } from './topic-facts.ts'
 
@@ -44,6 +44,8 @@ export interface PlanOptions {
   mayRebalance(key: string): boolean
 }
 
+/** Of the partitions of Playhead's own topics, as many as there are brokers for. */
+const ownReplicasMax = 3
 /** Partitions being moved off brokers that leave, at one time. */
 const movesMax = 16
 
@@ -90,7 +92,9 @@ function changeOf(
   if (preferred !== undefined && (isLeaving || options.mayRebalance(metadataKeys.partition(topicId, partition)))) {
     changed = next(changed, { kind: 'elect', leader: preferred, electable }, nonce)
   }
-  const move = changed === before ? view.moves.of(before) : undefined
+  const isOwn = view.state.topics.get(topicId)?.record.internal === true
+  const move =
+    changed === before ? (view.moves.of(before) ?? (isOwn ? view.moves.growthOf(before) : undefined)) : undefined
   return move === undefined ? changed : next(changed, move, nonce)
 }
 
@@ -124,16 +128,17 @@ function preferredLeader({ state, electable }: PlanView, partition: PartitionSta
   return state.draining.has(leader) ? targetReplicas(partition).find(canLead) : undefined
 }
 
-/** Replicas away from brokers that leave for good, so many at a time. */
+/** Replicas away from brokers that leave for good, so many at a time; and more of them for Playhead's own topics, once there are brokers for that. */
 class Moves {
+  readonly #state: ClusterState
   readonly #leaving: ReadonlySet<number>
-  readonly #brokers: readonly PlacementBroker[]
+  #counted: readonly PlacementBroker[] | undefined
   #underWay: number
 
   constructor(state: ClusterState) {
+    this.#state = state
     const leaving = [...state.draining].filter(([, { record }]) => record.what === 'replicas').map(([broker]) => broker)
     this.#leaving = new Set(leaving)
-    this.#brokers = leaving.length === 0 ? [] : placementBrokers(state)
     this.#underWay = [...state.allPartitions()].filter(({ state: partition }) => partition.adding.length > 0).length
   }
 
@@ -144,6 +149,20 @@ class Moves {
     if (target === undefined) return undefined
     this.#underWay++
     return { kind: 'reassign', target }
+  }
+
+  /** The broker that was the first made them when it was the only one. One change at a time: what is under way ends first. */
+  growthOf(partition: PartitionState): PartitionEvent | undefined {
+    const { replicas, adding, removing } = partition
+    if (replicas.length >= ownReplicasMax || adding.length + removing.length > 0) return undefined
+    const target = growReplicas(this.#brokers, replicas, ownReplicasMax)
+    return target === replicas ? undefined : { kind: 'reassign', target }
+  }
+
+  /** Counted once something is to be moved: there may be very many partitions. */
+  get #brokers(): readonly PlacementBroker[] {
+    this.#counted ??= placementBrokers(this.#state)
+    return this.#counted
   }
 }
 

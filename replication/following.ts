@@ -21,6 +21,11 @@ export class Following {
     return Math.min(this.#highWatermark, durableOffset)
   }
 
+  /** What is committed at the leader, as it said last; it may not be here yet. */
+  get heardHighWatermark(): number {
+    return this.#highWatermark
+  }
+
   heard(highWatermark: number): void {
     this.#highWatermark = Math.max(this.#highWatermark, highWatermark)
   }
@@ -38,6 +43,15 @@ export function notLeader({ topic, partition }: Named, leader: number | null, le
     'notLeader',
     `${topic}/${partition}: found ${found} in epoch ${leaderEpoch}, wanted this broker to lead; ask the leader, or again later`,
     { leaderEpoch, ...(leader !== null && { leader }) },
+  )
+}
+
+/** The refusal of a leader that waits for another one to take over: it has not taken the append in. */
+export function handingOver({ topic, partition }: Named, leaderEpoch: number): PlayheadError {
+  return new PlayheadError(
+    'notLeader',
+    `${topic}/${partition}: found this broker stopping, wanted one that leads after epoch ${leaderEpoch}; ask who leads in a moment`,
+    { leaderEpoch },
   )
 }
 

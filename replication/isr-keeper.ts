@@ -24,6 +24,11 @@ export interface IsrKeeperOptions {
   readonly self: () => BrokerEpoch
   readonly clock: Clock
   readonly random: Random
+  /**
+   * Whether a broker is there under that registration, as far as is known. One that is gone had everything, perhaps, and has it in a quiet partition for ever:
+   * letting it in is refused, and whoever was to be let in with it.
+   */
+  readonly isThere?: (broker: BrokerEpoch) => boolean
   /** Between two looks at what became of a change. */
   readonly retryMs: number
   readonly report: (level: 'info' | 'warn', message: string) => void
@@ -64,7 +69,9 @@ export class IsrKeeper {
   }
 
   #changeOf({ topicId, partition }: Partition, leading: ReplicaSet): IsrChange | undefined {
-    const { seen, lagging, caughtUp } = leading
+    const { seen, lagging } = leading
+    const { isThere = () => true } = this.#options
+    const caughtUp = leading.caughtUp.filter(isThere)
     const self = this.#options.self()
     const leader = self.broker
     const event: PartitionEvent | undefined =

@@ -5,6 +5,7 @@
  */
 import { PlayheadError } from '../protocol/errors.ts'
 import { readClusterState } from './cluster-state.ts'
+import type { ClusterState } from './cluster-state.ts'
 import type { PartitionState } from './isr-change.ts'
 import { isRegistered } from './isr-transaction.ts'
 import type { SeenPartition } from './isr-transaction.ts'
@@ -28,7 +29,7 @@ export async function reassignPartition(
   const settings = state.topics.get(name.topicId)?.record.settings ?? {}
   const missing = target.filter((broker) => !state.sessions.has(broker) && !seen.state.replicas.includes(broker))
   const wrong = (found: string, wanted: string) => {
-    const message = `partition ${name.topicId}/${name.partition}: found ${found}, wanted ${wanted}`
+    const message = `${nameIn(state, name)}: found ${found}, wanted ${wanted}`
     return new PlayheadError('invalidArgument', message)
   }
   if (target.length === 0 || new Set(target).size !== target.length) {
@@ -52,14 +53,14 @@ export async function reassignPartition(
 
 /** Throws unknownPartition, notEnoughReplicas when those from before are not enough by themselves, unavailable. */
 export async function cancelReassign(foundation: ChangeFoundation, name: PartitionName): Promise<SeenPartition> {
-  const electable = (await readClusterState(foundation.store)).live()
-  const seen = await changePartition(foundation, name, { kind: 'cancelReassign', electable })
+  const state = await readClusterState(foundation.store)
+  const seen = await changePartition(foundation, name, { kind: 'cancelReassign', electable: state.live() })
   if (seen === undefined) return noSuchPartition(name)
   const { adding, removing, isrMin } = seen.state
   if (adding.length + removing.length === 0) return seen
   throw new PlayheadError(
     'notEnoughReplicas',
-    `partition ${name.topicId}/${name.partition}: found fewer than ${isrMin} of the replicas from before in sync, wanted as many; start their brokers, or give it another target`,
+    `${nameIn(state, name)}: found fewer than ${isrMin} of the replicas from before in sync, wanted as many; start their brokers, or give it another target`,
   )
 }
 
@@ -119,14 +120,14 @@ export async function recoverPartition(
     const found = seen.state.leader === null ? `broker ${leader}` : `broker ${seen.state.leader} leading`
     const wanted =
       seen.state.leader === null ? `one of ${candidates.join(', ') || 'its replicas, running'}` : 'no leader'
-    throw new PlayheadError(
-      'invalidArgument',
-      `partition ${name.topicId}/${name.partition}: found ${found}, wanted ${wanted}`,
-    )
+    throw new PlayheadError('invalidArgument', `${nameIn(state, name)}: found ${found}, wanted ${wanted}`)
   }
   const isThere = isRegistered({ broker: leader, brokerEpoch: session.brokerEpoch })
   const changed = await changePartition(foundation, name, { kind: 'recoverUnclean', leader }, () => [isThere])
-  return changed ?? noSuchPartition(name)
+  if (changed === undefined) return noSuchPartition(name)
+  if (changed.state.leader === leader) return changed
+  const message = `${nameIn(state, name)}: found broker ${changed.state.leader} leading by now, wanted no leader; nothing was given up`
+  throw new PlayheadError('invalidArgument', message)
 }
 
 /** Of a key that nobody else compares with: again until it is certain. */
@@ -138,6 +139,11 @@ async function change({ store, clock }: ChangeFoundation, one: Change): Promise<
     if (tries === 3) throw new PlayheadError('unavailable', `${one.key}: found ${reason}, wanted an answer; try again`)
     await clock.yield()
   }
+}
+
+/** `carts/0`. */
+function nameIn(state: ClusterState, { topicId, partition }: PartitionName): string {
+  return `${state.topics.get(topicId)?.record.name ?? topicId}/${partition}`
 }
 
 function noSuchPartition({ topicId, partition }: PartitionName): never {

@@ -11,7 +11,7 @@ import type { Token } from '../protocol/token.ts'
 import type { EpochEnd } from '../storage/leader-epochs.ts'
 import type { AppendGroup, Appended, Log, ReadStream, StreamPage } from '../storage/log.ts'
 import { divergenceOf } from './divergence.ts'
-import { Following, notLeader, steppedDown } from './following.ts'
+import { Following, handingOver, notLeader, steppedDown } from './following.ts'
 import type { SeenPartition } from './isr-transaction.ts'
 import { OffsetWaiters } from './offset-waiters.ts'
 import { ReplicaSet } from './replica-set.ts'
@@ -79,6 +79,10 @@ export class Partition {
   readonly #followers: OffsetWaiters
   #leading: ReplicaSet | undefined
   #following: Following | undefined
+  /** Calls of appendEach that are not answered yet. */
+  #appends = 0
+  /** While another broker is to take over: nothing more is taken in. */
+  #settling: PromiseWithResolvers<void> | undefined
 
   constructor(options: PartitionOptions) {
     this.topic = options.topic
@@ -141,7 +145,32 @@ export class Partition {
       const refusal = this.#notEnough(this.#leading)
       return groups.map(() => refusal)
     }
-    return this.#log.appendEach(groups)
+    if (this.#settling !== undefined) {
+      const refusal = handingOver(this, this.#leaderEpoch)
+      return groups.map(() => refusal)
+    }
+    this.#appends++
+    try {
+      return await this.#log.appendEach(groups)
+    } finally {
+      this.#answered()
+    }
+  }
+
+  #answered(): void {
+    this.#appends--
+    if (this.#appends === 0) this.#settling?.resolve()
+  }
+
+  /**
+   * Before another broker is to lead: takes no more appends, until it leads anew, and resolves once all that it took is answered and on every replica in sync:
+   * whoever they elect has it. Rejects when it leads no more before that.
+   */
+  async settle(): Promise<void> {
+    this.#settling ??= Promise.withResolvers()
+    if (this.#appends > 0) await this.#settling.promise
+    // Those with weaker acks were answered before.
+    await this.#leading?.reached(this.#log.logEndOffset)
   }
 
   /** Whole committed batches from the one that holds `offset`; none when there are none yet. */
@@ -220,6 +249,7 @@ export class Partition {
     })
     this.#leaderEpoch = leaderEpoch
     this.#following = undefined
+    this.#settling = undefined
     this.#leading = set
     this.#log.replica.lead(leaderEpoch, set)
     set.advance()
@@ -227,10 +257,12 @@ export class Partition {
 
   /**
    * Follows from now on: `leader` in `leaderEpoch`; nobody when it is null. Whoever waits here for an append is told that this broker does not lead.
-   * Resolves once it is on disk that it takes part in this epoch, and with false when it takes part in a later one.
+   * Resolves once it is on disk that it takes part in this epoch, and with false when it takes part in a later one. `uncleanEpoch`: the last that an operator
+   * began by giving data up; what was committed before that may be committed no more, and only then is anything of it cut off here.
    */
-  async follow(leader: number | null, leaderEpoch: number): Promise<boolean> {
-    const highWatermark = this.highWatermark
+  async follow(leader: number | null, leaderEpoch: number, uncleanEpoch = 0): Promise<boolean> {
+    const isGivenUp = uncleanEpoch > this.#leaderEpoch
+    const highWatermark = isGivenUp ? this.#log.logStartOffset : this.highWatermark
     this.#leading?.close(steppedDown(this, leader, leaderEpoch))
     this.#leading = undefined
     this.#following = new Following(leader, leaderEpoch, highWatermark)
@@ -242,7 +274,8 @@ export class Partition {
   /** This broker has no replica of it: only whom to ask. */
   knowLeader(leader: number | null, leaderEpoch: number): void {
     if (this.#following?.leader === leader && this.#following.leaderEpoch === leaderEpoch) return
-    this.#leading?.close(notLeader(this, leader, leaderEpoch))
+    // What waits here may be with those that have the partition now.
+    this.#leading?.close(steppedDown(this, leader, leaderEpoch))
     this.#leading = undefined
     this.#following = new Following(leader, leaderEpoch, this.#log.logStartOffset)
     this.#leaderEpoch = leaderEpoch

@@ -72,6 +72,23 @@ export function replaceReplicas(
   })
 }
 
+/** The replicas and as many new ones behind them as it takes to have `count`; counts the new ones. The same when there are enough, or no brokers for more. */
+export function growReplicas(
+  brokers: readonly PlacementBroker[],
+  replicas: readonly number[],
+  count: number,
+): readonly number[] {
+  const chosen = brokers.filter(({ broker }) => replicas.includes(broker))
+  const grown = [...replicas]
+  for (let free = brokers.length - chosen.length; free > 0 && grown.length < count; free--) {
+    const one = best(brokers, chosen)
+    one.replicas++
+    chosen.push(one)
+    grown.push(one.broker)
+  }
+  return grown.length === replicas.length ? replicas : grown
+}
+
 /** In a rack that has the fewest of `chosen`; of these, the broker with the fewest replicas, then leaders. */
 function best(brokers: readonly PlacementBroker[], chosen: readonly PlacementBroker[]): PlacementBroker {
   const isShared = ({ rack }: PlacementBroker) =>

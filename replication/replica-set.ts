@@ -134,6 +134,14 @@ export class ReplicaSet implements CommitPoint {
     return new Set([...this.#seen.state.isr, ...(this.#proposed?.isr ?? [])])
   }
 
+  /** What the other replicas have on their disks, as each said last; those that have said nothing in this epoch are missing. */
+  get followers(): { readonly broker: number; readonly durableOffset: number }[] {
+    const { replicas } = this.#seen.state
+    return Array.from(this.#followers, ([broker, { durableOffset }]) => ({ broker, durableOffset })).filter(
+      ({ broker }) => replicas.includes(broker),
+    )
+  }
+
   /** Members of the in-sync set that do not keep up. */
   get lagging(): number[] {
     const { self, nowMs, lagMsMax } = this.#options

@@ -76,6 +76,14 @@ export class Replicas {
     await this.#working
   }
 
+  /** Before this broker goes: what others can take over takes no more appends; resolves once they have all of it, or it leads no more. */
+  async settle(): Promise<void> {
+    const led = [...this.#places.values()].filter(
+      ({ partition: { leading } }) => (leading?.seen.state.isr.length ?? 0) > 1,
+    )
+    await Promise.allSettled(led.map(({ partition }) => partition.settle()))
+  }
+
   /** Stops following. What this broker leads it leads until it ends. */
   async stop(): Promise<void> {
     this.#stopped = true
@@ -177,9 +185,20 @@ export class Replicas {
     if (leader === broker) return await this.#lead(place, seen)
     if (!replicas.includes(broker)) {
       await stopFetching(place)
-      return partition.knowLeader(leader, leaderEpoch)
+      partition.knowLeader(leader, leaderEpoch)
+      return await this.#free(partition)
     }
-    await this.#follow(place, leader, leaderEpoch)
+    await this.#follow(place, seen)
+  }
+
+  /** The partition has moved away: those that have it now all have all of it, or it would not have been let go. Nothing here counts, nor ever will again. */
+  async #free(partition: Partition): Promise<void> {
+    const { partitions, report } = this.#options
+    const { logStartOffset, logEndOffset, sizeBytes } = partition.log
+    if (logEndOffset === logStartOffset) return
+    await partitions.truncate(partition, logStartOffset)
+    const name = `${partition.topic}/${partition.partition}`
+    report('info', `${name}: is on other brokers now; ${sizeBytes} bytes were given back here`)
   }
 
   async #lead(place: Place, seen: SeenPartition): Promise<void> {
@@ -202,7 +221,7 @@ export class Replicas {
     )
   }
 
-  async #follow(place: Place, leader: number | null, leaderEpoch: number): Promise<void> {
+  async #follow(place: Place, { state: { leader, leaderEpoch, uncleanEpoch } }: SeenPartition): Promise<void> {
     const { partition } = place
     const brokerEpoch = this.#options.brokerEpoch()
     const { following } = partition
@@ -211,7 +230,7 @@ export class Replicas {
     if (isKnown && (isFetching || leader === null || brokerEpoch === undefined)) return
     await stopFetching(place)
     if (!isKnown || partition.leading !== undefined) {
-      if (!(await partition.follow(leader, leaderEpoch))) return
+      if (!(await partition.follow(leader, leaderEpoch, uncleanEpoch))) return
     }
     if (leader === null || brokerEpoch === undefined) return
     place.fetchesAs = brokerEpoch

@@ -4,7 +4,7 @@
  * Invariants: the broker acts under an epoch only from its registration until its lease is known to be gone; who it is never changes under one epoch.
  * Neighbours: registration.ts is the gate, ClusterImage what everybody looks at, Partition acts under `brokerEpoch`.
  */
-import { sleep } from '../platform/clock.ts'
+import { sleep, within } from '../platform/clock.ts'
 import type { Clock } from '../platform/clock.ts'
 import { isPlayheadError, PlayheadError } from '../protocol/errors.ts'
 import { sendChanges } from './change-batches.ts'
@@ -49,6 +49,8 @@ export class Session {
   #wasRegistered = false
   #lease: HeldLease | undefined
   #controller: Controller | undefined
+  /** By controllers under leases before this one. */
+  #electionsBefore = 0
 
   private constructor(options: SessionOptions) {
     this.#options = options
@@ -82,6 +84,11 @@ export class Session {
 
   get controller(): Controller | undefined {
     return this.#controller
+  }
+
+  /** Changes of leaders that this broker made as the controller, since it started. */
+  get elections(): number {
+    return this.#electionsBefore + (this.#controller?.stats.elections ?? 0)
   }
 
   /** Hands its leaderships over, leaves the in-sync sets and gives the session back, all as far as the store can be reached within `waitMs`. */
@@ -126,6 +133,7 @@ export class Session {
     const over = Promise.withResolvers<void>()
     const lease = await HeldLease.grant({ store, clock, ttlMs, isAlive, onLost: over.resolve })
     this.#lease = lease
+    this.#electionsBefore = this.elections
     const controller = new Controller({ store, clock, random, broker, image, lease, report })
     this.#controller = controller
     const stop = () => over.resolve()
@@ -183,12 +191,4 @@ export class Session {
 
 function pause(clock: Clock, signal: AbortSignal): Promise<void> {
   return sleep(clock, pauseMs, signal).catch(() => undefined)
-}
-
-/** Resolves with the work, or without it after `waitMs`. */
-async function within(clock: Clock, waitMs: number, work: Promise<unknown>): Promise<void> {
-  const overdue = Promise.withResolvers<void>()
-  const timer = clock.after(waitMs, overdue.resolve)
-  await Promise.race([work, overdue.promise])
-  timer.cancel()
 }

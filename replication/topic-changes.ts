@@ -39,12 +39,17 @@ const pauseMs = 100
 
 /**
  * Answers the topic's id once all of its partitions have their replicas. Throws invalidTopicName, invalidPartitions, invalidReplicationFactor,
- * unknownSetting, invalidSetting, topicExists, unavailable.
+ * unknownSetting, invalidSetting, topicExists, unavailable, and what `admit` does, which sees the cluster before anything is changed.
  */
-export async function createTopic(foundation: ChangeFoundation, topic: NewClusterTopic): Promise<string> {
+export async function createTopic(
+  foundation: ChangeFoundation,
+  topic: NewClusterTopic,
+  admit: (state: ClusterState) => void = () => undefined,
+): Promise<string> {
   const { name, partitions, replicationFactor, settings, internal = false } = topic
   const state = await readClusterState(foundation.store)
   checkNewTopic(state, topic)
+  admit(state)
   const topicId = formatUuid(uuidV7(foundation.random.bytes(10), Math.max(0, foundation.clock.now())))
   const record: TopicRecord = { name, partitions, replicationFactor, internal, settings, state: 'creating' }
   const changes = [

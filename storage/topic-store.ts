@@ -128,7 +128,8 @@ export class TopicStore {
 
   /** Throws what adoptTopic of LogStore does. */
   adopt(facts: TopicFacts): Promise<Topic> {
-    return this.#change(facts.name, () => this.#make(facts))
+    // However little is allowed here: what all have agreed on is not for this broker to refuse.
+    return this.#change(facts.name, () => this.#make(facts, () => this.#partitionLimit.found(facts)))
   }
 
   /** Throws what alterTopic of LogStore does. */
@@ -196,11 +197,12 @@ export class TopicStore {
       const message = `${name}: found replication factor ${replicationFactor}, wanted 1: this broker is by itself; more replicas need brokers started with --cluster`
       throw new PlayheadError('invalidReplicationFactor', message, { replicationFactor })
     }
-    return await this.#make({ id: newTopicId(this.#context), name, partitions, replicationFactor, internal, settings })
+    const facts = { id: newTopicId(this.#context), name, partitions, replicationFactor, internal, settings }
+    return await this.#make(facts, () => this.#partitionLimit.hold(facts))
   }
 
-  /** On disk first, then seen. */
-  async #make(facts: TopicFacts): Promise<Topic> {
+  /** On disk first, then seen. `count`: once its name is known to be free. */
+  async #make(facts: TopicFacts, count: () => void): Promise<Topic> {
     const { name } = facts
     if (this.#topics.has(name)) {
       throw new PlayheadError(
@@ -216,7 +218,7 @@ export class TopicStore {
         { topic: name },
       )
     }
-    this.#partitionLimit.hold(facts)
+    count()
     try {
       const directory = this.#topicDirectory(facts.id)
       await this.#writeNewTopic(directory, facts)

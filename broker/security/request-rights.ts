@@ -40,6 +40,10 @@ export const requestRights: { readonly [A in ApiName]: Ask<A> } = {
   replicaFetch: (session) => session.require('admin', cluster),
   replicaProgress: (session) => session.require('admin', cluster),
   status: (session) => session.require('read', cluster),
+  clusterStatus: (session) => session.require('read', cluster),
+  reassignPartition: (session) => session.require('admin', cluster),
+  drainBroker: (session) => session.require('admin', cluster),
+  recoverPartition: (session) => session.require('admin', cluster),
   putUser: administersAccess,
   deleteUser: administersAccess,
   // For oneself: the handler looks whose token it is.

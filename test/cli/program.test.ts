@@ -36,6 +36,14 @@ const usage: readonly (readonly [args: string, stderr: RegExp])[] = [
   ],
   ['import carts rows.csv --stream a --type =', /invalid-argument: --type/],
   ['completion tcsh', /invalid-argument: completion: found "tcsh", wanted bash, zsh or fish/],
+  ['cluster reassign carts', /invalid-argument: cluster reassign carts: found neither of --replicas and --cancel/],
+  ['cluster reassign carts --replicas a', /invalid-argument: --replicas: found "a", wanted ids of brokers/],
+  ['cluster drain one', /invalid-argument: broker: found "one", wanted an integer ≥ 0/],
+  [
+    'cluster drain 1 --leaders-only --undo',
+    /invalid-argument: cluster drain 1: found both of --leaders-only and --undo/,
+  ],
+  ['cluster recover carts', /required option '--partition <number>' not specified/],
   ['serve 7420', /invalid-argument: serve: found "7420", wanted flags/],
 ]
 

@@ -4,6 +4,7 @@
  */
 import { join } from 'node:path'
 import { Broker } from '../../broker/broker.ts'
+import type { BrokerConfig } from '../../broker/config.ts'
 import { connect } from '../../client/index.ts'
 import type { ConnectOptions, Playhead } from '../../client/index.ts'
 import { sleep, systemClock } from '../../platform/clock.ts'
@@ -120,6 +121,8 @@ class Access implements MetadataStore {
 
 export class BrokerCluster implements AsyncDisposable {
   readonly brokers = new Map<number, Broker>()
+  /** What brokers have reported, each line with who did. */
+  readonly said: string[] = []
   readonly #plugs = new Map<number, Plug>()
   readonly #setUp: AsyncDisposableStack
   readonly #metadata: MetadataStore
@@ -144,14 +147,23 @@ export class BrokerCluster implements AsyncDisposable {
     return cluster
   }
 
-  async open(id: number): Promise<void> {
+  async open(id: number, settings: Partial<BrokerConfig> = {}): Promise<void> {
     const plug = this.#plugs.get(id) ?? new Plug()
     this.#plugs.set(id, plug)
     const broker = await Broker.start(
-      { data: join(this.#directory, `${id}`), port: 0, httpPort: 0, brokerId: id, clusterSessionMs, host: '127.0.0.1' },
+      {
+        data: join(this.#directory, `${id}`),
+        port: 0,
+        httpPort: 0,
+        brokerId: id,
+        clusterSessionMs,
+        host: '127.0.0.1',
+        ...settings,
+      },
       {
         transport: plug,
         metadata: new Access(this.#metadata, plug),
+        report: (_level, message) => this.said.push(`${id}: ${message}`),
         onFatal: (error) =>
           queueMicrotask(() => {
             throw error // the test fails at once

@@ -260,3 +260,24 @@ test('a partition is not made with a broker that was fenced meanwhile: nobody wo
     assert.ok(states(cluster.state).every(({ replicas }) => !replicas.includes(victim)))
   })
 })
+
+test('a topic of Playhead’s own grows with its cluster, one broker after the other, to three replicas; others stay as they are', async () => {
+  await SimulatedCluster.run(60, async (cluster) => {
+    await cluster.start(1)
+    const { foundation } = cluster.brokers.get(1)!
+    const own = await createTopic(foundation, { ...topic('__own', 1, 1), internal: true })
+    const users = await createTopic(foundation, topic('carts', 1, 1))
+    const expanding = cluster.letEverybodyIn()
+    const has = (count: number) => (state: ClusterState) =>
+      state.partition({ topicId: own, partition: 0 })?.state.isr.length === count
+    for (const broker of [2, 3, 4]) {
+      await cluster.start(broker)
+      await cluster.until('grown', has(Math.min(broker, 3)))
+    }
+    await cluster.scheduler.sleep(3 * ttlMs)
+    await expanding.stop()
+    const { replicas, isrMin, adding, removing } = cluster.state.partition({ topicId: own, partition: 0 })!.state
+    assert.deepEqual([replicas.length, isrMin, adding, removing], [3, 2, [], []])
+    assert.deepEqual(cluster.state.partition({ topicId: users, partition: 0 })?.state.replicas, [1])
+  })
+})

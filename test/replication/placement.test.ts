@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { placePartition, replaceReplicas } from '../../replication/placement.ts'
+import { growReplicas, placePartition, replaceReplicas } from '../../replication/placement.ts'
 import type { PlacementBroker } from '../../replication/placement.ts'
 import { SeededRandom } from '../storage/seeded-random.ts'
 
@@ -41,4 +41,15 @@ test('a replica is replaced in its place, by a broker of a rack that is not take
   assert.deepEqual(replaceReplicas(cluster, [1, 2, 3], new Set([2])), [1, 5, 3])
   assert.equal(replaceReplicas(brokers(['a', 'b']), [1, 2], new Set([1])), undefined)
   assert.equal(replaceReplicas(cluster, [1, 2, 3], new Set([1, 2, 3])), undefined)
+})
+
+test('replicas grow to as many as are wanted, in racks that are not taken, or to as many as there are brokers; never beyond, never less', () => {
+  const cluster = brokers(['a', 'a', 'b', 'c'])
+  assert.deepEqual(growReplicas(cluster, [1], 3), [1, 3, 4])
+  assert.deepEqual(growReplicas(brokers(['a', 'a']), [2], 3), [2, 1])
+  const enough = [1, 2, 3]
+  assert.equal(growReplicas(cluster, enough, 3), enough)
+  assert.equal(growReplicas(cluster, enough, 2), enough)
+  // A replica on a broker that is away stays one.
+  assert.deepEqual(growReplicas(brokers([null, null]), [7, 1], 3), [7, 1, 2])
 })

@@ -111,6 +111,7 @@ export class ReplicaGroup implements AsyncDisposable {
         self: () => ({ broker, brokerEpoch: this.epochOf(broker) }),
         clock: systemClock,
         random: systemRandom,
+        isThere: (other) => this.replicas.has(other.broker) && this.epochOf(other.broker) === other.brokerEpoch,
         retryMs: 5,
         report: () => undefined,
         onOvertaken: () => undefined,
@@ -172,7 +173,7 @@ export class ReplicaGroup implements AsyncDisposable {
 
   async tell(replica: Replica, seen: SeenPartition): Promise<void> {
     const { partition, broker } = replica
-    const { leader, leaderEpoch } = seen.state
+    const { leader, leaderEpoch, uncleanEpoch } = seen.state
     if (leader === broker) {
       if (partition.leading?.leaderEpoch === leaderEpoch) return partition.leading.observe(seen)
       await replica.fetcher?.stop()
@@ -182,7 +183,7 @@ export class ReplicaGroup implements AsyncDisposable {
     if (partition.following?.leaderEpoch === leaderEpoch && partition.following.leader === leader) return
     await replica.fetcher?.stop()
     replica.fetcher = undefined
-    const followed = await partition.follow(leader, leaderEpoch)
+    const followed = await partition.follow(leader, leaderEpoch, uncleanEpoch)
     if (!followed || leader === null) return
     replica.fetcher = new ReplicaFetcher({
       partition,

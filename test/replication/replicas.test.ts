@@ -6,6 +6,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { systemClock } from '../../platform/clock.ts'
 import { isPlayheadError } from '../../protocol/errors.ts'
+import { metadataKeys } from '../../replication/metadata-keys.ts'
 import { eventsOf, recordsOf } from '../storage/log-contents.ts'
 import { SeededRandom } from '../storage/seeded-random.ts'
 import { group, until } from '../storage/store-under-test.ts'
@@ -121,6 +122,64 @@ test('replicas: a broker that comes back with an empty disk is filled again whil
   await replicas.untilInSync(brokers)
   await untilSame(replicas)
   assert.deepEqual(await recordsOf(replicas.replicas.get(3)!.partition.log), await recordsOf(partition.log))
+})
+
+test('replicas: a leader that settles takes nothing more, and is done when all that it took is on every disk; leading anew it goes on', async () => {
+  await using replicas = await ReplicaGroup.start(brokers, 2)
+  const { partition } = replicas.leader
+  await partition.settle() // with nothing under way
+  await replicas.happen({ kind: 'elect', leader: 2, electable: brokers })
+  const second = replicas.leader.partition
+  const appends = Array.from({ length: 20 }, (_, count) =>
+    second.append(group([`a=${count}`], { acks: count % 2 === 0 ? 'all' : 'leader' })),
+  )
+  const settled = second.settle()
+  await assert.rejects(second.append(group(['a=late'])), (error: unknown) => {
+    // It has surely not been taken: that may be sent again without a question.
+    return isPlayheadError(error, 'notLeader') && error.details['outcome'] === undefined
+  })
+  await settled
+  for (const { partition: each } of replicas.replicas.values()) assert.equal(each.log.durableOffset, 20)
+  assert.equal((await Promise.all(appends)).length, 20)
+  await replicas.happen({ kind: 'elect', leader: 1, electable: brokers })
+  assert.equal((await partition.append(group(['a=after']))).endOffset, 21)
+})
+
+test('replicas: a broker that is gone and had everything does not keep others from being let in (quiet partition)', async () => {
+  await using replicas = await ReplicaGroup.start(brokers, 1)
+  await replicas.leader.partition.append(group(['a=1']))
+  await untilSame(replicas)
+  for (const gone of [2, 3]) {
+    await replicas.kill(gone)
+    const key = metadataKeys.session(gone)
+    await replicas.metadata.transact({ compares: [], changes: [{ kind: 'delete', key }] })
+  }
+  await replicas.happen({ kind: 'brokersGone', gone: [2, 3], electable: [1] })
+  await replicas.open(3)
+  await replicas.apply()
+  await replicas.untilInSync([1, 3])
+})
+
+test('replicas: after an unclean recovery brokers that ran on cut off what was committed before it, for that and for nothing else', async () => {
+  await using replicas = await ReplicaGroup.start(brokers, 1)
+  for (let count = 0; count < 5; count++) await replicas.leader.partition.append(group([`a=${count}`]))
+  replicas.replicas.get(3)!.isCut = true
+  const waiting = replicas.leader.partition.append(group(['a=given up']))
+  await replicas.untilInSync([1, 2])
+  await waiting
+  await until(() => replicas.replicas.get(2)!.partition.highWatermark === 6)
+  await replicas.happen({ kind: 'brokersGone', gone: [1, 2], electable: [] })
+  await replicas.happen({ kind: 'recoverUnclean', leader: 3 })
+  replicas.replicas.get(3)!.isCut = false
+  const { leader } = replicas
+  assert.equal(leader.broker, 3)
+  await leader.partition.append(group(['a=instead']))
+  await replicas.untilInSync(brokers)
+  await untilSame(replicas)
+  assert.deepEqual(replicas.bugs, [])
+  const wanted = await recordsOf(leader.partition.log)
+  assert.equal(wanted.length, 6)
+  for (const { partition } of replicas.replicas.values()) assert.deepEqual(await recordsOf(partition.log), wanted)
 })
 
 const seed = Number(process.env['PLAYHEAD_TEST_SEED'] ?? Math.floor(Math.random() * 2 ** 31))

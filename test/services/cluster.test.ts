@@ -84,6 +84,8 @@ class ServedCluster implements AsyncDisposable {
 /** Appends one event after the other to a stream, each behind the one before, until it is told to end. */
 class Load {
   readonly versions: number[] = []
+  /** The longest time that an append took. */
+  gapMsMax = 0
   readonly #end = new AbortController()
   readonly #running: Promise<void>
 
@@ -99,8 +101,10 @@ class Load {
     while (!this.#end.signal.aborted) {
       const expectedVersion = this.count === 0 ? ('none' as const) : this.count - 1
       const event = { type: 'Counted', data: { place: this.count } }
+      const startedMs = systemClock.monotonicMs()
       const { version } = await playhead.topic(topic).stream(stream).append(event, { expectedVersion })
       this.versions.push(version)
+      this.gapMsMax = Math.max(this.gapMsMax, systemClock.monotonicMs() - startedMs)
     }
   }
 
@@ -166,6 +170,35 @@ test('cluster: etcd is gone for a while: appends are acknowledged all the same; 
   await load.untilMore(50)
   await cluster.serve(victim)
   await cluster.inSync(playhead, 'carts', 3)
+  await load.stop()
+  await assertWhole(playhead, 'carts', 'one', load.count)
+  await playhead.close()
+})
+
+test('cluster: a rolling restart under load, with a look at the status before each: appends go on, each event is there once', async (t) => {
+  await using cluster = await ServedCluster.start('rolling', [1, 2, 3])
+  const playhead = await cluster.connect()
+  await playhead.admin.createTopic('carts', { replicationFactor: 3 })
+  const load = new Load(playhead, 'carts', 'one')
+  await load.untilMore(50)
+  /** As operators are told to wait: playhead cluster status ends with 0 once everything is in sync. */
+  const isWell = async (id: number): Promise<void> => {
+    while ((await cluster.brokers.get(id)!.run(['cluster', 'status'])).code !== 0) await sleep(systemClock, 200)
+  }
+  for (const id of [1, 2, 3]) {
+    await isWell(id)
+    const before = systemClock.monotonicMs()
+    assert.equal(await cluster.brokers.get(id)!.stop(), 0)
+    await load.untilMore(1)
+    t.diagnostic(
+      `broker ${id}: stopped, and appended again, after ${Math.round(systemClock.monotonicMs() - before)} ms`,
+    )
+    await load.untilMore(50)
+    await cluster.serve(id)
+    assert.doesNotMatch(cluster.brokers.get(id)!.errors, /cut back/)
+  }
+  await isWell(1)
+  t.diagnostic(`longest time without an acknowledgement: ${Math.round(load.gapMsMax)} ms`)
   await load.stop()
   await assertWhole(playhead, 'carts', 'one', load.count)
   await playhead.close()

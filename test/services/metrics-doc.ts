@@ -6,6 +6,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { makeAuthority, makeCertificate } from '../certificates.ts'
 import { TemporaryDirectory } from '../temporary-directory.ts'
+import { BrokerCluster } from '../client/broker-cluster.ts'
 import { Broker } from '../../broker/broker.ts'
 import { connect } from '../../client/index.ts'
 import { Agent, request } from 'node:https'
@@ -19,8 +20,23 @@ export interface PublishedMetric {
   readonly labels: readonly string[]
 }
 
-/** Of a broker with everything on that has metrics. */
-export async function publishedText(): Promise<string> {
+/** Of a broker by itself with everything on that has metrics, and of two in a cluster, each of which leads and follows. */
+export async function publishedTexts(): Promise<string[]> {
+  return [await aloneText(), ...(await clusteredTexts())]
+}
+
+async function clusteredTexts(): Promise<string[]> {
+  await using cluster = await BrokerCluster.start([1, 2])
+  await using playhead = await cluster.connect([1, 2])
+  await playhead.admin.createTopic('carts', { partitions: 2, replicationFactor: 2 })
+  await playhead.topic('carts').stream('a').append({ type: 'Happened', data: {} })
+  const scrape = async ({ httpPort }: Broker): Promise<string> =>
+    (await fetch(`http://127.0.0.1:${httpPort}/metrics`)).text()
+  await Promise.all(Array.from(cluster.brokers.values(), scrape)) // the second one counts the first
+  return await Promise.all(Array.from(cluster.brokers.values(), scrape))
+}
+
+async function aloneText(): Promise<string> {
   await using directory = await TemporaryDirectory.make()
   const authority = await makeAuthority(directory.path, 'authority')
   const { certificate, key } = await makeCertificate(directory.path, authority, { name: 'broker' })
@@ -52,7 +68,7 @@ export async function publishedText(): Promise<string> {
   return await scrape()
 }
 
-export function metricsIn(text: string): PublishedMetric[] {
+function metricsIn(text: string): PublishedMetric[] {
   const labelsOf = new Map<string, Set<string>>()
   for (const [, name = '', labels = ''] of text.matchAll(/^(\w+)(?:\{(.*)\})? \S+$/gm)) {
     const base = name.replace(/_(bucket|sum|count)$/, '')
@@ -68,6 +84,16 @@ export function metricsIn(text: string): PublishedMetric[] {
     help,
     labels: [...(labelsOf.get(name) ?? [])],
   }))
+}
+
+/** Each once. */
+export function metricsOfAll(texts: readonly string[]): PublishedMetric[] {
+  const metrics = new Map<string, PublishedMetric>()
+  for (const metric of texts.flatMap(metricsIn)) {
+    const known = metrics.get(metric.name)
+    metrics.set(metric.name, { ...metric, labels: [...new Set([...(known?.labels ?? []), ...metric.labels])] })
+  }
+  return [...metrics.values()]
 }
 
 export function metricsDoc(metrics: readonly PublishedMetric[]): string {
@@ -90,4 +116,4 @@ ${rows.join('\n')}
 `
 }
 
-if (import.meta.main) await writeFile(metricsPage, metricsDoc(metricsIn(await publishedText())))
+if (import.meta.main) await writeFile(metricsPage, metricsDoc(metricsOfAll(await publishedTexts())))

@@ -8,7 +8,7 @@ import { test } from 'node:test'
 import { promisify } from 'node:util'
 import { runSecured } from '../broker/security/secured-broker.ts'
 import { TemporaryDirectory } from '../temporary-directory.ts'
-import { metricsDoc, metricsIn, metricsPage, publishedText } from './metrics-doc.ts'
+import { metricsDoc, metricsOfAll, metricsPage, publishedTexts } from './metrics-doc.ts'
 import { prometheusTool, runPrometheus } from './prometheus.ts'
 
 const run = promisify(execFile)
@@ -16,17 +16,19 @@ const root = join(import.meta.dirname, '..', '..')
 const alerts = join(root, 'packaging', 'prometheus', 'alerts.yml')
 
 test('metrics: docs/metrics.md is what a broker publishes, and Prometheus finds no fault with it', async () => {
-  const text = await publishedText()
-  const metrics = metricsIn(text)
+  const texts = await publishedTexts()
+  const metrics = metricsOfAll(texts)
   const stale = 'stale: run node --conditions=playhead-source test/services/metrics-doc.ts'
   assert.equal(await readFile(metricsPage, 'utf8'), metricsDoc(metrics), stale)
   assert.ok(metrics.length > 50, `${metrics.length} metrics`)
   await using directory = await TemporaryDirectory.make()
   const file = join(directory.path, 'metrics.txt')
-  await writeFile(file, text)
   const promtool = await prometheusTool('promtool')
-  const { stdout } = await run('sh', ['-c', `"$1" check metrics < "$2"`, 'sh', promtool, file])
-  assert.equal(stdout, '')
+  for (const text of texts) {
+    await writeFile(file, text)
+    const { stdout } = await run('sh', ['-c', `"$1" check metrics < "$2"`, 'sh', promtool, file])
+    assert.equal(stdout, '')
+  }
 })
 
 test('metrics: the alert rules are rules, each runbook is there, and rules and dashboard name metrics that are published', async () => {

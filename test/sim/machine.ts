@@ -183,6 +183,7 @@ export class Machine {
       partitions,
       playheads,
       brokers: noBrokers,
+      cluster: undefined,
       limitedStreams,
       security: await Security.open({
         config,
