@@ -6,7 +6,7 @@ import { connect, isPlayheadError } from '../../client/index.ts'
 import type { Playhead, PlayheadError, ReplayBatch, StreamAppend, Topic } from '../../client/index.ts'
 import { isIndefinite } from '../../client/retry.ts'
 import type { AppendOutcome, Dump, Span, StreamReadOperation } from '../history/history.ts'
-import { brokerPort } from './machine.ts'
+import { brokerPort } from './lone-broker.ts'
 import type { Network } from './network.ts'
 import type { Recorder } from './recorder.ts'
 import type { DamageExcuse } from './rot.ts'
@@ -24,6 +24,13 @@ export interface SessionOptions {
   readonly rot: DamageExcuse
   /** What no client may ever see. */
   readonly onFinding: (finding: string) => void
+  /** Of the brokers; when absent, of the one. */
+  readonly addresses?: readonly string[]
+  /** What a client may be told beside what one broker says. */
+  readonly moreCodes?: ReadonlySet<string>
+  /** Reads promise to see everything acknowledged before they began; default: they do. */
+  readonly isLinearizable?: boolean
+  readonly replicationFactor?: number
 }
 
 /** Offsets that cannot be read; `until` is exclusive. */
@@ -76,6 +83,10 @@ export class Session {
     })
   }
 
+  get #isLinearizable(): boolean {
+    return this.#options.isLinearizable ?? true
+  }
+
   /** Tries until a broker answers, or the process has ended. */
   static async open(options: SessionOptions, name: string): Promise<Session> {
     const { scheduler, network } = options
@@ -83,7 +94,7 @@ export class Session {
     const timeoutMs = scheduler.random.pick([300, 1_000, 5_000, 10_000])
     for (;;) {
       try {
-        const playhead = await connect(`broker:${brokerPort}`, {
+        const playhead = await connect(options.addresses ?? `broker:${brokerPort}`, {
           clientName: name,
           timeoutMs,
           transport: network.transport(process),
@@ -111,11 +122,15 @@ export class Session {
   }
 
   async createTopic(): Promise<void> {
-    const { workload, scheduler } = this.#options
+    const { workload, scheduler, replicationFactor } = this.#options
     const { partitions, settings } = workload
     for (;;) {
       try {
-        await this.#playhead.admin.createTopic(topicName, { partitions, settings })
+        await this.#playhead.admin.createTopic(topicName, {
+          partitions,
+          settings,
+          ...(replicationFactor !== undefined && { replicationFactor }),
+        })
         return
       } catch (error) {
         if (isPlayheadError(error, 'topicExists')) return
@@ -200,7 +215,7 @@ export class Session {
   }
 
   #expect(task: string, error: unknown): void {
-    if (isPlayheadError(error) && expectedCodes.has(error.code)) return
+    if (isPlayheadError(error) && (expectedCodes.has(error.code) || this.#options.moreCodes?.has(error.code))) return
     if (isPlayheadError(error, 'offsetOutOfRange') && this.#options.workload.trims) return
     if (isPlayheadError(error, 'damagedData') && this.#options.rot.mayRefuse) return
     if (task === 'playhead' && isPlayheadError(error, 'corruptBatch') && this.#isExplained(error)) return
@@ -348,7 +363,8 @@ export class Session {
     }
     const highWatermark = (await replay.ranges())[0]!.untilOffset
     this.#seenEnds.set(partition, Math.max(end, highWatermark))
-    recorder.read(this.name, invokedAt, { partition, fromOffset, entries, highWatermark, isLinearizable: true })
+    const isLinearizable = this.#isLinearizable
+    recorder.read(this.name, invokedAt, { partition, fromOffset, entries, highWatermark, isLinearizable })
     const readTo = fromOffset + entries.length
     const wantedTo = lost === undefined ? highWatermark : Math.max(fromOffset, lost.from)
     if (batches < batchesMax && readTo !== wantedTo)
@@ -387,7 +403,14 @@ export class Session {
       const first: number = backwards && isEndedByDamage ? (entries[0]?.version ?? 0) : from
       if (workload.trims) this.#readTrimmed(invokedAt, { partition, stream, fromVersion: first, entries })
       else
-        recorder.readStream(this.name, invokedAt, { partition, stream, fromVersion: first, entries, isEndedByDamage })
+        recorder.readStream(this.name, invokedAt, {
+          partition,
+          stream,
+          fromVersion: first,
+          entries,
+          isEndedByDamage,
+          isLinearizable: this.#isLinearizable,
+        })
       const last = entries.at(-1)
       if (last !== undefined) this.#versions.set(stream, last.version)
       from = nextVersion
@@ -446,7 +469,8 @@ export class Session {
     const invokedAt = recorder.now()
     const { partitions } = await this.#topic.describe()
     for (const { partition, logStartOffset, highWatermark, damage } of partitions) {
-      recorder.tail(this.name, invokedAt, { partition, logStartOffset, highWatermark, isLinearizable: true })
+      const isLinearizable = this.#isLinearizable
+      recorder.tail(this.name, invokedAt, { partition, logStartOffset, highWatermark, isLinearizable })
       for (const text of damage) this.#checkDamage(partition, text)
     }
   }
