@@ -105,6 +105,7 @@ export class Playheads {
     const prefix = this.#streamOf(topic, '')
     const playheads: NamedPlayhead[] = []
     let afterStream: string | undefined
+    await this.#home.settled()
     for (;;) {
       const limitOffset = this.#home.highWatermark
       const page = this.#home.log.listStreams({ prefix, afterStream, limit: streamsPerListMax, limitOffset })

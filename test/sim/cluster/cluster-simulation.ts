@@ -36,7 +36,7 @@ const eventsMax = 5_000_000
 const livenessMsMax = 120_000
 const replicationFactor = 3
 /** What a client of a cluster may be told beside what one broker says. */
-const clusterCodes = new Set(['notLeader', 'notEnoughReplicas', 'fencedEpoch', 'unknownTopic', 'offsetOutOfRange'])
+const clusterCodes = new Set(['notLeader', 'notEnoughReplicas', 'fencedEpoch'])
 
 export async function simulateCluster(options: ClusterSimulationOptions): Promise<SimulationResult> {
   const scheduler = new Scheduler(new SeededRandom(options.seed))
