@@ -177,6 +177,11 @@ function merged(before: readonly PlayheadPosition[], changes: readonly PlayheadP
 function checkPosition(partition: Partition, offset: number): void {
   const { highWatermark } = partition
   if (offset <= highWatermark || partition.following !== undefined) return
+  // Nor where this broker leads in a cluster: others may lead by now, and have committed more.
+  if (partition.leading !== undefined) {
+    const message = `${partition.topic}/${partition.partition}: found playhead offset ${offset}, wanted at most the high watermark, which is ${highWatermark} as far as this broker knows; ask again later`
+    throw new PlayheadError('unavailable', message, { offset, highWatermark, outcome: 'notApplied' })
+  }
   throw new PlayheadError(
     'offsetOutOfRange',
     `${partition.topic}/${partition.partition}: found playhead offset ${offset}, wanted at most the high watermark ${highWatermark}`,

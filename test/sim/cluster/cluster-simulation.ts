@@ -6,6 +6,7 @@
  */
 // First, for its effect on node:zlib.
 import { answerInTurn } from '../zlib-in-turn.ts'
+import { isPlayheadError } from '../../../client/index.ts'
 import { SeededRandom } from '../../storage/seeded-random.ts'
 import type { Dump } from '../../history/history.ts'
 import type { MachineOptions } from '../machine.ts'
@@ -218,9 +219,21 @@ class ClusterRun {
     await this.#withDeadline(`all in sync ${when}`, atRest(this.#scheduler, fleet), () => whyNotAtRest(fleet))
     this.findings.push(...(await compareReplicas(fleet)))
     const session = await this.#withDeadline('look', Session.open(this.#sessionOptions(), `look-${when}`))
-    const contents = await this.#withDeadline('look', session.contents())
+    const contents = await this.#withDeadline('look', this.#lookThrough(session))
     await session.close()
     return contents
+  }
+
+  /** A client with little patience may have to look again. */
+  async #lookThrough(session: Session): Promise<Omit<Dump, 'kind'>[]> {
+    for (;;) {
+      try {
+        return await session.contents()
+      } catch (error) {
+        if (!isPlayheadError(error) || !error.retriable) throw error
+        await this.#scheduler.sleep(50, 'look again')
+      }
+    }
   }
 
   async #withDeadline<T>(what: string, promise: Promise<T>, why?: () => string | undefined): Promise<T> {
