@@ -2,7 +2,7 @@
  * Brokers: what this broker knows of the others of its cluster that clients want to know: where they are reached, and who has which partition.
  * Filled by Broker; the handlers and Dispatch tell it on.
  */
-import { PlayheadError } from '../protocol/errors.ts'
+import { isPlayheadError, PlayheadError } from '../protocol/errors.ts'
 import type { DescribedBroker, DescribedPartition } from '../protocol/topic.ts'
 import type { ClusterNode } from '../replication/cluster-node.ts'
 import type { Partition } from '../replication/partition.ts'
@@ -65,8 +65,11 @@ export function placeOf(
 export async function asRefusal(error: PlayheadError, brokers: Brokers): Promise<PlayheadError> {
   const { topic } = error.details
   if (error.code !== 'unknownTopic' || typeof topic !== 'string') return withAddress(error, brokers)
-  const isLacking = await brokers.lackTopic(topic).catch(() => false)
-  if (isLacking) return error
+  try {
+    if (await brokers.lackTopic(topic)) return error
+  } catch (failure) {
+    if (!isPlayheadError(failure)) throw failure
+  }
   const message = `topic ${topic}: found this broker without word of it yet, wanted it to know all topics; ask another one, or again later`
   return new PlayheadError('unavailable', message, { outcome: 'notApplied' })
 }

@@ -91,7 +91,7 @@ export class ClusterNemesis {
     const { scheduler, fleet } = this.#options
     this.#ended = true
     scheduler.note('heal')
-    for (const end of [...this.#lasting]) end()
+    for (const end of this.#lasting) end()
     fleet.links.heal()
     for (const { machine } of fleet.members) {
       machine.disk.disarm()
