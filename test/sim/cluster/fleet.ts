@@ -122,7 +122,7 @@ export class Fleet {
   /** Of one epoch there is one leader, in one run of it; and a broker ends itself only when its disk fails. */
   #said(process: SimulatedProcess | undefined, text: string): void {
     this.#options.scheduler.note(`${process?.name} ${text}`)
-    if (text.startsWith('fatal: ') && !/a (sync|write) failed/.test(text))
+    if (text.startsWith('fatal: ') && !/a (sync|write) failed|EIO/.test(text))
       this.findings.push(`${process?.name} ended itself: ${text}`)
     const [, partition, epoch] = /(\S+\/\d+): leads in epoch (\d+)/.exec(text) ?? []
     if (partition === undefined || process === undefined) return
