@@ -4,8 +4,8 @@
  */
 import { connect, isPlayheadError } from '../../client/index.ts'
 import type { Playhead, PlayheadError, ReplayBatch, StreamAppend, Topic } from '../../client/index.ts'
-import { isIndefinite } from '../../client/retry.ts'
 import type { AppendOutcome, Dump, Span, StreamReadOperation } from '../history/history.ts'
+import { fromBytes, outcomeOf } from './answers.ts'
 import { brokerPort } from './lone-broker.ts'
 import type { Network } from './network.ts'
 import type { Recorder } from './recorder.ts'
@@ -122,15 +122,11 @@ export class Session {
   }
 
   async createTopic(): Promise<void> {
-    const { workload, scheduler, replicationFactor } = this.#options
+    const { workload, scheduler, replicationFactor = 1 } = this.#options
     const { partitions, settings } = workload
     for (;;) {
       try {
-        await this.#playhead.admin.createTopic(topicName, {
-          partitions,
-          settings,
-          ...(replicationFactor !== undefined && { replicationFactor }),
-        })
+        await this.#playhead.admin.createTopic(topicName, { partitions, settings, replicationFactor })
         return
       } catch (error) {
         if (isPlayheadError(error, 'topicExists')) return
@@ -402,16 +398,9 @@ export class Session {
       }
       if (backwards) entries.reverse()
       const first: number = backwards && isEndedByDamage ? (entries[0]?.version ?? 0) : from
-      if (workload.trims) this.#readTrimmed(invokedAt, { partition, stream, fromVersion: first, entries })
-      else
-        recorder.readStream(this.name, invokedAt, {
-          partition,
-          stream,
-          fromVersion: first,
-          entries,
-          isEndedByDamage,
-          isLinearizable: this.#isLinearizable,
-        })
+      const read = { partition, stream, fromVersion: first, entries, isEndedByDamage }
+      if (workload.trims) this.#readTrimmed(invokedAt, read)
+      else recorder.readStream(this.name, invokedAt, { ...read, isLinearizable: this.#isLinearizable })
       const last = entries.at(-1)
       if (last !== undefined) this.#versions.set(stream, last.version)
       from = nextVersion
@@ -501,15 +490,4 @@ export class Session {
     await playhead.commit([{ partition: 0, offset: highWatermark }])
     this.#committed = highWatermark
   }
-}
-
-export function outcomeOf(error: unknown): AppendOutcome {
-  if (isPlayheadError(error, 'wrongExpectedVersion')) return { kind: 'refused', conflicts: error.conflicts }
-  const surelyNot = isPlayheadError(error) && !isIndefinite(error)
-  return surelyNot ? { kind: 'refused', conflicts: [] } : { kind: 'unknown' }
-}
-
-/** Records of a producer have no content type: they come as bytes. */
-function fromBytes(base64: string | undefined): unknown {
-  return JSON.parse(Buffer.from(base64 ?? '', 'base64').toString('utf8') || 'null') as unknown
 }

@@ -172,7 +172,7 @@ export class ClusterNemesis {
     member.isDown = true
     if (kind === 'stop') await machine.stop()
     else if (kind === 'power') machine.cutPower()
-    else if (kind === 'loseDisk') machine.loseDisk()
+    else if (kind === 'loseDisk') fleet.loseDisk(member)
     else machine.kill()
     this.#spoilCache(member)
     await scheduler.sleep(scheduler.oneIn(2) ? scheduler.between(0, 500) : scheduler.between(0, 2 * sessionMs), 'down')

@@ -47,6 +47,8 @@ export class Fleet {
   /** "<topic>/<partition> <epoch>" → the process that leads in it. */
   readonly #leaders = new Map<string, string>()
   readonly #options: FleetOptions
+  /** Whose disk was lost last, and when by etcd's revision: the broker is not in sync again before it has registered after that. */
+  #lost: { readonly broker: number; readonly revision: number } | undefined
 
   constructor(options: FleetOptions) {
     const { scheduler, network, count } = options
@@ -76,12 +78,20 @@ export class Fleet {
     return [...this.state.allPartitions()].every(({ state }) => state.isr.length === state.replicas.length)
   }
 
-  /** All that it has is on two other disks, or will be once they are up. */
+  /** All that it has is on two other disks, or will be once they are up; and who lost one before has all of it again. */
   mayLoseDiskOf({ broker }: Member): boolean {
-    return [...this.state.allPartitions()].every(
+    const { state } = this
+    if (this.#lost !== undefined && (state.sessions.get(this.#lost.broker)?.brokerEpoch ?? 0) <= this.#lost.revision)
+      return false
+    return [...state.allPartitions()].every(
       ({ state: { isr, replicas, isrMin } }) =>
         isr.length === replicas.length && (!replicas.includes(broker) || (replicas.length > 2 && isrMin >= 2)),
     )
+  }
+
+  loseDisk({ broker, machine }: Member): void {
+    this.#lost = { broker, revision: this.etcd.table.revision }
+    machine.loseDisk()
   }
 
   /** Starts a broker again whenever it is not there and should be, until `isOver`. */

@@ -3,22 +3,28 @@
  * party with all others. Neighbours: fleet.ts owns it, cluster-nemesis.ts cuts and slows; Network and the ways to etcd ask.
  */
 import type { Network } from '../network.ts'
-import type { Member } from './fleet.ts'
+import type { SimulatedMetadataStore } from '../../replication/simulated-metadata-store.ts'
 
 /** `broker-2`, `clients`, `etcd`. */
 export type Party = string
+
+interface Linked {
+  readonly broker: number
+  /** Its way to etcd, while it runs. */
+  readonly wire: SimulatedMetadataStore | undefined
+}
 
 export function partyOf(broker: number): Party {
   return `broker-${broker}`
 }
 
 export class Links {
-  readonly #members: readonly Member[]
+  readonly #members: readonly Linked[]
   /** "<from> <to>", as often as it was cut. */
   readonly #cuts = new Map<string, number>()
   readonly #slow = new Map<string, number>()
 
-  constructor(network: Network, members: readonly Member[]) {
+  constructor(network: Network, members: readonly Linked[]) {
     this.#members = members
     network.blocks = (from, to) => this.#cuts.has(`${partyOfProcess(from)} ${partyOfProcess(to)}`)
     network.slowness = (from, to) => this.#slow.get(`${partyOfProcess(from)} ${partyOfProcess(to)}`) ?? 1
