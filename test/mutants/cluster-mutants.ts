@@ -56,7 +56,7 @@ export const clusterMutants: readonly Mutant[] = [
     find: '...(this.#proposed?.isr ?? [])',
     replace: '...(this.#proposed?.isr.slice(0, 0) ?? [])',
   }),
-  mutant('let in sync below the beginning of the epoch', ['powerAll', 'kill', 'slow'], {
+  mutant('let in sync below the beginning of the epoch', ['loseDisk', 'powerAll', 'kill', 'slow'], {
     file: 'replication/replica-set.ts',
     find: 'const least = Math.max(this.#highWatermark, this.#options.startOffset)',
     replace: 'const least = this.#highWatermark',
