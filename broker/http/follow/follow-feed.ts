@@ -4,11 +4,10 @@
  * Invariant: a follower that has joined stands at the cursor before each page and at the next one after it. Called by FollowFeeds.
  */
 import { sleep } from '../../../platform/clock.ts'
-import type { ServerResponse } from 'node:http'
 import { PlayheadError, isPlayheadError } from '../../../protocol/errors.ts'
 import { KiB } from '../../../protocol/limits.ts'
 import { Follower } from './follower.ts'
-import type { FeedSide, FollowerLimits } from './follower.ts'
+import type { FeedSide, FollowerLimits, FollowerTarget } from './follower.ts'
 import type { Cursor, FollowSource } from './follow-source.ts'
 
 const pageBytesMax = 256 * KiB
@@ -43,8 +42,8 @@ export class FollowFeed implements FeedSide {
     void this.#run()
   }
 
-  follow(response: ServerResponse, cursor: Cursor): void {
-    const follower = new Follower(response, cursor, this, this.#limits)
+  follow(target: FollowerTarget, cursor: Cursor): void {
+    const follower = new Follower(target, cursor, this, this.#limits)
     this.#all.add(follower)
     void follower.catchUp()
   }
@@ -71,7 +70,7 @@ export class FollowFeed implements FeedSide {
   }
 
   beat(): void {
-    for (const follower of this.#live) follower.beat()
+    for (const follower of this.#all) follower.beat()
   }
 
   /** Ends every follower with the reason. */

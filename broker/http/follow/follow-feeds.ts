@@ -40,7 +40,7 @@ export class FollowFeeds {
     const feed = this.#feeds.get(key) ?? this.#open(key, source)
     this.#count++
     begin(reply)
-    feed.follow(reply.raw, from)
+    feed.follow({ response: reply.raw, meter: reply.request.session.meter }, from)
     this.#heartbeat ??= this.#beatLater()
   }
 
