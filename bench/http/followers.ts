@@ -1,7 +1,7 @@
 /**
  * `node bench/http/followers.ts [--followers 1000] [--rate 1000] [--seconds 20]`: followers of one topic over HTTP (server-sent events) while events are appended at a
- * rate, one at a time. Every follower is checked: every event, in order, once. Tells the time of an append with and without followers, and the broker's
- * memory. Broker, followers and load are processes of their own. Prints one JSON line; ends with 1 when a follower missed something.
+ * rate, one at a time. Every follower is checked: every event, in order, once. Tells the time of an append with and without followers, and the most memory that
+ * the broker took in each of the two, and in each quarter of the second: memory that is bounded does not grow from quarter to quarter. Broker, followers and load are processes of their own. Prints one JSON line; ends with 1 when a follower missed something.
  */
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
@@ -48,7 +48,9 @@ async function run(): Promise<void> {
       headers: { 'content-type': 'application/json' },
       body: '{"topic":"news"}',
     })
+    const aloneMemory = watchMemory(httpPort)
     const alone = await appendAtRate(httpPort)
+    const aloneRssMb = Math.max(...(await aloneMemory()))
     const reader = spawn(
       process.execPath,
       [
@@ -66,7 +68,9 @@ async function run(): Promise<void> {
     )
     const readerLines = lines(reader)
     await readerLines.next()
+    const memory = watchMemory(httpPort)
     const followed = await appendAtRate(httpPort)
+    const rssMb = await memory()
     const status = (await (await fetch(`http://127.0.0.1:${httpPort}/api/status`)).json()) as Status
     reader.stdin?.write(`${alone.appended + followed.appended}\n`)
     const heard = JSON.parse((await readerLines.next()).value ?? '{}') as { wrong: number; complete: number }
@@ -79,7 +83,10 @@ async function run(): Promise<void> {
         alone,
         followed,
         ...heard,
-        brokerRssMb: Math.round(status.rssBytes / 2 ** 20),
+        p99Ratio: Number((followed.p99Ms / alone.p99Ms).toFixed(2)),
+        aloneRssMb,
+        followedRssMb: Math.max(...rssMb),
+        rssMbByQuarter: quarters(rssMb),
         paused: status.counters['followersPaused'],
         dropped: status.counters['followersDropped'],
         node: process.version,
@@ -98,6 +105,29 @@ async function run(): Promise<void> {
 interface Status {
   readonly rssBytes: number
   readonly counters: Readonly<Record<string, number>>
+}
+
+/** Looks every quarter of a second; the answer ends it and tells what was seen, MB. */
+function watchMemory(port: number): () => Promise<number[]> {
+  const seen: number[] = []
+  const state = { isOver: false }
+  const watching = (async () => {
+    while (!state.isOver) {
+      const { rssBytes } = (await (await fetch(`http://127.0.0.1:${port}/api/status`)).json()) as Status
+      seen.push(Math.round(rssBytes / 2 ** 20))
+      await pause(250)
+    }
+  })()
+  return async () => {
+    state.isOver = true
+    await watching
+    return seen
+  }
+}
+
+function quarters(values: readonly number[]): number[] {
+  const size = Math.ceil(values.length / 4)
+  return [0, 1, 2, 3].map((quarter) => Math.max(0, ...values.slice(quarter * size, (quarter + 1) * size)))
 }
 
 async function* lines(child: ChildProcess): AsyncGenerator<string, undefined> {
