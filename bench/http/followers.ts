@@ -125,9 +125,9 @@ function watchMemory(port: number): () => Promise<number[]> {
   }
 }
 
-function quarters(values: readonly number[]): number[] {
-  const size = Math.ceil(values.length / 4)
-  return [0, 1, 2, 3].map((quarter) => Math.max(0, ...values.slice(quarter * size, (quarter + 1) * size)))
+function quarters(seen: readonly number[]): number[] {
+  const size = Math.ceil(seen.length / 4)
+  return [0, 1, 2, 3].map((quarter) => Math.max(0, ...seen.slice(quarter * size, (quarter + 1) * size)))
 }
 
 async function* lines(child: ChildProcess): AsyncGenerator<string, undefined> {
