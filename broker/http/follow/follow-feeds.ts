@@ -99,6 +99,7 @@ function begin(reply: FastifyReply): void {
   raw.writeHead(200, {
     'content-type': 'text/event-stream; charset=utf-8',
     'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
     'x-accel-buffering': 'no',
     connection: 'close',
   })
