@@ -108,6 +108,14 @@ test('access: a right that is missing is named, with the principal and the comma
     assert.match(told, /playhead grant add user:bob read /, hash)
   }
   await screenshot(page, 'denied')
+  // A name that somebody else has made up is text here too, and one word for a shell.
+  const hostile = `<img src=x onerror="window.hacked=1">'; rm -rf /; '`
+  await page.goto(at(`#/t/orders/s/${encodeURIComponent(hostile)}`))
+  await page.locator('[data-denied]', { hasText: hostile }).waitFor()
+  const command = await denied.locator('code').innerText()
+  assert.equal(command, `playhead grant add user:bob read 'stream:orders/${hostile.replaceAll("'", String.raw`'\''`)}'`)
+  assert.equal(await page.evaluate(() => Reflect.get(globalThis, 'hacked')), undefined)
+  assert.equal(await page.locator('img[src=x]').count(), 0)
   await page.goto(at('#/t/carts/s/customer-1'))
   await settled(page, 3)
   await page.getByRole('button', { name: 'Append', exact: true }).click()
