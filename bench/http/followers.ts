@@ -51,6 +51,7 @@ async function run(): Promise<void> {
     const aloneMemory = watchMemory(httpPort)
     const alone = await appendAtRate(httpPort)
     const aloneRssMb = Math.max(...(await aloneMemory()))
+    const before = await statusOf(httpPort)
     const reader = spawn(
       process.execPath,
       [
@@ -71,7 +72,7 @@ async function run(): Promise<void> {
     const memory = watchMemory(httpPort)
     const followed = await appendAtRate(httpPort)
     const rssMb = await memory()
-    const status = (await (await fetch(`http://127.0.0.1:${httpPort}/api/status`)).json()) as Status
+    const status = await statusOf(httpPort)
     reader.stdin?.write(`${alone.appended + followed.appended}\n`)
     const heard = JSON.parse((await readerLines.next()).value ?? '{}') as { wrong: number; complete: number }
     console.log(
@@ -84,6 +85,8 @@ async function run(): Promise<void> {
         followed,
         ...heard,
         p99Ratio: Number((followed.p99Ms / alone.p99Ms).toFixed(2)),
+        /** Of the broker's processor time while it was followed, connecting included: what does not depend on who else is on the machine. */
+        cpuMsPerThousandAppends: Math.round(((status.cpuMs - before.cpuMs) / followed.appended) * 1_000),
         aloneRssMb,
         followedRssMb: Math.max(...rssMb),
         rssMbByQuarter: quarters(rssMb),
@@ -102,7 +105,12 @@ async function run(): Promise<void> {
   }
 }
 
+async function statusOf(port: number): Promise<Status> {
+  return (await (await fetch(`http://127.0.0.1:${port}/api/status`)).json()) as Status
+}
+
 interface Status {
+  readonly cpuMs: number
   readonly rssBytes: number
   readonly counters: Readonly<Record<string, number>>
 }
@@ -113,7 +121,7 @@ function watchMemory(port: number): () => Promise<number[]> {
   const state = { isOver: false }
   const watching = (async () => {
     while (!state.isOver) {
-      const { rssBytes } = (await (await fetch(`http://127.0.0.1:${port}/api/status`)).json()) as Status
+      const { rssBytes } = await statusOf(port)
       seen.push(Math.round(rssBytes / 2 ** 20))
       await pause(250)
     }
