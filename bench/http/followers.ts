@@ -52,21 +52,7 @@ async function run(): Promise<void> {
     const alone = await appendAtRate(httpPort)
     const aloneRssMb = Math.max(...(await aloneMemory()))
     const before = await statusOf(httpPort)
-    const reader = spawn(
-      process.execPath,
-      [
-        import.meta.filename,
-        '--followers',
-        values.followers,
-        '--from',
-        String(alone.appended),
-        '--port',
-        String(httpPort),
-      ],
-      {
-        stdio: ['pipe', 'pipe', 'inherit'],
-      },
-    )
+    const reader = spawnFollowers(httpPort, alone.appended)
     const readerLines = lines(reader)
     await readerLines.next()
     const memory = watchMemory(httpPort)
@@ -113,6 +99,11 @@ interface Status {
   readonly cpuMs: number
   readonly rssBytes: number
   readonly counters: Readonly<Record<string, number>>
+}
+
+function spawnFollowers(port: number, from: number): ChildProcess {
+  const args = ['--followers', values.followers, '--from', String(from), '--port', String(port)]
+  return spawn(process.execPath, [import.meta.filename, ...args], { stdio: ['pipe', 'pipe', 'inherit'] })
 }
 
 /** Looks every quarter of a second; the answer ends it and tells what was seen, MB. */
