@@ -92,6 +92,7 @@ function useKeys(showHelp) {
 
 function Light() {
   const [state, setState] = useState({ on: undefined, text: 'connecting' })
+  const { refusal } = useSession()
   usePoll(async () => {
     try {
       const { status, problems } = await get('/readyz')
@@ -100,6 +101,7 @@ function Light() {
       setState({ on: false, text: 'not reachable; trying again' })
     }
   }, 5_000)
+  if (refusal !== undefined) return html`<span role="status"><span class="light off"></span> not signed in</span>`
   return html`<span role="status"><span class=${`light ${state.on === undefined ? '' : state.on ? 'on' : 'off'}`}></span> ${state.text}</span>`
 }
 

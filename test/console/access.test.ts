@@ -126,6 +126,11 @@ test('access: a right that is missing is named, with the principal and the comma
   assert.ok(await page.getByRole('cell', { name: tokenId }).isVisible())
   assert.deepEqual(await page.locator('main .scroll tbody tr').allInnerTexts(), ['read\ttopic:carts'])
   await screenshot(page, 'access')
+  await page.setViewportSize({ width: 360, height: 740 })
+  const wide = await page.evaluate<number>(
+    'document.documentElement.scrollWidth - document.documentElement.clientWidth',
+  )
+  assert.ok(wide <= 0, `${wide} px too wide`)
   // What is granted meanwhile is there with the next look.
   await secured.admin.access.grant('user:bob', [{ operation: 'read', pattern: 'topic:orders' }])
   await page.goto(at('#/t/orders/s/customer-1'))
