@@ -61,7 +61,7 @@ export function SignIn({ dialog }) {
     <form onSubmit=${submit}><h2>Sign in</h2>
       ${why && html`<p role="alert" data-reason=${(problem ?? refusal)?.details?.reason} class=${problem ? 'problem' : 'note'}>${why}</p>`}
       ${refusal !== undefined && who !== undefined && html`<p class="quiet">You were ${who.principal}. Sign in as that again, and what is on this page stays as it is.</p>`}
-      <label>Token<input type="password" name="token" required autocomplete="off" spellcheck=${false} value=${text} onInput=${(event) => setText(event.target.value)} /></label>
+      <label>Token<input type="password" name="token" size="44" required autocomplete="off" spellcheck=${false} value=${text} onInput=${(event) => setText(event.target.value)} /></label>
       <p class="quiet">Forgotten when this tab is closed. No token yet? Somebody who may: <code>playhead token create --for user:NAME --expires 12h</code>. The first one is in <code>admin.token</code> in the data directory.</p>
       <div class="row"><button class="main" disabled=${isBusy}>Sign in</button><button type="button" onClick=${() => dialog.current.close()}>Not now</button></div>
     </form></dialog>`

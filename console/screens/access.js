@@ -22,7 +22,7 @@ export function Access() {
     <section class="card" aria-label="Who I am"><table><tbody>
       <tr><th>Principal</th><td class="mono" data-whoami>${who.principal}</td></tr>
       ${who.tokenId && html`<tr><th>Token</th><td class="mono">${who.tokenId}</td></tr>`}
-      <tr><th>Until</th><td>${who.expiresAt ? html`<${Time} ms=${Date.parse(who.expiresAt)} />` : 'revoked'}</td></tr>
+      <tr><th>Holds until</th><td>${who.expiresAt ? html`<${Time} ms=${Date.parse(who.expiresAt)} />` : 'revoked: it does not expire by itself'}</td></tr>
       ${who.groups.length > 0 && html`<tr><th>Groups</th><td class="mono">${who.groups.join(', ')}</td></tr>`}
     </tbody></table>
     <p class="row">${hasToken && html`<button type="button" onClick=${signOut}>Sign out</button>`}${who.tokenId && html`<${Copy} text=${`playhead token revoke ${who.tokenId}`}>Copy: revoke this token<//>`}</p></section>
