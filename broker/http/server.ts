@@ -25,6 +25,7 @@ import { HttpMemory } from './memory.ts'
 import { QuickLane } from './quick-lane.ts'
 import type { QuickLaneOptions } from './quick-lane.ts'
 import { sendProblem } from './problem.ts'
+import { accessRoutes } from './routes/access.ts'
 import { followRoutes } from './routes/follow.ts'
 import { healthRoutes } from './routes/health.ts'
 import { metricsRoutes } from './routes/metrics.ts'
@@ -101,6 +102,7 @@ export class HttpServer {
     replayRoutes(routes, services)
     followRoutes(routes, services, feeds, memory)
     statusRoutes(routes, services, feeds)
+    accessRoutes(routes, services)
     await serveConsole(server)
     try {
       await server.listen({ host, port: httpPort })
