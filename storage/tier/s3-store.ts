@@ -12,6 +12,7 @@ import {
   GetObjectCommand,
   HeadObjectCommand,
   ListObjectsV2Command,
+  ListPartsCommand,
   PutObjectCommand,
   S3Client,
   UploadPartCommand,
@@ -19,7 +20,7 @@ import {
 import type { GetObjectCommandOutput } from '@aws-sdk/client-s3'
 import type { Clock } from '../../platform/clock.ts'
 import { tierRefused, tierUnavailable } from './object-store.ts'
-import type { ObjectFound, ObjectStore, ObjectUpload } from './object-store.ts'
+import type { ObjectFound, ObjectStore, ObjectUpload, ResumedUpload } from './object-store.ts'
 
 export interface S3Place {
   readonly bucket: string
@@ -84,8 +85,35 @@ export class S3Store implements ObjectStore {
     const { UploadId } = await this.#ask(0, (abortSignal) =>
       this.#client.send(new CreateMultipartUploadCommand(at), { abortSignal }),
     )
-    const parts = new Map<number, string | undefined>()
+    return this.#upload(at, UploadId, new Map())
+  }
+
+  async resumeUpload(key: string, token: string): Promise<ResumedUpload | undefined> {
+    const at = this.#at(key)
+    const etags = new Map<number, string | undefined>()
+    const parts = new Map<number, number>()
+    let PartNumberMarker: string | undefined
+    do {
+      const command = new ListPartsCommand({ ...at, UploadId: token, PartNumberMarker })
+      const page = await this.#found(0, (abortSignal) => this.#client.send(command, { abortSignal }))
+      if (page === undefined) return undefined
+      for (const { PartNumber, ETag, Size } of page.Parts ?? []) {
+        if (PartNumber === undefined) continue
+        etags.set(PartNumber, ETag)
+        parts.set(PartNumber, Size ?? 0)
+      }
+      PartNumberMarker = page.IsTruncated === true ? page.NextPartNumberMarker : undefined
+    } while (PartNumberMarker !== undefined)
+    return { upload: this.#upload(at, token, etags), parts }
+  }
+
+  #upload(
+    at: { Bucket: string; Key: string },
+    UploadId: string | undefined,
+    parts: Map<number, string | undefined>,
+  ): ObjectUpload {
     return {
+      token: UploadId,
       part: async (number, bytes) => {
         const command = new UploadPartCommand({ ...at, UploadId, PartNumber: number, Body: bytes })
         const { ETag } = await this.#ask(bytes.length, (abortSignal) => this.#client.send(command, { abortSignal }))

@@ -33,6 +33,7 @@ import { claimTier } from './tier-owner.ts'
 import type { TierSettings } from './tier-settings.ts'
 import { TierTopics } from './tier-topics.ts'
 import { TierUploader } from './tier-uploader.ts'
+import { UploadNotes } from './upload-notes.ts'
 import { TieredFileSystem } from './tiered-file-system.ts'
 
 export interface TierOptions {
@@ -254,7 +255,8 @@ export class Tier {
         let uploader = this.#uploaders.get(name)
         if (uploader === undefined) {
           const [store, signal, writer, rate] = [this.#store, this.#stopping.signal, this.#writer!, this.#uploadRate]
-          const context = { store, fileSystem, clock, random, rate, signal, writer, report }
+          const notes = new UploadNotes(fileSystem, this.#directory)
+          const context = { store, fileSystem, clock, random, rate, notes, signal, writer, report }
           uploader = new TierUploader(context, this.#counts, topic, log, this.#log(topic.id, log.partition))
           this.#uploaders.set(name, uploader)
         }

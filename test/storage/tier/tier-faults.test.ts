@@ -11,6 +11,7 @@ import { systemClock } from '../../../platform/clock.ts'
 import { nodeFileSystem } from '../../../platform/node-file-system.ts'
 import { systemRandom } from '../../../platform/random.ts'
 import { isPlayheadError } from '../../../protocol/errors.ts'
+import { MiB } from '../../../protocol/limits.ts'
 import type { Log } from '../../../storage/log.ts'
 import { MemoryCheckpointStore } from '../../../storage/memory-checkpoint-store.ts'
 import { decodeFooter, encodeFooter, FOOTER_BYTES } from '../../../storage/sidecar-format.ts'
@@ -303,4 +304,39 @@ async function rewriteFooter(path: string): Promise<void> {
     path,
     Buffer.concat([bytes.subarray(0, -FOOTER_BYTES), encodeFooter({ ...footer, previousChecksum: 1 })]),
   )
+}
+
+for (const end of ['stopped', 'killed'] as const) {
+  test(`tier: an upload in parts that is cut off (${end}) is gone on with by the next process: no part is sent twice`, async () => {
+    await using server = await FaultServer.start(Math.random, noFaults)
+    await using directory = await TemporaryDirectory.make()
+    const [data, location] = [join(directory.path, 'data'), server.location('bucket')]
+    const fileSystem = new DyingFileSystem(nodeFileSystem)
+    const settings = { 'segment.bytes': String(64 * MiB), 'max.message.bytes': String(8 * MiB) }
+    // 5 parts of 8 MiB, of which the store takes two.
+    const events = Array.from({ length: 6 }, (_, number) => `a=${number}:${'x'.repeat(6 * MiB)}`)
+    server.refusesPartsFrom = 3
+    {
+      const tier = { stopWaitMsMax: 200, uploadIntervalMs: 3_600_000 }
+      const store = await TieredStore.open(data, location, { fileSystem, tier })
+      const log = await store.createLog('carts', settings)
+      for (const event of events) await append(log, event)
+      await log.files.roll()
+      await until(() => server.parts.length >= 2 && store.tier.stats.retries > 2)
+      if (end === 'killed') fileSystem.dieAt(1)
+      await store[Symbol.asyncDispose]().catch(() => undefined)
+    }
+    await rm(join(data, 'lock'), { force: true }) // its process is dead
+    assert.deepEqual(server.parts, [1, 2])
+    server.refusesPartsFrom = Infinity
+    await using again = await TieredStore.open(data, location, { tier: { orphanGraceMs: -1 } })
+    await again.sent(again.log('carts'))
+    assert.deepEqual(server.parts.toSorted(), [1, 2, 3, 4, 5])
+    assert.deepEqual(
+      (await readdir(join(data, 'tier'))).filter((name) => name.startsWith('upload-')),
+      [],
+    )
+    assert.equal((await eventsOf(again.log('carts'), 'a')).length, events.length)
+    await checkTier(again, location, join(directory.path, 'scratch'), end)
+  })
 }
