@@ -83,19 +83,19 @@ async function besideReplay<T>(
   broker: ServedBroker,
   work: () => Promise<T>,
 ): Promise<T & { replayMbPerSecond: number }> {
-  let isOver = false
+  const over = new AbortController()
   let read = 0
   const startedMs = performance.now()
   const replaying = withClient(broker, async (playhead) => {
-    while (!isOver)
+    while (!over.signal.aborted)
       for await (const batch of playhead.topic(history.topic).replay({ from: 'start' })) {
         read += batch.sizeBytes
-        if (isOver) break
+        if (over.signal.aborted) break
       }
   })
   const result = await work()
   const replayMbPerSecond = read / 1e6 / ((performance.now() - startedMs) / 1000)
-  isOver = true
+  over.abort()
   await replaying
   return { ...result, replayMbPerSecond }
 }

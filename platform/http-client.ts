@@ -95,7 +95,7 @@ export class HttpClient {
   }
 
   /** The body goes to `target`, as far as there is room for it. Rejects with HttpFailure when there is no whole answer within `waitMs`. */
-  fill(request: HttpRequest, target: Buffer, waitMs: number): Promise<HttpFilled> {
+  readInto(request: HttpRequest, target: Buffer, waitMs: number): Promise<HttpFilled> {
     return new Promise((resolve, reject) => {
       let bytes = 0
       let contentRange = ''

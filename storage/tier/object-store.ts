@@ -52,6 +52,8 @@ export interface ObjectStore {
   list(prefix: string): AsyncIterable<ObjectFound>
   /** Nothing happens when it is not there. */
   remove(key: string): Promise<void>
+  /** Removes what writes and uploads left that were begun before `beforeMs` and cut off; answers how much. A service does that by a rule of the bucket. */
+  removeUnfinished(beforeMs: number): Promise<number>
   close(): Promise<void>
 }
 

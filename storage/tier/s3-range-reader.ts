@@ -46,7 +46,7 @@ export class S3RangeReader {
     const path = `/${encoded(this.#bucket)}/${key.split('/').map(encoded).join('/')}`
     const range = `bytes=${position}-${position + target.length - 1}`
     const headers = this.headers(await this.#signer(), new URL(this.#endpoint).host, path, range)
-    const answer = await this.#http.fill({ url: this.#endpoint + path, method: 'GET', headers }, target, waitMs)
+    const answer = await this.#http.readInto({ url: this.#endpoint + path, method: 'GET', headers }, target, waitMs)
     const found = /^bytes (\d+)-(\d+)\//.exec(answer.contentRange)
     if (answer.status !== partialContent || found === null || Number(found[1]) !== position) return undefined
     return Number(found[2]) + 1 - position === answer.bytes ? answer.bytes : undefined

@@ -209,6 +209,10 @@ export class S3Store implements ObjectStore {
     await this.#found(0, (abortSignal) => this.#client.send(new DeleteObjectCommand(this.#at(key)), { abortSignal }))
   }
 
+  removeUnfinished(): Promise<number> {
+    return Promise.resolve(0)
+  }
+
   close(): Promise<void> {
     this.#ranges?.close()
     this.#client.destroy()

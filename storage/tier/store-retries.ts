@@ -73,6 +73,10 @@ export class RetryingStore implements ObjectStore {
     return this.#again((store) => store.remove(key))
   }
 
+  removeUnfinished(beforeMs: number): Promise<number> {
+    return this.#again((store) => store.removeUnfinished(beforeMs))
+  }
+
   async close(): Promise<void> {
     this.#closing.abort(new Error('the tier is closed'))
     await this.#options.store.close()

@@ -182,7 +182,7 @@ export class TierBlocks {
       return target
     }
     await turns.with(() => this.#fromStore(object, position, target))
-    if (keep === 'keep') await cache.write(object.key, position, target)
+    if (keep === 'keep') cache.write(object.key, position, target)
     else this.stats.aheadBytes += runBytes
     return target
   }

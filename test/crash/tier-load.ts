@@ -29,6 +29,7 @@ export class TierLoad {
   /** Events of each topic that were acknowledged: all before this one. */
   #count = 0
   #passingStart = 0
+  #latestEvents = 0
   operations = 0
 
   private constructor(playhead: Playhead) {
@@ -61,6 +62,12 @@ export class TierLoad {
     }
   }
 
+  /** Retention and compaction have done something to speak of. */
+  checkCleaning(): void {
+    if (this.#passingStart === 0) this.findings.push('found all of passing, wanted its oldest segments gone')
+    if (this.#latestEvents === this.#count) this.findings.push('found all of latest, wanted it compacted')
+  }
+
   /** Everything that can be read, against everything that was acknowledged. */
   async check(note: string): Promise<void> {
     await this.#replay('kept', note)
@@ -76,12 +83,14 @@ export class TierLoad {
   }
 
   async #checkLatest(note: string): Promise<void> {
+    this.#latestEvents = 0
     for (let key = 0; key < latestKeys; key++) {
       const last = Math.floor((this.#count - 1 - key) / latestKeys)
       if (last < 0) continue
       const events = []
       for await (const event of this.#playhead.topic('latest').stream(`key-${key}`).read()) events.push(event)
       this.operations++
+      this.#latestEvents += events.length
       const what = `${note}: latest/key-${key}`
       this.#same(`${what}: the last version`, events.at(-1)?.version, last)
       // Compaction may go on from one page to the next: older ones may be missing, never in the other order.

@@ -193,6 +193,7 @@ class TierRun {
     await load.check('restored from the tier')
     await load.append(1)
     await load.check('restored from the tier, and written to')
+    load.checkCleaning()
     await supervisor.stop()
   }
 }
@@ -205,12 +206,12 @@ async function objectsOfSegments(store: ObjectStore): Promise<number> {
 
 /** What a kill at this call interrupts, by the file: of one that is moved or linked, where it comes from. */
 function stepOfCall(call: string, file: string): string {
-  if (/^tier\/unfinished/.test(file)) return call === 'link' || call === 'unlink' ? 'manifest' : 'upload'
+  if (file.startsWith('tier/unfinished')) return call === 'link' || call === 'unlink' ? 'manifest' : 'upload'
   if (/^tier\/.*\/data/.test(file)) return 'upload'
   if (/^tier\/|^data\/tier\//.test(file)) return 'manifest'
   if (/\.(log|idx)\.tmp$/.test(file))
     return call === 'rename' ? 'swap of a rewritten or sealed file' : 'rewriting or sealing'
-  if (call === 'unlink' && /^data\/topics\//.test(file)) return 'local delete'
-  if (/^data\/topics\//.test(file)) return /\.log$/.test(file) ? 'append' : 'facts of a log'
-  return 'another file'
+  if (!file.startsWith('data/topics/')) return 'another file'
+  if (call === 'unlink') return 'local delete'
+  return file.endsWith('.log') ? 'append' : 'facts of a log'
 }

@@ -158,10 +158,10 @@ test('tier and retention: reads of the tier that race with it finish, or hear wh
   await using place = await Place.make()
   await using store = await TieredStore.open(place.data, place.location)
   const log = await tiered(store)
-  let isOver = false
+  const over = new AbortController()
   let [answered, refused] = [0, 0]
   const reading = (async () => {
-    for (let offset = 0; !isOver || offset < log.logEndOffset; ) {
+    for (let offset = 0; !over.signal.aborted || offset < log.logEndOffset; ) {
       await systemClock.yield() // what is in memory is answered without one
       if (offset >= log.logEndOffset) offset = Math.max(0, log.logStartOffset - 1)
       try {
@@ -181,7 +181,7 @@ test('tier and retention: reads of the tier that race with it finish, or hear wh
     await log.retention.letGo()
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
-  isOver = true
+  over.abort()
   await reading
   assert.ok(answered > 0 && refused > 0, `${answered} answered, ${refused} refused`)
   assert.deepEqual(log.damage, [])
