@@ -95,7 +95,7 @@ test('quotas: what followers are sent (server-sent events, and fetches of the na
   // About 460 KB, of which a second's worth was saved up and the last page is not waited for.
   const tookMs = performance.now() - startedMs
   t.diagnostic(`server-sent events of ${count} KB at ${outBytesPerSecond / 1_000} KB/s: ${Math.round(tookMs)} ms`)
-  assert.ok(tookMs > 800, `${tookMs} ms`)
+  assert.ok(tookMs > 700, `${tookMs} ms`)
   // Live, too: each page is delivered, and the next one waits.
   const liveMs = performance.now()
   for (let number = count; number < count + 400; number += 100)
@@ -108,14 +108,16 @@ test('quotas: what followers are sent (server-sent events, and fetches of the na
     (await numbers(slow, count + 400)).slice(count),
     Array.from({ length: 400 }, (_, index) => count + index),
   )
-  assert.ok(performance.now() - liveMs > 1_000)
+  assert.ok(performance.now() - liveMs > 800)
   // The same meter, over the native protocol: what a fetch was answered with is paid for before the next request is read.
   await secured.admin.access.setQuota('user:noisy', { ...none, outBytesPerSecond: 400_000 })
+  const nativeMs = performance.now()
   let read = 0
   for await (const batch of noisy.topic('news').replay({ from: 'start' })) for (const _ of batch) read++
   assert.equal(read, 800)
-  const nativeMs = performance.now()
   await noisy.access.whoAmI()
-  t.diagnostic(`the request behind fetches of 860 KB at 400 KB/s waited ${Math.round(performance.now() - nativeMs)} ms`)
-  assert.ok(performance.now() - nativeMs > 500)
+  t.diagnostic(
+    `fetches of 860 KB at 400 KB/s and the request behind them: ${Math.round(performance.now() - nativeMs)} ms`,
+  )
+  assert.ok(performance.now() - nativeMs > 1_000)
 })
