@@ -271,15 +271,15 @@ export class Partition {
     return await this.#log.replica.epochs.accept(leaderEpoch)
   }
 
-  /** This broker has no replica of it: only whom to ask. */
-  knowLeader(leader: number | null, leaderEpoch: number): void {
+  /** This broker has no replica of it: only whom to ask. Resolves when nothing more is written here. */
+  async knowLeader(leader: number | null, leaderEpoch: number): Promise<void> {
     if (this.#following?.leader === leader && this.#following.leaderEpoch === leaderEpoch) return
     // What waits here may be with those that have the partition now.
     this.#leading?.close(steppedDown(this, leader, leaderEpoch))
     this.#leading = undefined
     this.#following = new Following(leader, leaderEpoch, this.#log.logStartOffset)
     this.#leaderEpoch = leaderEpoch
-    void this.#log.replica.follow(notLeader(this, leader, leaderEpoch))
+    await this.#log.replica.follow(notLeader(this, leader, leaderEpoch))
   }
 
   /** The follower's log was cut back, and another one has taken its place. */

@@ -185,7 +185,7 @@ export class Replicas {
     if (leader === broker) return await this.#lead(place, seen)
     if (!replicas.includes(broker)) {
       await stopFetching(place)
-      partition.knowLeader(leader, leaderEpoch)
+      await partition.knowLeader(leader, leaderEpoch)
       return await this.#free(partition)
     }
     await this.#follow(place, seen)
