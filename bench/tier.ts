@@ -1,7 +1,8 @@
 /**
  * What a tier costs and gives, against a real S3 server on this machine: `node --conditions=playhead-source bench/tier.ts [MB]`. One JSON line.
  * The history is written, sent and let go; the broker starts again with an empty cache; then a replay from the tier, and a stream that is
- * scattered over twenty tiered segments, cold and warm. MinIO, broker and client share the machine's processors.
+ * scattered over twenty tiered segments, cold and warm; then what a tail reader at 5,000 records a second sees beside a replay that is held to
+ * 50 MB/s, and without it. MinIO, broker and clients share the machine's processors.
  */
 import { readFileSync } from 'node:fs'
 import { cpus } from 'node:os'
@@ -24,6 +25,8 @@ import type { Playhead } from '../client/index.ts'
 const bytes = Number(process.argv[2] ?? 512) * MiB
 const segmentBytes = Math.max(1 * MiB, Math.floor(bytes / 24))
 const valueBytes = 1024
+const tailSeconds = 10
+const throttledBytesPerSecond = 50_000_000
 const history = {
   topic: 'history',
   bytes,
@@ -67,6 +70,36 @@ async function replayOnly(playhead: Playhead): Promise<number> {
   return read / 1e6 / ((performance.now() - startedMs) / 1000)
 }
 
+/** End to end, at a rate that no machine finds hard. */
+async function tailLatency(broker: ServedBroker): Promise<{ p50: number; p99: number }> {
+  const flags = ['--topic', 'tail', '--rate', '5000', '--duration', String(tailSeconds), '--json']
+  const text = await broker.ok('bench', 'end-to-end', ...flags)
+  const { latencyMs } = JSON.parse(text.trim().split('\n').at(-1) ?? '') as { latencyMs: { p50: number; p99: number } }
+  return { p50: latencyMs.p50, p99: latencyMs.p99 }
+}
+
+/** Replays from the tier again and again while `work` runs. */
+async function besideReplay<T>(
+  broker: ServedBroker,
+  work: () => Promise<T>,
+): Promise<T & { replayMbPerSecond: number }> {
+  const over = new AbortController()
+  let read = 0
+  const startedMs = performance.now()
+  const replaying = withClient(broker, async (playhead) => {
+    while (!over.signal.aborted)
+      for await (const batch of playhead.topic(history.topic).replay({ from: 'start' })) {
+        read += batch.sizeBytes
+        if (over.signal.aborted) break
+      }
+  })
+  const result = await work()
+  const replayMbPerSecond = read / 1e6 / ((performance.now() - startedMs) / 1000)
+  over.abort()
+  await replaying
+  return { ...result, replayMbPerSecond }
+}
+
 await using service = await S3Service.minio()
 await using directory = await TemporaryDirectory.make()
 const location = await service.bucket('bench', 'shop')
@@ -100,5 +133,13 @@ const figures: Record<string, unknown> = {
   figures.replayFromTier = await costly(broker, replayOnly)
   figures.replayDigested = await withClient(broker, (playhead) => readHistory(playhead, history.topic))
   figures.rssMb = (await metric(broker, 'process_resident_memory_bytes')) / MiB
+}
+{
+  const flags = ['--tier-read-bytes-per-second-max', String(throttledBytesPerSecond)]
+  await using broker = await serveTiered(data, location, flags)
+  await tailLatency(broker) // the first one makes the topic, and the code warm
+  const alone = await tailLatency(broker)
+  const beside = await besideReplay(broker, () => tailLatency(broker))
+  figures.tail = { alone, beside, p99Ratio: beside.p99 / alone.p99 }
 }
 console.log(JSON.stringify(figures))

@@ -2,12 +2,14 @@
  * Brokers: what this broker knows of the others of its cluster that clients want to know: where they are reached, and who has which partition.
  * Filled by Broker; the handlers and Dispatch tell it on.
  */
-import { PlayheadError } from '../protocol/errors.ts'
+import { isPlayheadError, PlayheadError } from '../protocol/errors.ts'
 import type { DescribedBroker, DescribedPartition } from '../protocol/topic.ts'
 import type { ClusterNode } from '../replication/cluster-node.ts'
 import type { Partition } from '../replication/partition.ts'
 
 export interface Brokers {
+  /** Whether nobody has a topic of that name, for certain. Rejects with unavailable when that cannot be asked. */
+  lackTopic(name: string): Promise<boolean>
   /** Where clients reach a broker; undefined = not known now, or this broker is by itself. */
   addressOf(broker: number): { readonly host: string; readonly port: number } | undefined
   /** All that are there now; undefined = this broker is by itself. */
@@ -20,12 +22,18 @@ export interface Brokers {
 }
 
 /** Of a broker that is in no cluster. */
-export const noBrokers: Brokers = { addressOf: () => undefined, all: () => undefined, placementOf: () => undefined }
+export const noBrokers: Brokers = {
+  lackTopic: () => Promise.resolve(true),
+  addressOf: () => undefined,
+  all: () => undefined,
+  placementOf: () => undefined,
+}
 
 /** As the cluster's metadata has it, as far as this broker has seen it. */
 export function brokersOf(cluster: ClusterNode | undefined): Brokers {
   if (cluster === undefined) return noBrokers
   return {
+    lackTopic: (name) => cluster.lacksTopic(name),
     addressOf: (broker) => cluster.addressOf(broker),
     all: () =>
       Array.from(cluster.image.state.sessions.keys(), (broker) => ({
@@ -41,15 +49,29 @@ export function placeOf(
   partition: Partition,
   brokers: Brokers,
   self: number,
-): Pick<DescribedPartition, 'leader' | 'replicas' | 'inSync'> {
+): Pick<DescribedPartition, 'leader' | 'replicas' | 'inSync' | 'isUnsettled'> {
   const { leading, following } = partition
   if (leading === undefined && following === undefined) {
-    return { leader: undefined, replicas: undefined, inSync: undefined }
+    return { leader: undefined, replicas: undefined, inSync: undefined, isUnsettled: undefined }
   }
   const { replicas = [], isr = [] } = leading?.seen.state ?? brokers.placementOf(partition) ?? {}
   const broker = leading === undefined ? following?.leader : self
   const leader = typeof broker === 'number' ? { broker, ...hostAndPort(brokers.addressOf(broker)) } : undefined
-  return { leader, replicas: [...replicas], inSync: [...isr] }
+  const isUnsettled = leading?.isSettled === false ? true : undefined
+  return { leader, replicas: [...replicas], inSync: [...isr], isUnsettled }
+}
+
+/** The refusal of a request as it goes out: a topic is unknown when the cluster lacks it, not when this broker has not heard of it yet. */
+export async function asRefusal(error: PlayheadError, brokers: Brokers): Promise<PlayheadError> {
+  const { topic } = error.details
+  if (error.code !== 'unknownTopic' || typeof topic !== 'string') return withAddress(error, brokers)
+  try {
+    if (await brokers.lackTopic(topic)) return error
+  } catch (failure) {
+    if (!isPlayheadError(failure)) throw failure
+  }
+  const message = `topic ${topic}: found this broker without word of it yet, wanted it to know all topics; ask another one, or again later`
+  return new PlayheadError('unavailable', message, { outcome: 'notApplied' })
 }
 
 /** A refusal that names a leader says where that is reached, too. */

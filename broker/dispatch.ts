@@ -13,7 +13,7 @@ import type { FramePiece } from '../protocol/frame-memory.ts'
 import type { Frame, FramePrefix } from '../protocol/frame.ts'
 import { decodeHeader, encodeHeader, failureOf } from '../protocol/header-codec.ts'
 import type { Field } from '../protocol/header-schema.ts'
-import { withAddress } from './brokers.ts'
+import { asRefusal } from './brokers.ts'
 import {
   authenticate,
   changeGrants,
@@ -155,7 +155,7 @@ export class Dispatch {
       return { parts: encodeFrame({ version, api, flags: 0, correlation }, header, body), pieces, failed: false }
     } catch (error) {
       stats.failures++
-      if (isPlayheadError(error)) return refusal(frame, withAddress(error, context.services.brokers))
+      if (isPlayheadError(error)) return refusal(frame, await asRefusal(error, context.services.brokers))
       this.#onBug(error, name, changes(name))
       return refusal(
         frame,

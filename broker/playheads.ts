@@ -105,6 +105,7 @@ export class Playheads {
     const prefix = this.#streamOf(topic, '')
     const playheads: NamedPlayhead[] = []
     let afterStream: string | undefined
+    await this.#home.settled()
     for (;;) {
       const limitOffset = this.#home.highWatermark
       const page = this.#home.log.listStreams({ prefix, afterStream, limit: streamsPerListMax, limitOffset })
@@ -176,6 +177,11 @@ function merged(before: readonly PlayheadPosition[], changes: readonly PlayheadP
 function checkPosition(partition: Partition, offset: number): void {
   const { highWatermark } = partition
   if (offset <= highWatermark || partition.following !== undefined) return
+  // Nor where this broker leads in a cluster: others may lead by now, and have committed more.
+  if (partition.leading !== undefined) {
+    const message = `${partition.topic}/${partition.partition}: found playhead offset ${offset}, wanted at most the high watermark, which is ${highWatermark} as far as this broker knows; ask again later`
+    throw new PlayheadError('unavailable', message, { offset, highWatermark, outcome: 'notApplied' })
+  }
   throw new PlayheadError(
     'offsetOutOfRange',
     `${partition.topic}/${partition.partition}: found playhead offset ${offset}, wanted at most the high watermark ${highWatermark}`,

@@ -23,7 +23,7 @@ import type { Cluster } from './cluster.ts'
 import { closed } from './cluster.ts'
 import type { BrokerConnection } from './connection.ts'
 import { Deadline } from './deadline.ts'
-import { isIndefinite, pauseMs } from './retry.ts'
+import { inDoubt, isIndefinite, pauseMs } from './retry.ts'
 import type { Route } from './route.ts'
 
 /**
@@ -430,7 +430,7 @@ export class AppendLane {
     entry.settled = true
     const index = this.#waiting.indexOf(entry)
     if (index >= 0) this.#waiting.splice(index, 1)
-    entry.batch.failed(reason)
+    entry.batch.failed(entry.isInDoubt ? inDoubt(reason) : reason)
     if (this.#options.onFailure === 'stop' && this.#stopped === undefined) {
       this.#stopped = reason
       for (const other of this.#waiting.splice(0)) this.#fail(other, reason)

@@ -2,7 +2,8 @@
 import { PlayheadError, isPlayheadError } from '../protocol/errors.ts'
 import { checkPlayheadName } from '../protocol/names.ts'
 import type { PlayheadPosition } from '../protocol/playhead.ts'
-import { isIndefinite } from './retry.ts'
+import { Deadline } from './deadline.ts'
+import { isIndefinite, withRetry } from './retry.ts'
 import type { TopicState, WaitOptions } from './topic-state.ts'
 
 export interface PlayheadState {
@@ -32,19 +33,37 @@ export class NamedPlayhead {
   }
 
   /**
-   * Where it stands; undefined if nothing was ever committed under this name.
+   * Where it stands; undefined if nothing was ever committed under this name. Never less than this client has seen of it.
    *
    * @throws PlayheadError `unknownTopic`, `unavailable`
    */
   async read(options: WaitOptions = {}): Promise<PlayheadState | undefined> {
-    const request = { topic: this.#state.name, name: this.name }
-    const { header } = await this.#state.cluster.call('readPlayhead', request, {
-      policy: 'reads',
-      route: this.#state.cluster.playheads,
-      ...options,
-    })
-    if (!header.known) return undefined
-    const { version, positions, committedAtMs } = header
+    const { cluster } = this.#state
+    const { timeoutMs = cluster.timeoutMs, signal } = options
+    const deadline = new Deadline(cluster.clock, timeoutMs, signal)
+    return withRetry(deadline, 'reads', cluster.random, () => this.#readOnce(deadline))
+  }
+
+  async #readOnce(deadline: Deadline): Promise<PlayheadState | undefined> {
+    const { cluster, seenPlayheads, name: topic } = this.#state
+    const route = cluster.playheads
+    const { name } = this
+    const { header, broker } = await cluster.attempt(
+      'readPlayhead',
+      { topic, name },
+      { policy: 'reads', route },
+      deadline,
+    )
+    const { known, version, positions, committedAtMs } = header
+    const seen = seenPlayheads.get(name)?.version ?? -1
+    if ((known ? version : -1) < seen && !(await this.#isOfAnother())) {
+      // It leads no more, and does not know it yet.
+      route.doubt(broker)
+      const message = `playhead ${name}: found version ${known ? version : -1} at broker ${broker}, wanted at least ${seen}, which this client has seen; another broker leads by now`
+      throw new PlayheadError('notLeader', message, { outcome: 'notApplied' })
+    }
+    if (!known) return undefined
+    await this.#saw({ version })
     return { version, positions, committedAtMs }
   }
 
@@ -73,16 +92,37 @@ export class NamedPlayhead {
     if (expected === undefined) {
       // Only the last place counts, so that to commit it twice is to commit it once.
       const { header } = await cluster.call('commitPlayhead', request, { policy: 'reads', route, ...wait })
-      return header
+      return await this.#saw(header)
     }
     try {
       const { header } = await cluster.call('commitPlayhead', request, { policy: 'changes', route, ...wait })
-      return header
+      return await this.#saw(header)
     } catch (error) {
       if (!isIndefinite(error) || !(isPlayheadError(error, 'unavailable') || isPlayheadError(error, 'notLeader')))
         throw error
       return this.#settle(positions, expected, wait, error)
     }
+  }
+
+  /** A broker by itself always has the latest. */
+  async #saw<T extends { readonly version: number }>(told: T): Promise<T> {
+    const { cluster, seenPlayheads } = this.#state
+    if (!cluster.hasOthers) return told
+    // What was told is true whether or not this can be noted.
+    const layout = this.#state.knownLayout ?? (await this.#state.layout().catch(() => undefined))
+    const seen = seenPlayheads.get(this.name)
+    if (layout === undefined || (seen?.topicId === layout.topicId && seen.version >= told.version)) return told
+    seenPlayheads.set(this.name, { topicId: layout.topicId, version: told.version })
+    return told
+  }
+
+  /** What was seen was of a topic that was deleted since; this name is another one's now. */
+  async #isOfAnother(): Promise<boolean> {
+    const { seenPlayheads } = this.#state
+    const { topicId } = await this.#state.describe()
+    if (seenPlayheads.get(this.name)?.topicId === topicId) return false
+    seenPlayheads.delete(this.name)
+    return true
   }
 
   /** The answer to a conditional commit was lost: it took effect if the playhead now has the next version, at these very positions. */

@@ -76,9 +76,14 @@ async function chosenPartitions(state: TopicState, options: PlaceOptions): Promi
     throw new PlayheadError('unknownPartition', message, { partition: wanted })
   })
   // What a broker that does not lead says may be behind.
-  return Promise.all(
-    chosen.map(async (known) => (led.has(known.partition) ? known : fromLeader(state, known.partition, options))),
+  const known = await Promise.all(
+    chosen.map(async (each) => (led.has(each.partition) ? each : fromLeader(state, each.partition, options))),
   )
+  // A leader that others have replaced, and does not know it yet, must not end the reading before this.
+  const { topicId } = description
+  for (const { partition: at, highWatermark } of known)
+    state.observe({ topicId, partition: at, endOffset: highWatermark })
+  return known
 }
 
 async function fromLeader(state: TopicState, partition: number, options: PlaceOptions): Promise<PartitionOffsets> {

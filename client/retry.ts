@@ -3,7 +3,7 @@
  * pass. A request that changes something is repeated only when the failure says that nothing was changed: appends are not sent
  * through here at all, their lane repeats them under their producer sequence (append-lane.ts).
  */
-import { isPlayheadError } from '../protocol/errors.ts'
+import { isPlayheadError, PlayheadError } from '../protocol/errors.ts'
 import type { ErrorCode } from '../protocol/errors.ts'
 import type { Random } from '../platform/random.ts'
 import type { Deadline } from './deadline.ts'
@@ -23,6 +23,21 @@ export function isIndefinite(error: unknown): boolean {
   const { outcome } = error.details
   // As notLeader of a broker that led when it took the request in.
   return indefinite.has(error.code) ? outcome !== 'notApplied' : outcome === 'unknown'
+}
+
+/** Decided by who looked into the log for an attempt before. */
+const decidedCodes: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'wrongExpectedVersion',
+  'outOfOrderSequence',
+  'invalidProducerEpoch',
+  'idReused',
+])
+
+/** A failure as it is to be told of a batch that an attempt before may have written: one that did not look for it says nothing of that. */
+export function inDoubt(reason: unknown): unknown {
+  if (!isPlayheadError(reason) || decidedCodes.has(reason.code) || isIndefinite(reason)) return reason
+  const message = `${reason.message}; whether an attempt before was written is unknown`
+  return new PlayheadError(reason.code, message, { ...reason.details, outcome: 'unknown' }, reason.conflicts)
 }
 
 export function isWorthRetrying(error: unknown, policy: RetryPolicy): boolean {

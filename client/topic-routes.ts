@@ -22,7 +22,7 @@ export interface WaitOptions {
 
 export interface DescribedByLeaders {
   readonly description: TopicDescription
-  /** Partitions of which their leader has answered; of the others another broker has, which may be behind. */
+  /** Partitions of which their leader has answered, knowing all that is committed; of the others another broker has, which may be behind. */
   readonly led: ReadonlySet<number>
 }
 
@@ -70,7 +70,9 @@ export class TopicRoutes {
     const deadline = new Deadline(this.#cluster.clock, timeoutMs, signal)
     const { description, broker } = await this.#answer(deadline)
     const ledBy = (each: number, { partitions }: TopicDescription) =>
-      partitions.filter(({ leader, replicas }) => (replicas === undefined ? each === broker : leader?.broker === each))
+      partitions.filter(({ leader, replicas, isUnsettled = false }) =>
+        replicas === undefined ? each === broker : leader?.broker === each && !isUnsettled,
+      )
     const rows = ledBy(broker, description)
     const leaders = new Set(description.partitions.flatMap(({ leader }) => leader?.broker ?? []))
     leaders.delete(broker)

@@ -34,6 +34,8 @@ export class TopicState {
   /** What `#layout` has resolved to. */
   #knownLayout: TopicLayout | undefined
   readonly #tokens = new Map<number, Token>()
+  /** By name: the latest version of a named playhead that this client has seen. */
+  readonly seenPlayheads = new Map<string, { readonly topicId: string; readonly version: number }>()
   readonly #eventLanes = new Map<number, AppendLane>()
   readonly #eventProducerId: number
   /** Ids to be: each is cut off as it is needed. */
@@ -90,6 +92,7 @@ export class TopicState {
     this.#layout = undefined
     this.#knownLayout = undefined
     this.#tokens.clear()
+    this.seenPlayheads.clear()
     this.routes.clear()
   }
 

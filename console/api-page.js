@@ -1,6 +1,5 @@
 /** The HTTP interface as a page, made of the document that the broker serves at /api/openapi.json. */
 import { render } from './vendor/preact.js'
-import { get } from './api.js'
 import { html } from './ui.js'
 
 document.documentElement.dataset.theme =
@@ -36,7 +35,7 @@ function Route({ path, method, route }) {
       )}</section>`
 }
 
-const described = await get('api/openapi.json')
+const described = await (await fetch('api/openapi.json')).json()
 const routes = Object.entries(described.paths).flatMap(([path, methods]) =>
   Object.entries(methods).map(([method, route]) => ({ path, method, route })),
 )

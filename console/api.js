@@ -1,4 +1,8 @@
-/** The broker's HTTP interface as the screens call it. Every failure is the problem document that the broker sent, or one in its words. */
+/**
+ * The broker's HTTP interface as the screens call it. Every failure is the problem document that the broker sent, or one in its words. What is refused for want of a
+ * sign-in waits for that: the broker has done nothing of it yet.
+ */
+import { session, signedInAfter, whenSignedIn } from './session.js'
 
 export const path = {
   topic: (topic) => `/api/topics/${encodeURIComponent(topic)}`,
@@ -13,16 +17,27 @@ async function problemOf(response) {
   }
 }
 
-async function request(url, init) {
-  let response
-  try {
-    response = await fetch(url, init)
-  } catch (error) {
-    if (init?.signal?.aborted) throw error
-    throw { code: 'unavailable', detail: 'the broker does not answer; is it running?' }
+/** Answers a response that is ok. */
+export async function request(url, init = {}) {
+  const { signal } = init
+  for (;;) {
+    await whenSignedIn(signal)
+    const { headers, turn } = session
+    const response = await sent(url, { ...init, headers: { ...init.headers, ...headers } })
+    if (response.ok) return response
+    const problem = await problemOf(response)
+    if (response.status !== 401) throw problem
+    await signedInAfter(problem, headers, turn, signal)
   }
-  if (!response.ok) throw await problemOf(response)
-  return response
+}
+
+async function sent(url, init) {
+  try {
+    return await fetch(url, init)
+  } catch (error) {
+    if (init.signal?.aborted) throw error
+    throw { code: 'unavailable', detail: 'the broker does not answer; is it running?', retriable: true }
+  }
 }
 
 const query = (values) => {
@@ -46,18 +61,4 @@ export async function send(method, url, body, values = {}, headers = {}) {
     body: body === undefined ? undefined : JSON.stringify(body),
   })
   return response.status === 204 ? undefined : response.json()
-}
-
-/** Follows; comes again by itself, behind the last event it saw. Answers how to stop. */
-export function follow(url, { onEvent, onOpen, onLost, onEnd }) {
-  const source = new EventSource(url)
-  source.addEventListener('open', () => onOpen?.())
-  source.addEventListener('message', ({ data, lastEventId }) => onEvent(data, lastEventId))
-  source.addEventListener('error', () => onLost?.())
-  source.addEventListener('end', ({ data }) => {
-    const problem = JSON.parse(data)
-    onEnd?.(problem)
-    if (!problem.retriable) source.close()
-  })
-  return () => source.close()
 }

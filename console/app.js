@@ -3,6 +3,7 @@ import { render } from './vendor/preact.js'
 import { useEffect, useRef, useState } from './vendor/hooks.js'
 import { get } from './api.js'
 import { go, href, useRoute } from './route.js'
+import { Access } from './screens/access.js'
 import { Cluster } from './screens/cluster.js'
 import { Decide } from './screens/decide.js'
 import { Now } from './screens/now.js'
@@ -11,6 +12,8 @@ import { Settings } from './screens/settings.js'
 import { Story } from './screens/story.js'
 import { Streams } from './screens/streams.js'
 import { Topic, Topics } from './screens/topics.js'
+import { lookAtSession } from './session.js'
+import { SignIn, Who, useSession } from './sign-in.js'
 import { html, usePoll } from './ui.js'
 
 const pages = [
@@ -21,6 +24,7 @@ const pages = [
   { key: 'd', name: 'Decide', parts: ['decide'] },
   { key: 'c', name: 'Cluster', parts: ['cluster'] },
   { key: 'o', name: 'Settings', parts: ['settings'] },
+  { key: 'a', name: 'Access', parts: ['access'] },
 ]
 
 function screenOf({ parts, values }) {
@@ -35,6 +39,7 @@ function screenOf({ parts, values }) {
   if (first === 'decide') return html`<${Decide} values=${values} />`
   if (first === 'cluster') return html`<${Cluster} />`
   if (first === 'settings') return html`<${Settings} />`
+  if (first === 'access') return html`<${Access} />`
   return html`<p>There is no such page. <a href="#/">Now</a></p>`
 }
 
@@ -87,6 +92,7 @@ function useKeys(showHelp) {
 
 function Light() {
   const [state, setState] = useState({ on: undefined, text: 'connecting' })
+  const { refusal } = useSession()
   usePoll(async () => {
     try {
       const { status, problems } = await get('/readyz')
@@ -95,6 +101,7 @@ function Light() {
       setState({ on: false, text: 'not reachable; trying again' })
     }
   }, 5_000)
+  if (refusal !== undefined) return html`<span role="status"><span class="light off"></span> not signed in</span>`
   return html`<span role="status"><span class=${`light ${state.on === undefined ? '' : state.on ? 'on' : 'off'}`}></span> ${state.text}</span>`
 }
 
@@ -102,6 +109,8 @@ function App() {
   const route = useRoute()
   const [theme, toggleTheme] = useTheme()
   const help = useRef(null)
+  const signIn = useRef(null)
+  const { turn } = useSession()
   useKeys(() => help.current?.showModal())
   const current = route.parts[0] === 't' ? (route.parts[2] === 's' ? 'streams' : 'topics') : (route.parts[0] ?? '')
   return html`
@@ -115,10 +124,16 @@ function App() {
         ${pages.map(({ name, parts }) => html`<a href=${href(parts)} aria-current=${(parts[0] ?? '') === current ? 'page' : undefined}>${name}</a>`)}
         <a href="api.html">API</a>
       </nav>
-      <span class="right"><${Light} /><button type="button" onClick=${toggleTheme} aria-label=${`${theme === 'dark' ? 'Light' : 'Dark'} colours`}>${theme === 'dark' ? '☀' : '☾'}</button><button type="button" onClick=${() => help.current?.showModal()}>Keys</button></span>
+      <span class="right"><${Light} /><${Who} open=${() => signIn.current?.showModal()} /><button type="button" onClick=${toggleTheme} aria-label=${`${theme === 'dark' ? 'Light' : 'Dark'} colours`}>${theme === 'dark' ? '☀' : '☾'}</button><button type="button" onClick=${() => help.current?.showModal()}>Keys</button></span>
     </header>
-    <main id="main" tabindex="-1">${screenOf(route)}</main>
+    <main id="main" tabindex="-1"><${Screen} key=${turn} route=${route} /></main>
+    <${SignIn} dialog=${signIn} />
     <dialog ref=${help} aria-label="Keys"><${KeysHelp} /><form method="dialog"><button>Close</button></form></dialog>`
+}
+
+/** With a key of its own for each principal, so that nothing of one is left on the screen of another. */
+function Screen({ route }) {
+  return screenOf(route)
 }
 
 function KeysHelp() {
@@ -141,4 +156,5 @@ function KeysHelp() {
 
 const place = document.getElementById('app')
 place.replaceChildren()
+lookAtSession().catch(() => {}) // not reachable: the light says so, and screens ask again
 render(html`<${App} />`, place)

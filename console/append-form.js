@@ -1,7 +1,7 @@
 /** Append form: one event, on the version that was seen. A refusal is explained: what the version was, and which events came in between. */
 import { useEffect, useState } from './vendor/hooks.js'
 import { get, path, send } from './api.js'
-import { Copy, Problem, count, html } from './ui.js'
+import { Copy, Problem, count, html, shellWord } from './ui.js'
 
 const shownBetween = 20
 
@@ -47,7 +47,7 @@ export function AppendForm({ topic, stream, version, type: firstType = '', data:
       <label>Data (JSON)<input name="data" size="28" value=${data} spellcheck=${false} onInput=${(event) => setData(event.target.value)} /></label>
       <label>Expected version<input name="expected" size="8" value=${expected} onInput=${(event) => setExpected(event.target.value)} /></label>
       <button class="main" disabled=${outcome.waiting}>Append</button>
-      <${Copy} text=${`playhead append ${topic} '${stream}' --type '${type}' --data '${data}' --expected-version ${expected}`}>Copy as command<//></div>
+      <${Copy} text=${`playhead append ${[topic, stream].map(shellWord).join(' ')} --type ${shellWord(type)} --data ${shellWord(data)} --expected-version ${shellWord(expected)}`}>Copy as command<//></div>
     <div aria-live="polite">
       ${outcome.appended && html`<p class="won">Written as version ${count(outcome.appended.version)}, durable.</p>`}
       ${outcome.between ? html`<${Conflict} ...${outcome} onTake=${(found) => setExpected(textOf(found))} />` : html`<${Problem} problem=${outcome.problem} />`}
@@ -62,7 +62,11 @@ function textOf(version) {
 async function eventsBetween(topic, stream, { conflicts }) {
   const { expected, found } = conflicts[0]
   if (found <= expected) return []
-  return (await get(path.stream(topic, stream), { from: expected + 1, limit: shownBetween })).events
+  try {
+    return (await get(path.stream(topic, stream), { from: expected + 1, limit: shownBetween })).events
+  } catch {
+    return [] // whoever may append may not be allowed to read
+  }
 }
 
 function Conflict({ problem, between, onTake }) {

@@ -8,7 +8,8 @@ export const demoTopic = 'demo-carts'
 export const demoCustomer = '14911'
 const partitions = 4
 const rowsPerChunk = 200_000
-const requestsAtOnce = 4
+/** As many connections as a browser opens: each waits for the disk, and those that wait at once are made durable together. */
+const requestsAtOnce = 6
 /** Well below what a batch may have. */
 const eventsPerRequest = 500
 const numbers = new Set(['Quantity', 'UnitPrice'])

@@ -42,9 +42,19 @@ export function duration(ms) {
     .join(' ')
 }
 
-/** What the broker refused, in its own words. */
+/** For a command to be copied: whatever stands in a name, a shell takes it for one word. */
+export function shellWord(text) {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${String(text).replaceAll("'", `'\\''`)}'`
+}
+
+/** What the broker refused, in its own words; of a right that is missing: which, on what, and whose. */
 export function Problem({ problem }) {
   if (!problem) return null
+  const { operation, resource, principal } = problem.details ?? {}
+  if (problem.code === 'notAuthorized' && resource !== undefined) {
+    const command = `playhead grant add ${shellWord(principal)} ${operation} ${shellWord(resource)}`
+    return html`<div class="problem" role="alert" data-denied>You are <b>${principal}</b> and have no right to <b>${operation}</b> <b class="mono">${resource}</b>. Ask somebody who may: <code>${command}</code> <${Copy} text=${command}>Copy<//> <a href="#/access">What you may</a></div>`
+  }
   return html`<div class="problem" role="alert"><b>${problem.code ?? 'failed'}</b>: ${problem.detail ?? String(problem)}</div>`
 }
 

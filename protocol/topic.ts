@@ -58,6 +58,8 @@ const describedPartition = struct({
   replicas: later(list(int(), replicasMax)),
   /** Those of them that have all that is committed. */
   inSync: later(list(int(), replicasMax)),
+  /** It leads and does not know all that is committed yet: there may be more than its high watermark says. */
+  isUnsettled: later(bool),
 })
 export type DescribedPartition = ValueOf<typeof describedPartition>
 

@@ -21,6 +21,7 @@ import { checkBrokerId, joinCluster, readMembership, writeMembership } from './c
 import { GuardedMetadataStore } from './guarded-metadata-store.ts'
 import { IsrKeeper } from './isr-keeper.ts'
 import { LeaderLinks } from './leader-links.ts'
+import { metadataKeys } from './metadata-keys.ts'
 import type { MetadataStore } from './metadata-store.ts'
 import type { ChangeFoundation } from './partition-change.ts'
 import { PartitionTotal } from './partition-total.ts'
@@ -83,6 +84,8 @@ export class ClusterNode {
   #session: Session | undefined
   #replicas: Replicas | undefined
   #timer: Timer | undefined
+  /** Every topic that the cluster had is here, too. */
+  #hasJoined = false
 
   private constructor(
     options: ClusterNodeOptions,
@@ -130,13 +133,24 @@ export class ClusterNode {
     return Math.max(1, Math.min(3, this.image.state.sessions.size))
   }
 
+  /** Whether the cluster has no topic of that name, for certain: what this broker has may be behind. Rejects with unavailable when nobody can be asked. */
+  async lacksTopic(name: string): Promise<boolean> {
+    const { entry } = await this.#metadata.get(metadataKeys.name(name))
+    if (entry !== undefined) void this.image.refresh().catch(() => undefined)
+    return entry === undefined
+  }
+
   /** How topics come and go in a cluster. */
   get authority(): TopicAuthority {
     const seen = async () => {
       await this.image.refresh()
       await this.#replicas?.settled()
     }
+    const isKnown = () => this.#hasJoined
     return {
+      get isKnown() {
+        return isKnown()
+      },
       create: async (topic: NewTopic) => {
         const topicId = await this.#partitionTotal.creating(topic, (admit) =>
           createTopic(this.foundation, topic, admit),
@@ -210,6 +224,7 @@ export class ClusterNode {
       onFatal,
     })
     await this.#replicas.settled()
+    this.#hasJoined = true
     this.#planNote()
   }
 

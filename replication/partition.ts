@@ -66,6 +66,9 @@ export interface PartitionRead {
   readonly highWatermark: number
 }
 
+/** Followers that are there answer within milliseconds. */
+const settleMsMax = 3_000
+
 export class Partition {
   /** Set by whoever follows with it: more is on this disk. */
   onDurable: () => void = () => undefined
@@ -180,11 +183,35 @@ export class Partition {
     return { ...read, highWatermark }
   }
 
-  /** Committed events of one stream, with the high watermark taken before the first was chosen. */
+  /**
+   * Committed events of one stream, with the high watermark taken before the first was chosen. Where the stream ends is said only when that is certain.
+   * Throws as `settled` does.
+   */
   async readStream(request: Omit<ReadStream, 'limitOffset'>): Promise<StreamPage & { highWatermark: number }> {
+    const isUnsettled = this.#leading?.isSettled === false
+    if (isUnsettled && request.backwards) await this.settled()
     const highWatermark = this.highWatermark
     const read = await this.#log.readStream({ ...request, limitOffset: highWatermark })
+    if (isUnsettled && !request.backwards && read.nextVersion === undefined) {
+      await this.settled()
+      if (this.highWatermark > highWatermark) return await this.readStream(request)
+    }
     return { ...read, highWatermark }
+  }
+
+  /**
+   * Resolves once the high watermark says all that is committed. A leader that has just begun knows less than those before it have told: until its
+   * followers have answered, nobody may be told where something ends. Throws notLeader, timedOut.
+   */
+  async settled(): Promise<void> {
+    const leading = this.#leading
+    if (leading === undefined || leading.isSettled) return
+    const isReached = await this.#waiters.wait(leading.startOffset, settleMsMax)
+    this.checkLeads()
+    if (isReached) return await this.settled()
+    const { isr, isrMin } = leading.seen.state
+    const message = `${this.topic}/${this.partition}: found too few of its replicas answering to know what is committed (in sync: brokers ${isr.join(', ')}), wanted ${isrMin}; start the missing brokers, or ask again later`
+    throw new PlayheadError('timedOut', message, { highWatermark: leading.highWatermark })
   }
 
   /** Gives up all records below `offset`; resolves with the start of the log, which is on disk then. Throws offsetOutOfRange beyond the high watermark. */

@@ -27,6 +27,8 @@ export interface PartitionsOptions {
 }
 
 export interface TopicAuthority {
+  /** Whether this broker has all topics that its cluster had when it joined. */
+  readonly isKnown: boolean
   /** Answers the topic's id. */
   create(topic: NewTopic): Promise<string>
   alter(name: string, changes: Readonly<Record<string, string | null>>): Promise<void>
@@ -54,11 +56,11 @@ export class Partitions {
     return [...this.#topics.values()].map(({ topic }) => topic)
   }
 
-  /** Throws unknownTopic. */
+  /** Throws unknownTopic, or unavailable while this broker joins its cluster. */
   topic(name: string): TopicPartitions {
     const found = this.#topics.get(name)
     if (found) return found
-    throw unknownTopic(name)
+    throw this.#options.authority?.isKnown === false ? notKnownYet(name) : unknownTopic(name)
   }
 
   has(name: string): boolean {
@@ -85,7 +87,8 @@ export class Partitions {
   /** This broker's replica, whether or not it leads. Throws unknownTopic or unknownPartition. */
   replica(topicId: string, partition: number): Partition {
     const name = this.#namesById.get(topicId)
-    if (name === undefined) throw unknownTopic(`with id ${topicId}`)
+    if (name === undefined)
+      throw this.#options.authority?.isKnown === false ? notKnownYet(topicId) : unknownTopic(`with id ${topicId}`)
     return this.#at(this.topic(name), partition)
   }
 
@@ -181,9 +184,19 @@ export class Partitions {
   }
 }
 
+/** By a broker that joins: others have it, or nobody has. */
+function notKnownYet(name: string): PlayheadError {
+  return new PlayheadError(
+    'unavailable',
+    `topic ${name}: found this broker still joining its cluster, wanted it to know all topics; ask another one, or again later`,
+    { outcome: 'notApplied' },
+  )
+}
+
 function unknownTopic(name: string): PlayheadError {
   return new PlayheadError(
     'unknownTopic',
     `topic ${name}: found no topic of that name, wanted an existing one; playhead topic create ${name} makes it`,
+    { topic: name },
   )
 }

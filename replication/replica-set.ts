@@ -92,6 +92,11 @@ export class ReplicaSet implements CommitPoint {
     return isr.length >= isrMin
   }
 
+  /** Below it is what earlier leaders may have told of. */
+  get startOffset(): number {
+    return this.#options.startOffset
+  }
+
   /** Whether everything from before the epoch is committed: only then does the high watermark say all. */
   get isSettled(): boolean {
     return this.#highWatermark >= this.#options.startOffset

@@ -2,7 +2,8 @@
  * LogCopy: the files of one log copied for a backup while its broker goes on. Of the newest segment what stands there in sound frames, all others whole, and the facts
  * that are nowhere else: where the log begins, the last versions of streams whose events are gone, leader epochs.
  * Invariant: together they are the log at one moment. Retention and compaction may take a segment away or write it again meanwhile; they are
- * told by names and headers, which are looked at when everything is copied, and then all of it is copied anew.
+ * told by names and headers, which are looked at when everything is copied. Then what has changed is copied anew and what is gone is let go of, so that
+ * each attempt is shorter than the one before: a log that is cleaned all the time, or takes longer to copy than to clean, comes to its moment too.
  * Neighbours: backup.ts makes one for each log.
  */
 import type { Clock } from '../platform/clock.ts'
@@ -17,8 +18,8 @@ import { baseOffsetOfFile, decodeSegmentHeader, SEGMENT_HEADER_BYTES, sidecarFil
 import { scanSegment } from './segment-scan.ts'
 import type { ScanEnd, ScannedFrame } from './segment-scan.ts'
 
-/** Each takes a pass of the cleaner that met the copying. */
-const attemptsMax = 10
+/** Each takes a pass of the cleaner that met the copying, of all first and then of the little that the pass before had changed. */
+const attemptsMax = 100
 
 export interface LogCopyOptions {
   readonly fileSystem: FileSystem
@@ -37,12 +38,9 @@ export interface LogCopyOptions {
 
 /** Throws damagedData, incompleteBackup. */
 export async function copyLog(options: LogCopyOptions): Promise<BackupFile[]> {
-  const { fileSystem, directory, target, path } = options
-  for (let attempt = 1; attempt <= attemptsMax; attempt++) {
-    const copy = new LogCopy(options)
-    if (await copy.make()) return copy.files
-    await fileSystem.removeDirectory(`${target}/${path}`)
-  }
+  const { directory, path } = options
+  const copy = new LogCopy(options)
+  for (let attempt = 1; attempt <= attemptsMax; attempt++) if (await copy.make()) return copy.files
   throw new PlayheadError(
     'incompleteBackup',
     `${directory}/${path}: found segments removed or written again while they were copied, ${attemptsMax} times, wanted a moment without; take another backup`,
@@ -51,10 +49,13 @@ export async function copyLog(options: LogCopyOptions): Promise<BackupFile[]> {
 }
 
 class LogCopy {
-  readonly files: BackupFile[] = []
   readonly #options: LogCopyOptions
   readonly #from: string
   readonly #to: string
+  /** By name, what the copy has. */
+  readonly #copied = new Map<string, BackupFile>()
+  /** Those of them that are whole segments: they need no other copy while their headers stay as they are. */
+  readonly #whole = new Set<string>()
 
   constructor(options: LogCopyOptions) {
     this.#options = options
@@ -62,7 +63,11 @@ class LogCopy {
     this.#to = `${options.target}/${options.path}`
   }
 
-  /** False when it is not of one moment. */
+  get files(): BackupFile[] {
+    return [...this.#copied.values()]
+  }
+
+  /** False when it is not of one moment: to be called again, for what has changed. */
   async make(): Promise<boolean> {
     const { fileSystem, mark, isLive } = this.#options
     if (!(await fileSystem.exists(this.#from))) {
@@ -73,6 +78,7 @@ class LogCopy {
     try {
       const segments = (await fileSystem.list(this.#from)).filter((name) => baseOffsetOfFile(name) !== undefined)
       if (segments.length === 0) checkReached(this.#from, 0, mark, undefined)
+      await this.#letGoOfOthers(segments)
       for (const [index, name] of segments.entries()) {
         if (index === segments.length - 1 && isLive) await this.#newest(name)
         else await this.#sealed(name)
@@ -88,19 +94,34 @@ class LogCopy {
     return true
   }
 
+  /** What was copied before of segments that are gone, and of facts, which are copied each time. */
+  async #letGoOfOthers(segments: readonly string[]): Promise<void> {
+    const kept = new Set(segments.flatMap((name) => [name, sidecarFileName(baseOffsetOfFile(name) ?? 0)]))
+    for (const name of this.#copied.keys()) if (!kept.has(name)) await this.#letGo(name)
+  }
+
+  async #letGo(name: string): Promise<void> {
+    this.#whole.delete(name)
+    if (this.#copied.delete(name)) await this.#options.fileSystem.remove(`${this.#to}/${name}`)
+  }
+
   async #file(name: string, bytesMax?: number): Promise<void> {
     const { fileSystem, path, onBytes } = this.#options
+    await this.#letGo(name)
     const copied = await copyFile(fileSystem, `${this.#from}/${name}`, `${this.#to}/${name}`, {
       onBytes,
       ...(bytesMax !== undefined && { bytesMax }),
     })
-    this.files.push({ path: `${path}/${name}`, ...copied })
+    this.#copied.set(name, { path: `${path}/${name}`, ...copied })
   }
 
   async #sealed(name: string): Promise<void> {
-    await this.#file(name)
     const sidecar = sidecarFileName(baseOffsetOfFile(name) ?? 0)
+    if (this.#whole.has(name) && (await this.#isSame(name))) return
+    await this.#letGo(sidecar)
+    await this.#file(name)
     if (await this.#options.fileSystem.exists(`${this.#from}/${sidecar}`)) await this.#file(sidecar)
+    this.#whole.add(name)
   }
 
   /** It may be written to while it is read: a frame is whole or is not there yet. */
@@ -122,19 +143,17 @@ class LogCopy {
     return names
   }
 
-  /** A segment that is written again counts that in its header. */
   async #isAsCopied(): Promise<boolean> {
-    const { fileSystem, target } = this.#options
-    for (const { path } of this.files) {
-      const name = path.slice(this.#options.path.length + 1)
-      if (baseOffsetOfFile(name) === undefined) continue
-      const [now, then] = [
-        await headerBytes(fileSystem, `${this.#from}/${name}`),
-        await headerBytes(fileSystem, `${target}/${path}`),
-      ]
-      if (!now.equals(then)) return false
-    }
+    for (const name of this.#copied.keys())
+      if (baseOffsetOfFile(name) !== undefined && !(await this.#isSame(name))) return false
     return true
+  }
+
+  /** A segment that is written again counts that in its header. */
+  async #isSame(name: string): Promise<boolean> {
+    const { fileSystem } = this.#options
+    const now = await headerBytes(fileSystem, `${this.#from}/${name}`)
+    return now.equals(await headerBytes(fileSystem, `${this.#to}/${name}`))
   }
 }
 

@@ -1,7 +1,8 @@
 /**
  * LogFacts: what is true of one log and not in it: where it begins, and how far it is compacted. `log.json` in the directory of the log, a small
  * file. No file: the log begins at 0 and was never compacted.
- * Invariants: no number in it ever goes back; a change is on disk before anybody is told, and before a byte of what it gives up is removed.
+ * Invariants: no number in it ever goes back; a change is on disk before anybody is told, and before a byte of what it gives up is removed. Whoever
+ * moves or removes the directory of the log waits for `settled` first: a write that fails for want of its directory would end the broker.
  * Neighbours: Log asks it, Retention moves the start, Compaction the rest; recovery.ts reads it first. docs/formats/log-facts.md has the fields.
  */
 import assert from 'node:assert/strict'
@@ -59,6 +60,11 @@ export class LogFacts {
     const change = this.#changing.then(() => this.#raise(changes))
     this.#changing = change.catch(() => undefined) // whoever asked hears; the next one tries for itself
     await change
+  }
+
+  /** Resolves when nothing that was asked for before is still to be written. */
+  async settled(): Promise<void> {
+    await this.#changing
   }
 
   async #raise(changes: Partial<LogFactValues>): Promise<void> {

@@ -95,11 +95,12 @@ export class Retention {
     return this.#lettingGo
   }
 
-  /** Ends after what is under way. */
+  /** Ends after what is under way, also on somebody's demand: after that the log's directory may go. Nothing may be demanded any more. */
   async stop(): Promise<void> {
     this.#stopped = true
     await this.#enforcing?.catch(() => undefined)
     await this.#lettingGo?.catch(() => undefined)
+    await this.#options.facts.settled()
   }
 
   /** The start that the settings ask for; 0 when they ask for nothing. */

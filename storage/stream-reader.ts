@@ -45,7 +45,10 @@ export interface StreamPage {
 }
 
 /** Versions fetched in one go: a page is made of such steps, so that its limits are looked at in between. */
-const stepEvents = 256
+const stepEventsMax = 256
+/** Of the first step, when nothing is known of how large the events are. */
+const stepEventsFirst = 64
+const stepEventsMin = 16
 /** Segments that one page reads at the same time. */
 const segmentsAtOnce = 16
 
@@ -89,7 +92,7 @@ export class StreamReader {
     const page = new PageBuilder(request)
     let examined = 0
     while (within(version) && !page.full && examined < settings.examinedEventsMax) {
-      const count = Math.min(stepEvents, request.asOf === undefined ? page.missing : stepEvents)
+      const count = Math.min(page.stepEvents, request.asOf === undefined ? page.missing : stepEventsMax)
       const direction = backwards ? 'backwards' : 'forwards'
       const found = index.lookup({ stream, fromVersion: version, count, limitOffset, direction })
       const step = await this.#fetch(request, segments, found, !page.empty)
@@ -184,6 +187,7 @@ class PageBuilder {
   readonly #records: LogRecord[] = []
   readonly #versions: number[] = []
   #bytes = 0
+  #isBegun = false
   full = false
 
   constructor(request: ReadStream) {
@@ -194,6 +198,14 @@ class PageBuilder {
     return this.#request.limit - this.#records.length
   }
 
+  /** As many as will fit, as far as one can tell: what is read and does not fit is read again for the next page. */
+  get stepEvents(): number {
+    const { length } = this.#records
+    if (length === 0) return this.#isBegun ? stepEventsMax : stepEventsFirst
+    const fitting = Math.ceil((this.#request.maxBytes - this.#bytes) / (this.#bytes / length))
+    return Math.max(stepEventsMin, Math.min(fitting, stepEventsMax))
+  }
+
   get empty(): boolean {
     return this.#records.length === 0
   }
@@ -201,6 +213,7 @@ class PageBuilder {
   /** Takes events until the page is full. Answers the first version not looked at, in reading order. */
   take({ firstVersion, count: looked, records, versions }: Step): number {
     const { backwards, asOf, maxBytes } = this.#request
+    this.#isBegun = true
     for (let count = 0; count < records.length; count++) {
       const place = backwards ? records.length - 1 - count : count
       const [record, version] = [records[place], versions[place]]

@@ -57,7 +57,7 @@ const layers: Layer[] = [
     command: nodeTest([...testFiles('test/sim'), ...testFiles('test/mutants')], 1),
   },
   { name: 'hostile clients', budgetMinutes: 2, command: nodeTest(testFiles('test/hostile'), 3) },
-  { name: 'crash', budgetMinutes: 1, command: nodeTest(testFiles('test/crash'), 1) },
+  { name: 'crash', budgetMinutes: 2, command: nodeTest(testFiles('test/crash'), 1) },
   { name: 'end to end', budgetMinutes: 8, command: nodeTest(e2e, 1) },
 ]
 if (!core) layers.push({ name: 'console', budgetMinutes: 2, command: nodeTest(consoleTests, 1) })

@@ -1,7 +1,7 @@
 /**
  * `node bench/http/followers.ts [--followers 1000] [--rate 1000] [--seconds 20]`: followers of one topic over HTTP (server-sent events) while events are appended at a
- * rate, one at a time. Every follower is checked: every event, in order, once. Tells the time of an append with and without followers, and the broker's
- * memory. Broker, followers and load are processes of their own. Prints one JSON line; ends with 1 when a follower missed something.
+ * rate, one at a time. Every follower is checked: every event, in order, once. Tells the time of an append with and without followers, and the most memory that
+ * the broker took in each of the two, and in each quarter of the second: memory that is bounded does not grow from quarter to quarter. Broker, followers and load are processes of their own. Prints one JSON line; ends with 1 when a follower missed something.
  */
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
@@ -48,26 +48,17 @@ async function run(): Promise<void> {
       headers: { 'content-type': 'application/json' },
       body: '{"topic":"news"}',
     })
+    const aloneMemory = watchMemory(httpPort)
     const alone = await appendAtRate(httpPort)
-    const reader = spawn(
-      process.execPath,
-      [
-        import.meta.filename,
-        '--followers',
-        values.followers,
-        '--from',
-        String(alone.appended),
-        '--port',
-        String(httpPort),
-      ],
-      {
-        stdio: ['pipe', 'pipe', 'inherit'],
-      },
-    )
+    const aloneRssMb = Math.max(...(await aloneMemory()))
+    const before = await statusOf(httpPort)
+    const reader = spawnFollowers(httpPort, alone.appended)
     const readerLines = lines(reader)
     await readerLines.next()
+    const memory = watchMemory(httpPort)
     const followed = await appendAtRate(httpPort)
-    const status = (await (await fetch(`http://127.0.0.1:${httpPort}/api/status`)).json()) as Status
+    const rssMb = await memory()
+    const status = await statusOf(httpPort)
     reader.stdin?.write(`${alone.appended + followed.appended}\n`)
     const heard = JSON.parse((await readerLines.next()).value ?? '{}') as { wrong: number; complete: number }
     console.log(
@@ -79,7 +70,12 @@ async function run(): Promise<void> {
         alone,
         followed,
         ...heard,
-        brokerRssMb: Math.round(status.rssBytes / 2 ** 20),
+        p99Ratio: Number((followed.p99Ms / alone.p99Ms).toFixed(2)),
+        /** Of the broker's processor time while it was followed, connecting included: what does not depend on who else is on the machine. */
+        cpuMsPerThousandAppends: Math.round(((status.cpuMs - before.cpuMs) / followed.appended) * 1_000),
+        aloneRssMb,
+        followedRssMb: Math.max(...rssMb),
+        rssMbByQuarter: quarters(rssMb),
         paused: status.counters['followersPaused'],
         dropped: status.counters['followersDropped'],
         node: process.version,
@@ -95,9 +91,42 @@ async function run(): Promise<void> {
   }
 }
 
+async function statusOf(port: number): Promise<Status> {
+  return (await (await fetch(`http://127.0.0.1:${port}/api/status`)).json()) as Status
+}
+
 interface Status {
+  readonly cpuMs: number
   readonly rssBytes: number
   readonly counters: Readonly<Record<string, number>>
+}
+
+function spawnFollowers(port: number, from: number): ChildProcess {
+  const args = ['--followers', values.followers, '--from', String(from), '--port', String(port)]
+  return spawn(process.execPath, [import.meta.filename, ...args], { stdio: ['pipe', 'pipe', 'inherit'] })
+}
+
+/** Looks every quarter of a second; the answer ends it and tells what was seen, MB. */
+function watchMemory(port: number): () => Promise<number[]> {
+  const seen: number[] = []
+  const state = { isOver: false }
+  const watching = (async () => {
+    while (!state.isOver) {
+      const { rssBytes } = await statusOf(port)
+      seen.push(Math.round(rssBytes / 2 ** 20))
+      await pause(250)
+    }
+  })()
+  return async () => {
+    state.isOver = true
+    await watching
+    return seen
+  }
+}
+
+function quarters(seen: readonly number[]): number[] {
+  const size = Math.ceil(seen.length / 4)
+  return [0, 1, 2, 3].map((quarter) => Math.max(0, ...seen.slice(quarter * size, (quarter + 1) * size)))
 }
 
 async function* lines(child: ChildProcess): AsyncGenerator<string, undefined> {

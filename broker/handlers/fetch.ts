@@ -25,6 +25,7 @@ export const fetch: Handler<'fetch'> = async (request, context) => {
 
 export const listOffsets: Handler<'listOffsets'> = async (request, { services }) => {
   const partition = services.partitions.get(request.topic, request.partition)
+  await partition.settled()
   const { highWatermark, topicId, log } = partition
   let offset = request.at === 'start' ? log.logStartOffset : highWatermark
   if (request.at === 'time') {

@@ -35,6 +35,7 @@ export const readStream: Handler<'readStream'> = async (request, context) => {
 export const streamInfo: Handler<'streamInfo'> = async (request, context) => {
   const partition = context.services.partitions.ofStream(request.topic, request.stream)
   if (request.after) await reachToken(partition, request.after, context)
+  await partition.settled()
   const { highWatermark, topicId } = partition
   const info = partition.log.streamInfo(request.stream, highWatermark)
   return { header: { topicId, partition: partition.partition, highWatermark, ...info } }
@@ -62,7 +63,9 @@ export const listStreams: Handler<'listStreams'> = async (request, context) => {
     // A partition with many streams takes long: others get their turn in between, and the topic may go.
     await clock.yield()
     if (context.signal.aborted) throw stopped()
-    const { log, highWatermark } = partitions.get(topic, partition)
+    const listing = partitions.get(topic, partition)
+    await listing.settled()
+    const { log, highWatermark } = listing
     for (const { stream, lastVersion } of log.listStreams({
       prefix,
       afterStream,

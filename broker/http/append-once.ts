@@ -74,6 +74,7 @@ export class AppendOnce {
   /** The ids of the last events; what is not known of them yet is read. */
   async #look(partition: Partition, stream: string): Promise<KnownIds> {
     const known = this.#use(`${partition.topicId}/${stream}`)
+    await partition.settled()
     const { lastVersion, firstVersion } = partition.log.streamInfo(stream, partition.highWatermark)
     let from = Math.max(known.lastVersion + 1, lastVersion + 1 - eventsLookedAt, firstVersion)
     while (from <= lastVersion) {

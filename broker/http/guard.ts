@@ -68,6 +68,8 @@ export function guardRoutes(
   })
   server.decorateRequest('session', null as unknown as Session)
   server.addHook('onRequest', async (request, reply) => {
+    // What others wrote is in answers and in refusals: no browser is to take it for anything but what it is said to be.
+    void reply.header('x-content-type-options', 'nosniff')
     request.session = sessionOf(request, services)
     reply.raw.once('close', () => request.session.end())
     checkHost(request, services)

@@ -4,8 +4,9 @@ import { parseTime } from '../../protocol/time.ts'
 import type { Partition } from '../../replication/partition.ts'
 
 export async function startOffset(partition: Partition, from: string | undefined): Promise<number> {
+  if (from === undefined || from === 'start') return partition.log.logStartOffset
+  await partition.settled()
   const { log, highWatermark } = partition
-  if (from === undefined || from === 'start') return log.logStartOffset
   if (from === 'end') return highWatermark
   if (/^\d{1,16}$/.test(from)) return Number(from)
   if (/[-T]/.test(from)) return log.offsetForTime(parseTime(from), 'event', highWatermark)

@@ -223,6 +223,26 @@ export const statusAnswer = Type.Object(
   { title: 'Status' },
 )
 
+const grants = Type.Array(
+  Type.Object({
+    operation: Type.String({ description: 'read, append, create or admin' }),
+    pattern: Type.String({ description: 'cluster, topic:NAME, stream:TOPIC/NAME or playhead:TOPIC/NAME' }),
+  }),
+)
+export const whoAmIAnswer = Type.Object(
+  {
+    principal: Type.String({ description: '`anonymous` while security is off' }),
+    security: Type.Boolean({ description: 'whether rights are checked at all' }),
+    mayEverything: Type.Boolean(),
+    grants,
+    groups: Type.Array(Type.String(), { description: 'whose grants it has too' }),
+    tokenId: Type.Optional(Type.String({ description: 'of the token that the request came with' })),
+    scope: Type.Optional(grants),
+    expiresAt: Type.Optional(Type.String({ description: 'when it has to say again who it is; absent = never' })),
+  },
+  { title: 'WhoAmI' },
+)
+
 export const settingsAnswer = Type.Object({
   settings: Type.Array(
     Type.Object({

@@ -25,6 +25,7 @@ import { HttpMemory } from './memory.ts'
 import { QuickLane } from './quick-lane.ts'
 import type { QuickLaneOptions } from './quick-lane.ts'
 import { sendProblem } from './problem.ts'
+import { accessRoutes } from './routes/access.ts'
 import { followRoutes } from './routes/follow.ts'
 import { healthRoutes } from './routes/health.ts'
 import { metricsRoutes } from './routes/metrics.ts'
@@ -32,7 +33,7 @@ import { replayRoutes } from './routes/replay.ts'
 import { statusRoutes } from './routes/status.ts'
 import { streamRoutes } from './routes/streams.ts'
 import { topicRoutes } from './routes/topics.ts'
-import { validateRequest } from './validation.ts'
+import { refuseUncheckedBodies, validateRequest } from './validation.ts'
 
 /** A stream name of 1,024 bytes, each written as %XX. */
 const pathPartCharactersMax = 4 * 1024
@@ -101,6 +102,7 @@ export class HttpServer {
     replayRoutes(routes, services)
     followRoutes(routes, services, feeds, memory)
     statusRoutes(routes, services, feeds)
+    accessRoutes(routes, services)
     await serveConsole(server)
     try {
       await server.listen({ host, port: httpPort })
@@ -133,6 +135,7 @@ export class HttpServer {
 function bareServer(config: BrokerConfig, tls: ServerTls | undefined): FastifyInstance {
   const server = makeServer(config, tls)
   server.setValidatorCompiler(validateRequest)
+  refuseUncheckedBodies(server)
   server.setSerializerCompiler(() => (answer) => JSON.stringify(answer))
   // A body is JSON and says so.
   server.removeContentTypeParser('text/plain')
@@ -184,8 +187,8 @@ function refuseChanges(server: FastifyInstance): void {
 }
 
 function boundMemory(server: FastifyInstance, { clock, config }: Services): HttpMemory {
-  const { httpBytesTotalMax: bytesMax, stallMsMax, connectionsMax: waitingMax } = config
-  const memory = new HttpMemory({ clock, bytesMax, stallMsMax, waitingMax })
+  const { httpBytesTotalMax: bytesMax, stallMsMax, connectionsMax: waitingMax, httpRequestWaitMsMax } = config
+  const memory = new HttpMemory({ clock, bytesMax, stallMsMax, waitingMax, waitMsMax: httpRequestWaitMsMax / 2 })
   server.addHook('onRequest', (request, reply, done) =>
     memory.enter(request.raw, reply.raw, neededBytes(request, config), done),
   )

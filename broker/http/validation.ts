@@ -2,8 +2,9 @@
  * Validation: requests against the schemas of schemas.ts, before a route sees them. What comes as text (path, query, headers) is converted strictly:
  * an integer is digits, a boolean is true or false; bodies are taken as they are. Every refusal is a PlayheadError that names the place, what was
  * found and what was wanted. Called by fastify.
+ * Invariant: no body gets to a route that has a schema for bodies without one of them having looked at it.
  */
-import type { FastifySchemaCompiler } from 'fastify'
+import type { FastifyInstance, FastifyRequest, FastifySchemaCompiler, preValidationHookHandler } from 'fastify'
 import type { TSchema } from 'typebox'
 import { Compile } from 'typebox/compile'
 import { PlayheadError } from '../../protocol/errors.ts'
@@ -32,6 +33,26 @@ export const validateRequest: FastifySchemaCompiler<TSchema> = ({ schema, httpPa
     const converted = convertTexts(properties, value)
     return answer(check(converted), converted)
   }
+}
+
+/**
+ * For routes that are registered from now on. Where one has a schema for each type of content, fastify looks with that of the type that the request
+ * names, and with none where the request names no type, as one without a body does: whatever came would pass.
+ */
+export function refuseUncheckedBodies(server: FastifyInstance): void {
+  server.addHook('onRoute', (route) => {
+    const body: unknown = route.schema?.body
+    if (typeof body !== 'object' || body === null || !('content' in body)) return
+    const types = Object.keys(body.content as object)
+    const check: preValidationHookHandler = (request, _reply, done) => done(uncheckedBody(request, types))
+    route.preValidation = [check, ...[route.preValidation ?? []].flat()]
+  })
+}
+
+function uncheckedBody({ mediaType }: FastifyRequest, types: readonly string[]): PlayheadError | undefined {
+  if (mediaType !== undefined && types.includes(mediaType)) return undefined
+  const found = mediaType === undefined ? 'no body' : JSON.stringify(mediaType.slice(0, foundCharactersMax))
+  return new PlayheadError('invalidArgument', `body: found ${found}, wanted ${types.join(' or ')}; see docs/http.md`)
 }
 
 function answer(error: PlayheadError | undefined, value: unknown): { error: PlayheadError } | { value: unknown } {

@@ -52,6 +52,8 @@ interface StoredUser {
 }
 
 const noRights = new Rights([])
+/** Tokens that were taken back are told so, to whoever still shows them; of more than so many only that they are unknown. */
+const revokedMax = 10_000
 
 export class AccessFacts {
   readonly users = new Map<string, UserFacts>()
@@ -63,6 +65,8 @@ export class AccessFacts {
   /** Counts the changes: whoever remembers a decision remembers with which. */
   revision = 0
   readonly #tokensByHash = new Map<string, TokenFacts>()
+  /** Ids by hash, the oldest first. */
+  readonly #revokedByHash = new Map<string, string>()
   readonly #rights = new Map<string, Rights>()
 
   apply(event: AccessEvent, atMs: number): void {
@@ -93,6 +97,11 @@ export class AccessFacts {
 
   tokenOf(text: string): TokenFacts | undefined {
     return this.#tokensByHash.get(tokenHash(text))
+  }
+
+  /** The id of a token that there was; undefined = it was never there, or is long gone. */
+  revokedTokenOf(text: string): string | undefined {
+    return this.#revokedByHash.get(tokenHash(text))
   }
 
   /** Whether the principal still is who it was taken for. */
@@ -159,6 +168,10 @@ export class AccessFacts {
     if (token === undefined) return
     this.tokens.delete(tokenId)
     this.#tokensByHash.delete(token.hash)
+    this.#revokedByHash.set(token.hash, tokenId)
+    if (this.#revokedByHash.size <= revokedMax) return
+    const [oldest] = this.#revokedByHash.keys()
+    if (oldest !== undefined) this.#revokedByHash.delete(oldest)
   }
 }
 

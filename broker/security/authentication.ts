@@ -1,7 +1,7 @@
 /**
  * Authentication: from what somebody shows to a principal: a token of ours, a token of an identity provider, a client certificate, or SCRAM-SHA-256.
  * Invariants: nothing here takes longer than a few hashes of small things, but for identity tokens, which have a bound of their own; a
- * failure says nothing about what exists; no secret is in any message.
+ * failure says nothing about what exists, but to whoever shows a whole token, which cannot be guessed, what became of it; no secret is in any message.
  * Neighbours: Security owns it; Session becomes what it answers.
  */
 import { createHash, timingSafeEqual } from 'node:crypto'
@@ -9,11 +9,11 @@ import type { Clock } from '../../platform/clock.ts'
 import type { Random } from '../../platform/random.ts'
 import { PlayheadError } from '../../protocol/errors.ts'
 import { Rights } from '../../protocol/rights.ts'
-import type { AccessFacts } from './access-facts.ts'
+import type { AccessFacts, TokenFacts } from './access-facts.ts'
 import { FailedAttempts } from './failed-attempts.ts'
 import { looksLikeIdentityToken } from './identity-tokens.ts'
 import type { IdentityTokens } from './identity-tokens.ts'
-import type { Principal } from './principal.ts'
+import type { Principal, SignInReason } from './principal.ts'
 import { userPrincipal } from './principal.ts'
 import { ScramExchange } from './scram-exchange.ts'
 
@@ -55,7 +55,7 @@ export class Authentication {
     const token = facts.tokenOf(text)
     const nowMs = this.#options.clock.now()
     if (token === undefined || (token.expiresAtMs !== 0 && token.expiresAtMs <= nowMs))
-      throw this.#refused(address, 'token', 'token: found one that is unknown, expired or revoked, wanted a valid one')
+      throw this.#badToken(token, facts.revokedTokenOf(text), address)
     const { tokenId, principal, groups, scope, expiresAtMs } = token
     this.lastUsedAtMs.set(tokenId, nowMs)
     return {
@@ -109,14 +109,23 @@ export class Authentication {
       return await identityTokens!.principalOf(text, clock.now())
     } catch (error) {
       if (error instanceof PlayheadError && error.code === 'unauthenticated')
-        throw this.#refused(address, 'identity token', error.message)
+        this.#options.onRefused(address, 'identity token')
       throw error
     }
   }
 
-  #refused(address: string, claimed: string, message: string): PlayheadError {
+  /** `expired`: it is known still. */
+  #badToken(expired: TokenFacts | undefined, revokedId: string | undefined, address: string): PlayheadError {
+    const tokenId = expired?.tokenId ?? revokedId
+    const reason: SignInReason = expired !== undefined ? 'expired' : revokedId !== undefined ? 'revoked' : 'unknown'
+    const name = tokenId === undefined ? 'token' : `token ${tokenId}`
+    const message = `${name}: found it ${reason}, wanted a valid one; ask for another: playhead token create`
+    return this.#refused(address, name, message, reason)
+  }
+
+  #refused(address: string, claimed: string, message: string, reason?: SignInReason): PlayheadError {
     this.#options.onRefused(address, claimed)
-    return new PlayheadError('unauthenticated', message)
+    return new PlayheadError('unauthenticated', message, reason === undefined ? {} : { reason })
   }
 }
 

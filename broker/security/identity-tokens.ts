@@ -10,7 +10,7 @@ import type { JWTPayload, JWTVerifyGetKey } from 'jose'
 import { PlayheadError } from '../../protocol/errors.ts'
 import { tokenHash } from './access-facts.ts'
 import { isPlainText } from './principal.ts'
-import type { Principal } from './principal.ts'
+import type { Principal, SignInReason } from './principal.ts'
 
 /** Of public keys only: with a shared secret, whoever knows the public key could sign. */
 export const identityAlgorithms = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'EdDSA']
@@ -135,10 +135,11 @@ function refusalOf(error: unknown): PlayheadError {
   }
   if (error instanceof errors.JWKSTimeout)
     return new PlayheadError('unavailable', 'identity provider: found no answer to the request for its keys; try again')
-  return refused(error.code)
+  return refused(error.code, error instanceof errors.JWTExpired ? 'expired' : 'unknown')
 }
 
 /** Which check failed is for the token's owner to know; the token itself is in no message. */
-function refused(what: string): PlayheadError {
-  return new PlayheadError('unauthenticated', `identity token: found ${what}, wanted a valid one of our provider`)
+function refused(what: string, reason: SignInReason = 'unknown'): PlayheadError {
+  const message = `identity token: found ${what}, wanted a valid one of our provider`
+  return new PlayheadError('unauthenticated', message, { reason })
 }

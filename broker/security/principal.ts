@@ -20,6 +20,9 @@ export interface Principal {
   readonly passwordGeneration?: number | undefined
 }
 
+/** Why somebody has to say who he is, in the details of `unauthenticated`: clients and the console tell people what to do by it. */
+export type SignInReason = 'missing' | 'expired' | 'revoked' | 'unknown'
+
 /** Kinds of principals that grants and quotas may name. */
 const granteeName = /^(user|certificate|oidc|group):(.{1,256})$/s
 

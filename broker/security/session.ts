@@ -12,7 +12,7 @@ import type { AccessFacts } from './access-facts.ts'
 import { accessTopic } from './access-store.ts'
 import type { AuditNote } from './audit.ts'
 import { principalText } from './principal.ts'
-import type { Principal } from './principal.ts'
+import type { Principal, SignInReason } from './principal.ts'
 import type { Meter, Quotas } from './quotas.ts'
 import type { ScramExchange } from './scram-exchange.ts'
 
@@ -159,7 +159,7 @@ export class Session {
     return new PlayheadError(
       'notAuthorized',
       `${resource}: found no right of ${name} to ${operation}, wanted one; ask for: playhead grant add ${this.#principal?.name ?? 'PRINCIPAL'} ${operation} ${resource}`,
-      { operation, resource },
+      { operation, resource, principal: this.#principal?.name ?? name },
     )
   }
 
@@ -167,6 +167,7 @@ export class Session {
     return new PlayheadError(
       'unauthenticated',
       'connection: found nobody who has said who he is, wanted a user, a token or a certificate; see docs/operations/security.md',
+      { reason: 'missing' satisfies SignInReason },
     )
   }
 }

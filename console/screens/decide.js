@@ -3,7 +3,7 @@ import { useEffect, useRef, useState } from '../vendor/hooks.js'
 import { AppendForm } from '../append-form.js'
 import { get, path } from '../api.js'
 import { go, href } from '../route.js'
-import { count, html, useLoaded } from '../ui.js'
+import { Problem, count, html, useLoaded } from '../ui.js'
 
 export function Decide({ values }) {
   const { value: listed } = useLoaded((signal) => get('/api/topics', {}, signal), '')
@@ -25,10 +25,18 @@ export function Decide({ values }) {
 function Race({ topic, stream }) {
   const [known, setKnown] = useState()
   const panes = [useRef(null), useRef(null)]
-  const look = async () => setKnown((await get(path.stream(topic, stream), { backwards: true, limit: 1 })).lastVersion)
+  const [problem, setProblem] = useState()
+  const look = async () => {
+    try {
+      setKnown((await get(path.stream(topic, stream), { backwards: true, limit: 1 })).lastVersion)
+      setProblem(undefined)
+    } catch (failed) {
+      setProblem(failed)
+    }
+  }
   useEffect(() => void look(), [])
-  if (known === undefined) return null
-  return html`<p class="row"><span>Both saw <a href=${href(['t', topic, 's', stream])}>${stream}</a> at ${known < 0 ? 'no event' : `version ${count(known)}`}.</span>
+  if (known === undefined) return html`<${Problem} problem=${problem} />`
+  return html`<${Problem} problem=${problem} /><p class="row"><span>Both saw <a href=${href(['t', topic, 's', stream])}>${stream}</a> at ${known < 0 ? 'no event' : `version ${count(known)}`}.</span>
     <button type="button" class="main" onClick=${() => Promise.all(panes.map(({ current }) => current()))}>Race: append from both at once</button><button type="button" onClick=${look}>Look again</button></p>
     <div class="two">${panes.map((pane, index) => html`<section class="card" aria-label=${`Pane ${index + 1}`}><b>Pane ${index + 1}</b><${AppendForm} topic=${topic} stream=${stream} version=${known} submit=${pane} type="ItemAdded" data=${{ till: index + 1 }} /></section>`)}</div>`
 }

@@ -3,6 +3,7 @@ import uPlot from '../vendor/uplot.js'
 import { useEffect, useRef, useState } from '../vendor/hooks.js'
 import { get } from '../api.js'
 import { href } from '../route.js'
+import { session } from '../session.js'
 import { Problem, bytes, count, duration, html, usePoll } from '../ui.js'
 import { Demo } from './demo.js'
 
@@ -40,9 +41,15 @@ const lines = [
 ]
 
 /** Kept while other screens are looked at, so that coming back is not starting anew. */
-const past = { times: [], values: lines.map(() => []), last: undefined, lastMs: 0 }
+let past = nothing()
+
+function nothing() {
+  return { turn: session.turn, times: [], values: lines.map(() => []), last: undefined, lastMs: 0 }
+}
 
 export function Now() {
+  // Of another principal: not for this one to see.
+  if (past.turn !== session.turn) past = nothing()
   const [status, setStatus] = useState(past.last)
   const [problem, setProblem] = useState()
   usePoll(async () => {
@@ -52,10 +59,12 @@ export function Now() {
       setStatus(now)
       setProblem(undefined)
     } catch (failed) {
+      if (failed.code === 'notAuthorized') setStatus(undefined)
       setProblem(failed)
     }
   }, pollMs)
-  if (!status) return html`<${Problem} problem=${problem} /><p class="loading">Asking the broker …</p>`
+  if (!status)
+    return html`<h1>Now</h1><${Problem} problem=${problem} />${problem ? html`<p><a href=${href(['topics'])}>Topics that you may see</a></p>` : html`<p class="loading">Asking the broker …</p>`}`
   const { counters } = status
   const recordsPerSync = counters.appendedRecords / Math.max(1, counters.syncs)
   return html`

@@ -2,7 +2,7 @@
 import { useState } from '../vendor/hooks.js'
 import { get, path } from '../api.js'
 import { go } from '../route.js'
-import { Copy, Problem, count, html, useLoaded, usePoll } from '../ui.js'
+import { Copy, Problem, count, html, shellWord, useLoaded, usePoll } from '../ui.js'
 
 export function Readers({ values }) {
   const { value: listed } = useLoaded((signal) => get('/api/topics', {}, signal), '')
@@ -25,6 +25,6 @@ function Playheads({ topic }) {
   }, 3_000)
   const playheads = state.value?.playheads ?? []
   return html`<${Problem} problem=${state.problem} /><div class="card scroll"><table><thead><tr><th>Playhead</th><th>Last commit</th><th class="num">Events behind</th><th>Where it stands</th><th></th></tr></thead><tbody>
-    ${playheads.map(({ name, committedAt, positions }) => html`<tr key=${name}><td>${name}</td><td class="mono">${committedAt}</td><td class="num">${count(positions.reduce((sum, { lag }) => sum + lag, 0))}</td><td class="mono">${positions.map(({ partition, offset }) => `${partition}:${offset}`).join(' ')}</td><td><${Copy} text=${`playhead rewind ${topic} ${name} --to start`}>Copy rewind<//></td></tr>`)}
+    ${playheads.map(({ name, committedAt, positions }) => html`<tr key=${name}><td>${name}</td><td class="mono">${committedAt}</td><td class="num">${count(positions.reduce((sum, { lag }) => sum + lag, 0))}</td><td class="mono">${positions.map(({ partition, offset }) => `${partition}:${offset}`).join(' ')}</td><td><${Copy} text=${`playhead rewind ${shellWord(topic)} ${shellWord(name)} --to start`}>Copy rewind<//></td></tr>`)}
   </tbody></table>${state.value && playheads.length === 0 && html`<p>No named playhead yet. <code>playhead replay ${topic} --as NAME --commit</code> makes one.</p>`}</div>`
 }

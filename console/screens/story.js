@@ -5,7 +5,7 @@
 import { useEffect, useMemo, useReducer, useRef, useState } from '../vendor/hooks.js'
 import { AppendForm } from '../append-form.js'
 import { href, note } from '../route.js'
-import { Copy, Loading, Problem, Time, count, html } from '../ui.js'
+import { Copy, Loading, Problem, Time, count, html, shellWord } from '../ui.js'
 import { EventList } from '../story/event-list.js'
 import { FoldEditor, keptFold } from '../story/fold-editor.js'
 import { History } from '../story/history.js'
@@ -66,6 +66,7 @@ export function Story({ topic, stream, values }) {
   const narrowed = view.compare === undefined ? 0 : Math.max(0, Math.min(view.compare, at))
   return html`<div class="story">
     <${Head} topic=${topic} stream=${stream} history=${history} view=${view} at=${at} change=${change} />
+    <${Problem} problem=${history.liveProblem} />
     <div class="sides">
       <section class="frame" aria-label="Events of the stream"><div class="asof">${view.compare === undefined ? `${count(history.count)} events` : `events between version ${history.versions[narrowed]} and ${history.versions[Math.max(view.compare, at)]}`}</div>
         <${EventList} count=${view.compare === undefined ? history.count : Math.max(view.compare, at) + 1} first=${narrowed} at=${at} rows=${history.answer?.rows ?? []} onRange=${(from, to) => setRange([from, to])} onSeek=${seek} /></section>
@@ -233,7 +234,7 @@ function GoTo({ dialog, history, at, seek }) {
 }
 
 function Empty({ topic, stream }) {
-  const command = `playhead append ${topic} '${stream}' --type Opened --data '{}' --expected-version none`
+  const command = `playhead append ${shellWord(topic)} ${shellWord(stream)} --type Opened --data '{}' --expected-version none`
   return html`<h1>${topic} / ${stream}</h1><p>This stream has no event yet. The first one:</p><pre class="card">${command}</pre><${Copy} text=${command}>Copy as command<//>
     <section class="card"><${AppendForm} topic=${topic} stream=${stream} version=${-1} type="Opened" onAppended=${() => location.reload()} /></section>
     <p><a href=${href(['streams'], { topic, prefix: stream.slice(0, Math.max(1, stream.length - 2)) })}>Streams with names like it</a></p>`

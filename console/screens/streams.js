@@ -2,7 +2,7 @@
 import { useEffect, useState } from '../vendor/hooks.js'
 import { get, path } from '../api.js'
 import { go, href, note } from '../route.js'
-import { Copy, Loading, Problem, count, html, useLoaded } from '../ui.js'
+import { Copy, Loading, Problem, count, html, shellWord, useLoaded } from '../ui.js'
 
 const pageSize = 100
 
@@ -49,5 +49,5 @@ function Names({ topic, prefix }) {
     <div class="card scroll" aria-busy=${loading}><table><thead><tr><th>Stream</th><th class="num">Last version</th><th class="num">Partition</th></tr></thead><tbody>
       ${value.streams.map(({ stream, lastVersion, partition }) => html`<tr key=${stream}><td><a href=${href(['t', topic, 's', stream])}>${stream}</a></td><td class="num">${count(lastVersion)}</td><td class="num">${partition}</td></tr>`)}
     </tbody></table>${value.streams.length === 0 && html`<p>No stream whose name begins so.</p>`}</div>
-    <p class="row"><button type="button" disabled=${afters.length === 1} onClick=${() => setAfters(afters.slice(0, -1))}>Back</button><button type="button" disabled=${!value.more} onClick=${() => setAfters([...afters, last])}>Next</button><span class="quiet">page ${afters.length}</span><${Copy} text=${`playhead streams ${topic} --prefix '${settled}' --limit ${pageSize}`}>Copy as command<//></p>`
+    <p class="row"><button type="button" disabled=${afters.length === 1} onClick=${() => setAfters(afters.slice(0, -1))}>Back</button><button type="button" disabled=${!value.more} onClick=${() => setAfters([...afters, last])}>Next</button><span class="quiet">page ${afters.length}</span><${Copy} text=${`playhead streams ${shellWord(topic)} --prefix ${shellWord(settled)} --limit ${pageSize}`}>Copy as command<//></p>`
 }

@@ -1,8 +1,9 @@
 /** Topics: what is in here? One topic: its partitions, its settings and where each comes from, and its newest events as they come, which stand still while they are read. */
 import { useEffect, useRef, useState } from '../vendor/hooks.js'
-import { follow, get, path, send } from '../api.js'
+import { get, path, send } from '../api.js'
+import { follow } from '../event-source.js'
 import { go, href } from '../route.js'
-import { Copy, Loading, Problem, bytes, count, html, useLoaded, usePoll } from '../ui.js'
+import { Copy, Loading, Problem, bytes, count, html, shellWord, useLoaded, usePoll } from '../ui.js'
 
 const rowsShown = 200
 const tailKept = 200
@@ -51,7 +52,7 @@ function NewTopic({ onMade }) {
   return html`<form class="card" onSubmit=${make}><b>New topic</b><div class="row">
     <label>Name<input required value=${topic} onInput=${(event) => setTopic(event.target.value)} /></label>
     <label>Partitions<input type="number" min="1" max="4096" value=${partitions} onInput=${(event) => setPartitions(event.target.value)} /></label>
-    <button class="main">Create</button><${Copy} text=${`playhead topic create ${topic || 'NAME'} --partitions ${partitions}`}>Copy as command<//></div>
+    <button class="main">Create</button><${Copy} text=${`playhead topic create ${shellWord(topic || 'NAME')} --partitions ${shellWord(partitions)}`}>Copy as command<//></div>
     <p class="quiet">A partition is the boundary of order and of atomic appends: one is right unless you know better. Nothing is deleted by default.</p>
     <${Problem} problem=${problem} /></form>`
 }
@@ -88,15 +89,20 @@ function Tail({ topic, partitions }) {
   const [isOn, setOn] = useState(false)
   const [events, setEvents] = useState([])
   const [state, setState] = useState('')
+  const [problem, setProblem] = useState()
   const waiting = useRef([])
   useEffect(() => {
     if (!isOn) return
-    setState('following')
+    setState('connecting')
+    setProblem(undefined)
     const stop = follow(`${path.topic(topic)}/follow${partitions > 64 ? '?partition=0' : ''}`, {
       onEvent: (line) => waiting.current.push(line),
       onOpen: () => setState('following'),
       onLost: () => setState('lost; coming back'),
-      onEnd: ({ detail }) => setState(detail),
+      onEnd: (ended) => {
+        setState(ended.retriable ? ended.detail : 'ended')
+        if (!ended.retriable) setProblem(ended)
+      },
     })
     const timer = setInterval(() => {
       const lines = waiting.current.splice(0).slice(-tailKept)
@@ -109,6 +115,7 @@ function Tail({ topic, partitions }) {
     }
   }, [isOn])
   return html`<section class="card" aria-label="Newest events"><div class="row"><button type="button" aria-pressed=${isOn} onClick=${() => setOn(!isOn)}>${isOn ? 'Hold still' : 'Follow the newest events'}</button><span role="status" class="quiet">${isOn ? state : events.length > 0 ? 'held; what comes meanwhile is not lost, it is in the log' : ''}</span></div>
+    <${Problem} problem=${problem} />
     ${events.length > 0 && html`<div class="scroll"><table><tbody>${events.slice(0, 50).map((event) => html`<tr key=${`${event.partition}/${event.offset}`}><td class="num">${event.partition}/${event.offset}</td><td class="mono">${event.timestamp}</td><td>${event.stream === null ? '' : html`<a href=${href(['t', topic, 's', event.stream])}>${event.stream}</a>`}</td><td>${event.type}</td><td class="mono">${JSON.stringify(event.data)?.slice(0, 160)}</td></tr>`)}</tbody></table></div>`}</section>`
 }
 

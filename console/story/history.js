@@ -2,7 +2,8 @@
  * History: the events of one stream as the story screen needs them. Pages come as text and go to the fold worker, which alone parses and keeps them; here stay times, versions
  * and types. One question to the worker is under way; of those asked meanwhile the last one wins. A fold that does not answer in time is stopped.
  */
-import { follow, get, getText, path } from '../api.js'
+import { get, getText, path } from '../api.js'
+import { follow } from '../event-source.js'
 
 const pageSize = 2_000
 const headSize = 50
@@ -21,6 +22,8 @@ export class History {
   cutFrom = 0
   isLive = false
   live = 'connecting'
+  /** Why nothing new comes any more, when coming again cannot help; what is here stays. */
+  liveProblem
   problem
   foldProblem
   /** Counts what changes the answers to questions asked before. */
@@ -175,7 +178,10 @@ export class History {
     this.#stopFollowing = follow(`${url}/follow?from=${from}`, {
       onOpen: () => this.#setLive('live'),
       onLost: () => this.#setLive('lost; coming back'),
-      onEnd: ({ detail }) => this.#setLive(detail),
+      onEnd: (problem) => {
+        if (!problem.retriable) this.liveProblem = problem
+        this.#setLive(problem.retriable ? problem.detail : 'ended')
+      },
       onEvent: (line) => {
         this.#early.push(line)
         if (this.#early.length === 1) setTimeout(() => this.#give(`[${this.#early.splice(0).join(',')}]`), 40)

@@ -8,6 +8,9 @@
 import type { File, FileSystem } from '../../platform/file-system.ts'
 import { tierBlockBytes } from './block-sums.ts'
 
+/** On their way to the disk. */
+const writingBytesMax = 16 * 1024 * 1024
+
 interface CachedObject {
   readonly path: string
   /** The file is there. */
@@ -25,6 +28,8 @@ export class BlockCache {
   readonly #objects = new Map<string, CachedObject>()
   #bytes = 0
   #nextNumber = 0
+  readonly #writing = new Set<Promise<void>>()
+  #writingBytes = 0
   /** A disk that refuses is not asked again: the cache is there to save time. */
   #failed = false
 
@@ -59,9 +64,24 @@ export class BlockCache {
     }
   }
 
-  /** Never rejects: what cannot be kept is read again. */
-  async write(key: string, position: number, bytes: Buffer): Promise<void> {
-    if (this.#failed || bytes.length > this.#bytesMax) return
+  /** Keeps the bytes, which must not change any more, while whoever wanted them goes on. What cannot be kept, or not fast enough, is read again. */
+  write(key: string, position: number, bytes: Buffer): void {
+    if (this.#failed || bytes.length > this.#bytesMax || this.#writingBytes > writingBytesMax) return
+    this.#writingBytes += bytes.length
+    const writing = this.#write(key, position, bytes).finally(() => {
+      this.#writingBytes -= bytes.length
+      this.#writing.delete(writing)
+    })
+    this.#writing.add(writing)
+  }
+
+  /** Resolves when nothing is on its way to the disk. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#writing)
+  }
+
+  /** Never rejects. */
+  async #write(key: string, position: number, bytes: Buffer): Promise<void> {
     const object = this.#objects.get(key) ?? this.#begin(key)
     try {
       await this.#using(object, 'write', (file) => file.write([bytes], position))

@@ -4,24 +4,28 @@
  * refuses a name that is taken.
  * Neighbours: tier-location.ts opens it.
  */
-import { formatUuid } from '../../protocol/uuid.ts'
+import { formatUuid, uuidV7 } from '../../protocol/uuid.ts'
+import type { Clock } from '../../platform/clock.ts'
 import type { FileSystem } from '../../platform/file-system.ts'
 import type { Random } from '../../platform/random.ts'
 import { directoryOf } from '../small-file.ts'
 import type { ObjectFound, ObjectStore, ObjectUpload } from './object-store.ts'
 import { tierUnavailable } from './object-store.ts'
+import { beganMs } from './tier-manifest.ts'
 
-/** What is being written; removed by nobody else, so a crash leaves it until the directory is looked through. */
+/** What is being written, under names that tell when that was begun: a crash leaves it until orphans are looked for. */
 const unfinishedDirectory = 'unfinished'
 
 export class DirectoryStore implements ObjectStore {
   readonly location: string
   readonly #fileSystem: FileSystem
+  readonly #clock: Clock
   readonly #random: Random
   readonly #directory: string
 
-  constructor(fileSystem: FileSystem, random: Random, directory: string) {
+  constructor(fileSystem: FileSystem, clock: Clock, random: Random, directory: string) {
     this.#fileSystem = fileSystem
+    this.#clock = clock
     this.#random = random
     this.#directory = directory
     this.location = `file://${directory}`
@@ -60,6 +64,7 @@ export class DirectoryStore implements ObjectStore {
       parts.clear()
     }
     return Promise.resolve({
+      token: undefined, // a directory is near: sending a segment again costs less than keeping account of its parts
       part: (number: number, bytes: Buffer) =>
         this.#asking(async () => {
           const before = parts.get(number)
@@ -77,6 +82,10 @@ export class DirectoryStore implements ObjectStore {
         }),
       abort: () => this.#asking(dropParts),
     })
+  }
+
+  resumeUpload(): Promise<undefined> {
+    return Promise.resolve(undefined)
   }
 
   read(key: string, position: number, target: Buffer): Promise<number | undefined> {
@@ -111,6 +120,16 @@ export class DirectoryStore implements ObjectStore {
     })
   }
 
+  async removeUnfinished(beforeMs: number): Promise<number> {
+    let removed = 0
+    for (const name of await this.#namesIn(`${this.#directory}/${unfinishedDirectory}`)) {
+      if (beganMs(name) >= beforeMs) continue
+      await this.remove(`${unfinishedDirectory}/${name}`)
+      removed++
+    }
+    return removed
+  }
+
   close(): Promise<void> {
     return Promise.resolve()
   }
@@ -122,7 +141,8 @@ export class DirectoryStore implements ObjectStore {
   async #write(parts: readonly Buffer[]): Promise<string> {
     const directory = `${this.#directory}/${unfinishedDirectory}`
     await this.#fileSystem.makeDirectory(directory)
-    const path = `${directory}/${formatUuid(this.#random.bytes(16))}`
+    const id = uuidV7(this.#random.bytes(10), Math.max(0, this.#clock.now()))
+    const path = `${directory}/${formatUuid(id)}`
     const file = await this.#fileSystem.open(path, 'create')
     try {
       await file.write(parts, 0)

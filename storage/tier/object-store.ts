@@ -14,11 +14,19 @@ export interface ObjectFound {
 
 /** An object that is sent in parts: it is there once it is complete, and not before. */
 export interface ObjectUpload {
+  /** What another process can go on with it by; undefined where uploads end with their process. */
+  readonly token: string | undefined
   /** Numbers begin with 1; any order, several at once; sending a part again replaces it. All but the last have `partBytesMin` at least. */
   part(number: number, bytes: Buffer): Promise<void>
   complete(): Promise<void>
   /** Gives up what was sent. */
   abort(): Promise<void>
+}
+
+/** An upload that another process has begun, and the bytes of each part that the store has of it. */
+export interface ResumedUpload {
+  readonly upload: ObjectUpload
+  readonly parts: ReadonlyMap<number, number>
 }
 
 /** The smallest part that every store takes. */
@@ -32,6 +40,8 @@ export interface ObjectStore {
   /** Makes an object unless there is one: exactly one of several who try at once hears `stored`. */
   putIfAbsent(key: string, bytes: Buffer): Promise<'stored' | 'exists'>
   beginUpload(key: string): Promise<ObjectUpload>
+  /** Undefined = there is no such upload (any more): it was completed, given up, or is too old. */
+  resumeUpload(key: string, token: string): Promise<ResumedUpload | undefined>
   /** Fills `target` from byte `position` on; answers the bytes read, fewer only at the end of the object. Undefined = no such object. */
   read(key: string, position: number, target: Buffer): Promise<number | undefined>
   /** The whole object, for small ones. Undefined = no such object. */
@@ -42,6 +52,8 @@ export interface ObjectStore {
   list(prefix: string): AsyncIterable<ObjectFound>
   /** Nothing happens when it is not there. */
   remove(key: string): Promise<void>
+  /** Removes what writes and uploads left that were begun before `beforeMs` and cut off; answers how much. A service does that by a rule of the bucket. */
+  removeUnfinished(beforeMs: number): Promise<number>
   close(): Promise<void>
 }
 

@@ -1,7 +1,7 @@
 /**
  * OrphanSearch: removes objects of one log that no manifest names and nobody may still be reading: those that a change of the manifest gave up,
  * once the grace is over, and those of attempts that did not end, once they are older than the grace.
- * Invariants: it acts on the newest manifest there is, read from the store just before, and only while that is this broker's own; an object is
+ * Invariants: it acts on the newest manifest there is, read from the store just before, and only once that is this broker's own; an object is
  * removed after the manifest that does not name it any more, never before.
  * Neighbours: Tier runs it now and then.
  */
@@ -9,7 +9,7 @@ import type { Clock } from '../../platform/clock.ts'
 import type { ManifestStore } from './manifest-store.ts'
 import type { ObjectStore } from './object-store.ts'
 import type { TierLog } from './tier-log.ts'
-import { beganMs, idOfKey, tierKeys } from './tier-manifest.ts'
+import { beganMs, idOfKey, isOlder, tierKeys } from './tier-manifest.ts'
 import type { TierWriter } from './tier-manifest.ts'
 
 /** Manifests kept behind the newest one: whoever reads one of them just now has time to end. */
@@ -29,24 +29,26 @@ export async function removeOrphans(log: TierLog, options: OrphanOptions): Promi
   const { topicId, partition, manifest: known } = log
   if (known === undefined) return 0
   const newest = await manifests.latest(topicId, partition, known)
-  if (newest?.sequence !== known.sequence || newest.writer.run !== writer.run) return 0
+  const isOwn = newest?.writer.run === writer.run
+  if (newest?.sequence !== known.sequence || (!isOwn && !isOlder(newest.writer, writer))) return 0
   const nowMs = clock.now()
   const named = new Set(log.segments.map(({ id }) => id))
   for (const { id } of known.pages) named.add(id)
   const waiting = new Map(known.dropped.map(({ id, droppedMs }) => [id, droppedMs]))
   const isOver = (id: string) => nowMs - (waiting.get(id) ?? beganMs(id)) > graceMs
-  let removed = 0
+  const due: string[] = []
   for (const prefix of [tierKeys.data(topicId, partition), `${tierKeys.log(topicId, partition)}page/`]) {
     for await (const { key } of store.list(prefix)) {
       const id = idOfKey(key)
       // Hidden ones stand in the manifest until its next change.
-      if (id === undefined || named.has(id) || log.isBehind || !isOver(id)) continue
-      await store.remove(key)
-      removed++
+      if (id !== undefined && !named.has(id) && !log.isBehind && isOver(id)) due.push(key)
     }
   }
+  // What an earlier run left of a log to which nothing is appended any more: whoever is newer hears of it here, before anything goes.
+  if (!isOwn && due.length > 0) await log.change({}, writer)
+  for (const key of due) await store.remove(key)
   const forget = [...waiting.keys()].filter((id) => isOver(id))
   if (forget.length > 0) await log.change({ forget }, writer)
-  await manifests.removeBefore(topicId, partition, newest.sequence - manifestsKept)
-  return removed
+  if (isOwn) await manifests.removeBefore(topicId, partition, newest.sequence - manifestsKept)
+  return due.length
 }

@@ -8,7 +8,7 @@ import type { File } from '../../platform/file-system.ts'
 import { FOOTER_BYTES } from '../sidecar-format.ts'
 import { tierBlockBytes } from './block-sums.ts'
 import type { SummedObject } from './block-sums.ts'
-import type { TierBlocks } from './tier-blocks.ts'
+import type { Pace, TierBlocks } from './tier-blocks.ts'
 import { tierKeys } from './tier-manifest.ts'
 import type { TierSegment } from './tier-manifest.ts'
 
@@ -20,8 +20,11 @@ export interface TierPlace {
 
 /** Ends of reads that are remembered: so many may go through one segment at the same time. */
 const endsMax = 16
-/** A read that begins this little before the end of another goes on with it: reads begin at an index entry. */
-const overlapBytes = 64 * 1024
+/**
+ * A read that begins this little before the end of another goes on with it: reads begin at an index entry, and of the one before, the last batches did not
+ * fit into the answer.
+ */
+const overlapBytes = 1024 * 1024
 /** Brought ahead of who reads in order; doubles from the smallest on while he goes on. */
 const aheadBytesMin = 2 * 1024 * 1024
 const aheadBytesMax = 16 * 1024 * 1024
@@ -69,7 +72,7 @@ export class RemoteSegment extends RemoteFile {
   /** What comes after it, to be brought ahead. */
   readonly #next: () => RemoteSegment | undefined
   #object: Promise<SummedObject> | undefined
-  readonly #ends: { position: number; aheadBytes: number; broughtTo: number }[] = []
+  readonly #ends: (Pace & { position: number })[] = []
 
   constructor(
     path: string,
@@ -100,10 +103,11 @@ export class RemoteSegment extends RemoteFile {
     return Promise.resolve(this.#segment.footer.segmentBytes)
   }
 
-  /** Has its first bytes brought. */
-  begin(aheadBytes: number): void {
+  /** Has its first bytes brought, for somebody who will go on here as he went on in the segment before. */
+  begin(pace: Pace): void {
+    this.#blocks.expect(this.#segment.id, pace)
     this.#summed().then(
-      (object) => this.#blocks.ahead(object, 0, aheadBytes),
+      (object) => this.#blocks.ahead(object, 0, pace.broughtTo),
       () => undefined,
     )
   }
@@ -113,14 +117,16 @@ export class RemoteSegment extends RemoteFile {
     const at = this.#ends.findIndex((each) => position <= each.position && position >= each.position - overlapBytes)
     const isLong = end - position >= longReadBytes
     if (at < 0 && !isLong) return false
-    const [known] = at < 0 ? [] : this.#ends.splice(at, 1)
+    const [known = this.#blocks.expected(this.#segment.id)] = at < 0 ? [] : this.#ends.splice(at, 1)
     const aheadBytes = Math.min(known === undefined ? aheadBytesMin : known.aheadBytes * 2, aheadBytesMax)
     const wanted = end + aheadBytes
     let broughtTo = known?.broughtTo ?? 0
-    // In few large requests: not a block at a time as the reader goes on.
-    if (wanted - broughtTo >= Math.min(aheadBytes / 2, object.sizeBytes - broughtTo)) {
+    const leftBytes = object.sizeBytes - broughtTo
+    // In few large requests, here and in the next segment: not a block at a time as the reader goes on.
+    if (wanted - broughtTo >= (leftBytes > 0 ? Math.min(aheadBytes / 2, leftBytes) : aheadBytes / 2)) {
       if (broughtTo < object.sizeBytes) this.#blocks.ahead(object, Math.max(end, broughtTo), wanted)
-      if (wanted > object.sizeBytes && broughtTo < wanted) this.#next()?.begin(wanted - object.sizeBytes)
+      if (wanted > object.sizeBytes && broughtTo < wanted)
+        this.#next()?.begin({ aheadBytes, broughtTo: wanted - object.sizeBytes })
       broughtTo = wanted
     }
     if (this.#ends.length >= endsMax) this.#ends.shift()

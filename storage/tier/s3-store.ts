@@ -12,14 +12,17 @@ import {
   GetObjectCommand,
   HeadObjectCommand,
   ListObjectsV2Command,
+  ListPartsCommand,
   PutObjectCommand,
   S3Client,
   UploadPartCommand,
 } from '@aws-sdk/client-s3'
 import type { GetObjectCommandOutput } from '@aws-sdk/client-s3'
 import type { Clock } from '../../platform/clock.ts'
+import { HttpFailure } from '../../platform/http-client.ts'
 import { tierRefused, tierUnavailable } from './object-store.ts'
-import type { ObjectFound, ObjectStore, ObjectUpload } from './object-store.ts'
+import type { ObjectFound, ObjectStore, ObjectUpload, ResumedUpload } from './object-store.ts'
+import { S3RangeReader } from './s3-range-reader.ts'
 
 export interface S3Place {
   readonly bucket: string
@@ -42,6 +45,8 @@ export class S3Store implements ObjectStore {
   readonly #place: S3Place
   readonly #clock: Clock
   readonly #client: S3Client
+  /** Undefined at Amazon's own, which has its ways of naming buckets; there the network takes longer than the client. */
+  readonly #ranges: S3RangeReader | undefined
 
   constructor(place: S3Place, clock: Clock) {
     this.#place = place
@@ -55,6 +60,13 @@ export class S3Store implements ObjectStore {
       responseChecksumValidation: 'WHEN_REQUIRED',
       ...(place.endpoint !== undefined && { endpoint: place.endpoint, forcePathStyle: true }),
     })
+    const { config } = this.#client
+    const signer = async () => ({
+      credentials: await config.credentials(),
+      region: await config.region(),
+      nowMs: clock.now() + config.systemClockOffset,
+    })
+    if (place.endpoint !== undefined) this.#ranges = new S3RangeReader(clock, place.endpoint, place.bucket, signer)
   }
 
   async put(key: string, bytes: Buffer): Promise<void> {
@@ -84,8 +96,35 @@ export class S3Store implements ObjectStore {
     const { UploadId } = await this.#ask(0, (abortSignal) =>
       this.#client.send(new CreateMultipartUploadCommand(at), { abortSignal }),
     )
-    const parts = new Map<number, string | undefined>()
+    return this.#upload(at, UploadId, new Map())
+  }
+
+  async resumeUpload(key: string, token: string): Promise<ResumedUpload | undefined> {
+    const at = this.#at(key)
+    const etags = new Map<number, string | undefined>()
+    const parts = new Map<number, number>()
+    let PartNumberMarker: string | undefined
+    do {
+      const command = new ListPartsCommand({ ...at, UploadId: token, PartNumberMarker })
+      const page = await this.#found(0, (abortSignal) => this.#client.send(command, { abortSignal }))
+      if (page === undefined) return undefined
+      for (const { PartNumber, ETag, Size } of page.Parts ?? []) {
+        if (PartNumber === undefined) continue
+        etags.set(PartNumber, ETag)
+        parts.set(PartNumber, Size ?? 0)
+      }
+      PartNumberMarker = page.IsTruncated === true ? page.NextPartNumberMarker : undefined
+    } while (PartNumberMarker !== undefined)
+    return { upload: this.#upload(at, token, etags), parts }
+  }
+
+  #upload(
+    at: { Bucket: string; Key: string },
+    UploadId: string | undefined,
+    parts: Map<number, string | undefined>,
+  ): ObjectUpload {
     return {
+      token: UploadId,
       part: async (number, bytes) => {
         const command = new UploadPartCommand({ ...at, UploadId, PartNumber: number, Body: bytes })
         const { ETag } = await this.#ask(bytes.length, (abortSignal) => this.#client.send(command, { abortSignal }))
@@ -110,6 +149,8 @@ export class S3Store implements ObjectStore {
 
   async read(key: string, position: number, target: Buffer): Promise<number | undefined> {
     if (target.length === 0) return 0
+    const found = await this.#readRange(key, position, target)
+    if (found !== undefined) return found
     const command = new GetObjectCommand({
       ...this.#at(key),
       Range: `bytes=${position}-${position + target.length - 1}`,
@@ -125,6 +166,15 @@ export class S3Store implements ObjectStore {
     } catch (error) {
       if (error instanceof Refused && error.status === 416) return 0
       throw error
+    }
+  }
+
+  async #readRange(key: string, position: number, target: Buffer): Promise<number | undefined> {
+    try {
+      return await this.#ranges?.read(this.#at(key).Key, position, target, waitMsOf(target.length))
+    } catch (error) {
+      if (error instanceof HttpFailure) throw tierUnavailable(this.location, error.message)
+      throw this.#failure(error)
     }
   }
 
@@ -159,7 +209,12 @@ export class S3Store implements ObjectStore {
     await this.#found(0, (abortSignal) => this.#client.send(new DeleteObjectCommand(this.#at(key)), { abortSignal }))
   }
 
+  removeUnfinished(): Promise<number> {
+    return Promise.resolve(0)
+  }
+
   close(): Promise<void> {
+    this.#ranges?.close()
     this.#client.destroy()
     return Promise.resolve()
   }
@@ -180,7 +235,7 @@ export class S3Store implements ObjectStore {
 
   async #ask<T>(bytes: number, ask: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const controller = new AbortController()
-    const waitMs = requestMsMax + bytes / bytesPerMsMin
+    const waitMs = waitMsOf(bytes)
     const timer = this.#clock.after(waitMs, () => controller.abort())
     try {
       return await ask(controller.signal)
@@ -213,6 +268,10 @@ export class S3Store implements ObjectStore {
     if (status === 409) return tierUnavailable(location, `another request for the same object under way (${message})`)
     return tierUnavailable(location, status === undefined ? `${name}: ${message}` : `status ${status} (${message})`)
   }
+}
+
+function waitMsOf(bytes: number): number {
+  return requestMsMax + bytes / bytesPerMsMin
 }
 
 /** An answer that some request asks for. */

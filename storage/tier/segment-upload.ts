@@ -4,6 +4,7 @@
  * sums of what was sent. Only then may a manifest name it.
  *   <base>-<id>.log   the segment file, byte for byte
  *   <base>-<id>.idx   the CRC-32C of each of its blocks (4 bytes each), then the sidecar, byte for byte
+ * An upload in parts that the end of a process cuts off is gone on with by the next one, under the same id (UploadNotes).
  * An attempt that fails leaves objects that no manifest names: OrphanSearch removes them.
  * Neighbours: TierUploader calls it.
  */
@@ -12,7 +13,7 @@ import type { Clock } from '../../platform/clock.ts'
 import type { File, FileSystem } from '../../platform/file-system.ts'
 import type { Random } from '../../platform/random.ts'
 import { crc32c } from '../../protocol/crc32c.ts'
-import { PlayheadError } from '../../protocol/errors.ts'
+import { isPlayheadError, PlayheadError } from '../../protocol/errors.ts'
 import { formatUuid, uuidV7 } from '../../protocol/uuid.ts'
 import { FRAME_SCRATCH_BYTES, SEGMENT_HEADER_BYTES, segmentFileName, sidecarFileName } from '../segment-format.ts'
 import { decodeFooter, FOOTER_BYTES } from '../sidecar-format.ts'
@@ -20,11 +21,12 @@ import type { Footer } from '../sidecar-format.ts'
 import { blockSums, wrongBlock } from './block-sums.ts'
 import type { SummedObject } from './block-sums.ts'
 import { tierUnavailable } from './object-store.ts'
-import type { ObjectStore } from './object-store.ts'
+import type { ObjectStore, ObjectUpload, ResumedUpload } from './object-store.ts'
 import type { RateLimit } from './rate-limit.ts'
 import { indexObject } from './remote-file.ts'
 import type { TierPlace } from './remote-file.ts'
 import { tierKeys } from './tier-manifest.ts'
+import type { UploadNote, UploadNotes } from './upload-notes.ts'
 import type { TierSegment } from './tier-manifest.ts'
 import { Turns } from '../turns.ts'
 
@@ -34,6 +36,7 @@ export interface UploadContext {
   readonly clock: Clock
   readonly random: Random
   readonly rate: RateLimit
+  readonly notes: UploadNotes
   /** Ends what is under way. */
   readonly signal: AbortSignal
 }
@@ -51,26 +54,71 @@ export async function sendSegment(
   directory: string,
   baseOffset: number,
 ): Promise<TierSegment> {
-  const { fileSystem, random, clock } = context
-  const id = formatUuid(uuidV7(random.bytes(10), Math.max(0, clock.now())))
+  const { fileSystem, notes } = context
   const sidecar = await wholeFile(fileSystem, `${directory}/${sidecarFileName(baseOffset)}`)
   const footerBytes = sidecar.subarray(-FOOTER_BYTES)
   const footer = decodeFooter(footerBytes)
   const path = `${directory}/${segmentFileName(baseOffset)}`
   if (footer === undefined || crc32c(sidecar.subarray(0, -FOOTER_BYTES)) !== footer.bodyChecksum)
     throw damaged(`${directory}/${sidecarFileName(baseOffset)}`, 'a checksum that does not hold')
-  const key = tierKeys.segment(place.topicId, place.partition, baseOffset, id)
-  const { sums, head } = await sendFile(context, key, path, footer)
+  const { id, key, resumed, isThere } = await beginOrGoOn(context, place, footer)
+  const begun = (token: string) => notes.write(place, { ...noteOf(footer), id, key, token })
+  const { sums, head } = await sendFile(context, { key, resumed, isThere, begun }, path, footer)
   const index = Buffer.concat([sums, sidecar])
   const segment = { id, footer, footerBytes: Buffer.from(footerBytes), head, indexSums: blockSums(index) }
   const indexed = indexObject(place, segment)
   await sendBytes(context, indexed.key, index)
-  await readBack(context, { key, sizeBytes: footer.segmentBytes, sums })
-  await readBack(context, indexed)
+  try {
+    await readBack(context, { key, sizeBytes: footer.segmentBytes, sums })
+    await readBack(context, indexed)
+  } finally {
+    // Also when it is not what was sent: then the next attempt is a new one.
+    if (footer.segmentBytes > partBytes) await notes.remove(place)
+  }
   return segment
 }
 
-async function sendFile(context: UploadContext, key: string, path: string, footer: Footer) {
+/** An attempt at a segment. */
+interface Attempt {
+  readonly key: string
+  readonly resumed?: ResumedUpload | undefined
+  /** All of it was sent before. */
+  readonly isThere?: boolean
+  /** Called with what another process can go on by. */
+  readonly begun?: (token: string) => Promise<void>
+}
+
+/** A fresh id, or that of the upload which an earlier process, or an attempt that failed, has begun of the same segment. */
+async function beginOrGoOn(
+  context: UploadContext,
+  place: TierPlace,
+  footer: Footer,
+): Promise<Attempt & { id: string }> {
+  const { store, notes, random, clock } = context
+  const { topicId, partition } = place
+  const note = footer.segmentBytes > partBytes ? await notes.read(place) : undefined
+  if (note !== undefined) {
+    const { id, key, token } = note
+    const resumed = await store.resumeUpload(key, token)
+    const wanted = noteOf(footer)
+    const isSame =
+      note.baseOffset === wanted.baseOffset &&
+      note.footerChecksum === wanted.footerChecksum &&
+      note.partBytes === wanted.partBytes
+    if (isSame && resumed !== undefined) return { id, key, resumed }
+    if (isSame && (await store.sizeBytes(key)) === footer.segmentBytes) return { id, key, isThere: true }
+    await resumed?.upload.abort()
+    await notes.remove(place)
+  }
+  const id = formatUuid(uuidV7(random.bytes(10), Math.max(0, clock.now())))
+  return { id, key: tierKeys.segment(topicId, partition, footer.baseOffset, id) }
+}
+
+function noteOf({ baseOffset, checksum }: Footer): Pick<UploadNote, 'baseOffset' | 'footerChecksum' | 'partBytes'> {
+  return { baseOffset, footerChecksum: checksum, partBytes }
+}
+
+async function sendFile(context: UploadContext, attempt: Attempt, path: string, footer: Footer) {
   const file = await context.fileSystem.open(path, 'read')
   try {
     const { segmentBytes } = footer
@@ -79,7 +127,7 @@ async function sendFile(context: UploadContext, key: string, path: string, foote
     const sums: Buffer[] = []
     let checksum = 0
     let head: Buffer = Buffer.alloc(0)
-    await sendParts(context, key, segmentBytes, async (position, target) => {
+    await sendParts(context, attempt, segmentBytes, async (position, target) => {
       await readWhole(file, target, position)
       if (position === 0) head = Buffer.from(target.subarray(0, SEGMENT_HEADER_BYTES + FRAME_SCRATCH_BYTES))
       checksum = crc32c(target, checksum)
@@ -94,16 +142,16 @@ async function sendFile(context: UploadContext, key: string, path: string, foote
 }
 
 function sendBytes(context: UploadContext, key: string, bytes: Buffer): Promise<void> {
-  return sendParts(context, key, bytes.length, (position, target) => {
+  return sendParts(context, { key }, bytes.length, (position, target) => {
     bytes.copy(target, 0, position)
     return Promise.resolve()
   })
 }
 
-/** `fill` is called for one part after the other; the parts are sent side by side. */
+/** `fill` is called for one part after the other, also for those that are there; the parts are sent side by side. */
 async function sendParts(
   { store, rate, signal }: UploadContext,
-  key: string,
+  { key, resumed, isThere, begun }: Attempt,
   sizeBytes: number,
   fill: (position: number, target: Buffer) => Promise<void>,
 ): Promise<void> {
@@ -113,7 +161,8 @@ async function sendParts(
     await rate.take(sizeBytes, signal)
     return store.put(key, bytes)
   }
-  const upload = await store.beginUpload(key)
+  const upload = isThere === true ? nothingToSend : (resumed?.upload ?? (await store.beginUpload(key)))
+  if (resumed === undefined && upload.token !== undefined) await begun?.(upload.token)
   try {
     const sending: Promise<void>[] = []
     const turns = new Turns(partsAtOnce)
@@ -122,8 +171,9 @@ async function sendParts(
       signal.throwIfAborted()
       const bytes = Buffer.allocUnsafeSlow(Math.min(partBytes, sizeBytes - position))
       await fill(position, bytes)
-      await rate.take(bytes.length, signal)
       const part = ++number
+      if (isThere === true || resumed?.parts.get(part) === bytes.length) continue
+      await rate.take(bytes.length, signal)
       const sent = turns.with(() => upload.part(part, bytes))
       sent.catch(() => undefined) // all are waited for below, and the first that fails is heard there
       sending.push(sent)
@@ -132,9 +182,20 @@ async function sendParts(
     await Promise.all(sending)
     await upload.complete()
   } catch (error) {
-    await upload.abort().catch(() => undefined) // else OrphanSearch finds nothing of it, and the store's own rules do
+    // What can be gone on with stays: the next attempt, or the next process, does.
+    const isResumable = begun !== undefined && upload.token !== undefined
+    const isCutOff = signal.aborted || isPlayheadError(error, 'tierUnavailable')
+    if (!isResumable || !isCutOff) await upload.abort().catch(() => undefined) // else the store's own rules remove it
     throw error
   }
+}
+
+/** Of an object that is there: what it should be is only read. */
+const nothingToSend: ObjectUpload = {
+  token: undefined,
+  part: () => Promise.resolve(),
+  complete: () => Promise.resolve(),
+  abort: () => Promise.resolve(),
 }
 
 /** Reads the object again, all of it; answers its size. Throws tierUnavailable when it is not what was sent. */

@@ -8,7 +8,7 @@ import { sleep } from '../../platform/clock.ts'
 import type { Clock } from '../../platform/clock.ts'
 import type { Random } from '../../platform/random.ts'
 import { isPlayheadError } from '../../protocol/errors.ts'
-import type { ObjectFound, ObjectStore, ObjectUpload } from './object-store.ts'
+import type { ObjectFound, ObjectStore, ObjectUpload, ResumedUpload } from './object-store.ts'
 
 export interface RetryOptions {
   readonly store: ObjectStore
@@ -40,12 +40,12 @@ export class RetryingStore implements ObjectStore {
   }
 
   async beginUpload(key: string): Promise<ObjectUpload> {
-    const upload = await this.#again((store) => store.beginUpload(key))
-    return {
-      part: (number, bytes) => this.#again(() => upload.part(number, bytes)),
-      complete: () => this.#again(() => upload.complete()),
-      abort: () => this.#again(() => upload.abort()),
-    }
+    return this.#retrying(await this.#again((store) => store.beginUpload(key)))
+  }
+
+  async resumeUpload(key: string, token: string): Promise<ResumedUpload | undefined> {
+    const found = await this.#again((store) => store.resumeUpload(key, token))
+    return found && { ...found, upload: this.#retrying(found.upload) }
   }
 
   read(key: string, position: number, target: Buffer): Promise<number | undefined> {
@@ -73,9 +73,22 @@ export class RetryingStore implements ObjectStore {
     return this.#again((store) => store.remove(key))
   }
 
+  removeUnfinished(beforeMs: number): Promise<number> {
+    return this.#again((store) => store.removeUnfinished(beforeMs))
+  }
+
   async close(): Promise<void> {
     this.#closing.abort(new Error('the tier is closed'))
     await this.#options.store.close()
+  }
+
+  #retrying(upload: ObjectUpload): ObjectUpload {
+    return {
+      token: upload.token,
+      part: (number, bytes) => this.#again(() => upload.part(number, bytes)),
+      complete: () => this.#again(() => upload.complete()),
+      abort: () => this.#again(() => upload.abort()),
+    }
   }
 
   async #again<T>(ask: (store: ObjectStore) => Promise<T>): Promise<T> {

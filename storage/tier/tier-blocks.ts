@@ -30,6 +30,15 @@ const requestBlocksMax = 32
 const rereadsMax = 5
 const rereadWaitMs = 50
 
+/** How far ahead of somebody who reads in order, and up to which position that has been asked for. */
+export interface Pace {
+  readonly aheadBytes: number
+  readonly broughtTo: number
+}
+
+/** Segments that somebody is about to come to. */
+const expectedMax = 64
+
 interface Block {
   readonly key: string
   readonly place: number
@@ -44,6 +53,7 @@ export class TierBlocks {
   /** By object and place, the least recently wanted first. */
   readonly #blocks = new Map<string, Block>()
   #blockBytes = 0
+  readonly #expected = new Map<string, Pace>()
   readonly #turns: Turns
   readonly #aheadTurns: Turns
 
@@ -85,6 +95,23 @@ export class TierBlocks {
     this.#wanted(object, first, Math.min(end, first + roomBlocks), { keep, turns: this.#aheadTurns }).catch(
       () => undefined, // whoever wants them asks himself, and hears why
     )
+  }
+
+  /** Somebody who reads in order comes to the segment of this id next. */
+  expect(id: string, pace: Pace): void {
+    this.#expected.delete(id)
+    this.#expected.set(id, pace)
+    for (const oldest of this.#expected.keys()) {
+      if (this.#expected.size <= expectedMax) break
+      this.#expected.delete(oldest)
+    }
+  }
+
+  /** The pace of whoever was expected there, once. */
+  expected(id: string): Pace | undefined {
+    const pace = this.#expected.get(id)
+    this.#expected.delete(id)
+    return pace
   }
 
   async #wanted(
@@ -155,7 +182,7 @@ export class TierBlocks {
       return target
     }
     await turns.with(() => this.#fromStore(object, position, target))
-    if (keep === 'keep') await cache.write(object.key, position, target)
+    if (keep === 'keep') cache.write(object.key, position, target)
     else this.stats.aheadBytes += runBytes
     return target
   }

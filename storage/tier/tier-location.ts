@@ -41,7 +41,7 @@ async function storeAt(location: string, { fileSystem, clock, random }: StoreFou
     const directory = decodeURIComponent(url.pathname).replace(/\/+$/, '')
     if (url.host !== '' || directory === '')
       throw invalid(location, 'a directory of this machine, as in file:///srv/tier')
-    return new DirectoryStore(fileSystem, random, directory)
+    return new DirectoryStore(fileSystem, clock, random, directory)
   }
   const place = s3Place(location, url)
   const { S3Store } = await import('./s3-store.ts').catch((error: unknown) => {

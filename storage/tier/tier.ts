@@ -4,6 +4,7 @@
  * far as time allows.
  *   <data>/tier/tier.json                       where the tier is
  *   <data>/tier/log-<topic id>-<partition>.json copies of manifests, and page-<id>.json
+ *   <data>/tier/upload-<topic id>-<partition>.json  an upload in parts that is under way
  *   <data>/tier/cache/                          blocks that were read; emptied at every start
  * Invariant: the store being away stops nothing but reads of what is only there; sending goes on when it is back.
  * Neighbours: broker.ts opens it; TierUploader works per log, TieredFileSystem is what LogStore runs on.
@@ -33,6 +34,7 @@ import { claimTier } from './tier-owner.ts'
 import type { TierSettings } from './tier-settings.ts'
 import { TierTopics } from './tier-topics.ts'
 import { TierUploader } from './tier-uploader.ts'
+import { UploadNotes } from './upload-notes.ts'
 import { TieredFileSystem } from './tiered-file-system.ts'
 
 export interface TierOptions {
@@ -140,6 +142,7 @@ export class Tier {
     if (left.length > 0)
       report('warn', `tier: what was appended last to ${left.length} partitions is not sent; the next start does it`)
     await this.#store.close()
+    await this.#cache.settled()
   }
 
   /** In words; empty when all is well. */
@@ -228,6 +231,7 @@ export class Tier {
     const [store, manifests, graceMs] = [this.#store, this.#manifests, settings.orphanGraceMs]
     for (const log of this.#logs.values())
       this.#counts.orphans += await removeOrphans(log, { store, manifests, clock, writer, graceMs })
+    this.#counts.orphans += await store.removeUnfinished(clock.now() - graceMs)
   }
 
   async #workOn(rollBeforeMs: number): Promise<void> {
@@ -254,7 +258,8 @@ export class Tier {
         let uploader = this.#uploaders.get(name)
         if (uploader === undefined) {
           const [store, signal, writer, rate] = [this.#store, this.#stopping.signal, this.#writer!, this.#uploadRate]
-          const context = { store, fileSystem, clock, random, rate, signal, writer, report }
+          const notes = new UploadNotes(fileSystem, this.#directory)
+          const context = { store, fileSystem, clock, random, rate, notes, signal, writer, report }
           uploader = new TierUploader(context, this.#counts, topic, log, this.#log(topic.id, log.partition))
           this.#uploaders.set(name, uploader)
         }

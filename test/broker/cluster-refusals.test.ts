@@ -3,7 +3,9 @@ import assert from 'node:assert/strict'
 import { readdir } from 'node:fs/promises'
 import { test } from 'node:test'
 import { Broker } from '../../broker/broker.ts'
+import { asRefusal, noBrokers } from '../../broker/brokers.ts'
 import type { BrokerConfig } from '../../broker/config.ts'
+import { PlayheadError } from '../../protocol/errors.ts'
 import { TemporaryDirectory } from '../temporary-directory.ts'
 
 const refused: readonly { readonly given: Partial<BrokerConfig>; readonly setting: string }[] = [
@@ -26,3 +28,13 @@ for (const { given, setting } of refused) {
     assert.deepEqual(await readdir(directory.path), [])
   })
 }
+
+test('cluster: a topic is unknown when the cluster lacks it, not when this broker has not heard of it', async () => {
+  const unknown = new PlayheadError('unknownTopic', 'topic carts: found no topic of that name', { topic: 'carts' })
+  const answers = [() => Promise.resolve(false), () => Promise.reject(new PlayheadError('unavailable', 'nobody there'))]
+  for (const lackTopic of answers) {
+    const refusal = await asRefusal(unknown, { ...noBrokers, lackTopic })
+    assert.deepEqual([refusal.code, refusal.details['outcome'], refusal.retriable], ['unavailable', 'notApplied', true])
+  }
+  assert.equal(await asRefusal(unknown, noBrokers), unknown)
+})

@@ -198,3 +198,20 @@ test('append: an unknown topic is forgotten, so that the next append asks again'
   broker.topic = 'orders'
   assert.equal((await stream.append({ type: 'A' })).version, 0)
 })
+
+test('append: what may have been written is not told to be refused by a broker that knows no such topic', async () => {
+  const broker = new ScriptedBroker()
+  broker.fault = onAppends(
+    undefined,
+    'loseReply',
+    new PlayheadError('unknownTopic', 'topic carts: found no such topic'),
+  )
+  await using playhead = await clientOf(broker)
+  const stream = playhead.topic('carts').stream('c1')
+  await stream.append({ type: 'A' })
+  await assert.rejects(stream.append({ type: 'B' }), (error: PlayheadError) => {
+    assert.deepEqual([error.code, error.details['outcome']], ['unknownTopic', 'unknown'])
+    return true
+  })
+  assert.deepEqual(typesOf(broker), ['A', 'B'])
+})

@@ -5,6 +5,7 @@ import { connect } from '../../client/index.ts'
 import type { Playhead, ReplayOptions } from '../../client/index.ts'
 import { listOf } from './list-of.ts'
 import { ScriptedBroker } from './scripted-broker.ts'
+import type { Asked } from './scripted-broker.ts'
 
 async function clientOf(broker: ScriptedBroker): Promise<Playhead> {
   return connect(await broker.listen(), { transport: broker.transport, timeoutMs: 1_000 })
@@ -212,4 +213,20 @@ test('replay: aborted before it begins, and while it waits for more', async () =
   const waiting = replayed(playhead, { follow: true, signal: abort.signal })
   setImmediate(() => abort.abort(new Error('while')))
   await assert.rejects(waiting, /while/)
+})
+
+test('replay: what its range was made of is waited for by whoever answers: a leader that is behind does not end it', async () => {
+  const broker = new ScriptedBroker()
+  await using writer = await connect(await broker.listen(), { transport: broker.transport })
+  await writer
+    .topic('carts')
+    .stream('c1')
+    .append([{ type: 'A' }, { type: 'B' }])
+  await using reader = await connect(await broker.listen(), { transport: broker.transport })
+  for await (const batch of reader.topic('carts').replay({ partition: 0 })) assert.ok(batch.batch.baseOffset >= 0)
+  const asked = broker.asked.filter(({ api }) => api === 'fetch') as Asked<'fetch'>[]
+  assert.deepEqual(
+    asked.map(({ header }) => header.after?.endOffset),
+    asked.map(() => 2),
+  )
 })

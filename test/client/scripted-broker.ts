@@ -165,6 +165,7 @@ export class ScriptedBroker {
       sizeBytes: 0,
       segments: 1,
       damage: [],
+      isUnsettled: undefined,
       ...this.#placeOf(partition),
     }))
     const { view } = this

@@ -282,6 +282,7 @@ test('light and dark, phone and wall: every page fits its width and can be read'
       '#/decide?topic=shop&stream=basket-1',
       '#/cluster',
       '#/settings',
+      '#/access',
     ]) {
       await page.goto(at(hash))
       await page.locator('main h1').first().waitFor()

@@ -12,7 +12,7 @@ import { Recorder } from '../sim/recorder.ts'
 import { noExcuse } from '../sim/rot.ts'
 import { Session } from '../sim/session.ts'
 import { SeededRandom } from '../storage/seeded-random.ts'
-import { RealTime, realNetwork } from './real-time.ts'
+import { lookMsMax, RealTime, realNetwork } from './real-time.ts'
 import { Scenario, ScriptedWorkload, scenarioFlags } from './scenario.ts'
 import { freePort, Supervisor } from './supervisor.ts'
 import type { UnplannedEnd } from './supervisor.ts'
@@ -124,6 +124,7 @@ class CrashRun {
         rot: noExcuse,
         workload: new ScriptedWorkload(this.#time),
         onFinding: (finding) => findings.push(finding),
+        timeoutMs: lookMsMax,
       },
       'look',
     )

@@ -13,10 +13,12 @@ import { faults } from './faults.ts'
 import { loadRun } from './load-run.ts'
 import { requireStrace } from './system-calls.ts'
 import { Tally } from './tally.ts'
+import { tierRun } from './tier-run.ts'
 
 const killedAt = 8
 const failedAt = 4
 const killsUnderLoad = 8
+const livesWithTier = 2
 
 const random = SeededRandom.fresh()
 let recorded: ScenarioCalls[]
@@ -66,5 +68,11 @@ test('crash: EIO from the disk under the cache: the broker ends, and no version 
 test(`crash: kill -9 under load, ${killsUnderLoad} times (seed ${random.seed})`, async () => {
   const tally = new Tally()
   await loadRun({ seed: random.seed, rounds: killsUnderLoad }, tally)
+  assert.deepEqual(tally.findings, [])
+})
+
+test(`crash: kill -9 of a broker that seals, sends, writes manifests, lets go and compacts, ${livesWithTier} lives (seed ${random.seed})`, async () => {
+  const tally = new Tally()
+  await tierRun({ seed: random.seed, rounds: livesWithTier }, tally)
   assert.deepEqual(tally.findings, [])
 })

@@ -14,7 +14,7 @@ import type { SessionOptions } from '../sim/session.ts'
 import { Workload } from '../sim/workload.ts'
 import { SeededRandom } from '../storage/seeded-random.ts'
 import { faults } from './faults.ts'
-import { RealTime, realNetwork } from './real-time.ts'
+import { lookMsMax, RealTime, realNetwork } from './real-time.ts'
 import { freePort, Supervisor } from './supervisor.ts'
 import type { Tally } from './tally.ts'
 
@@ -153,7 +153,7 @@ class LoadRun {
   }
 
   async #contents(port: number): ReturnType<Session['contents']> {
-    const session = await Session.open(this.#session(port), 'look')
+    const session = await Session.open({ ...this.#session(port), timeoutMs: lookMsMax }, 'look')
     const contents = await session.contents()
     await session.close()
     return contents

@@ -21,6 +21,9 @@ export class RealTime extends Scheduler {
   override note(): void {}
 }
 
+/** Of a look at all there is, when everything is well again: longer than any broker needs, on a machine that is busy with other things. */
+export const lookMsMax = 60_000
+
 /** Everything is dialled at `port`. */
 export function realNetwork(port: number): SessionOptions['network'] {
   const connect: typeof nodeTransport.connect = (_host, _port, signal) =>

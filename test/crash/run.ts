@@ -1,10 +1,10 @@
 /**
- * `npm run test:crash`: a real broker killed at each of its file-changing system calls, each of its writes and syncs failed, kill -9 under load, and reads
- * and writes that come back short.
- *   --only kill|eio|load|short   one of these
+ * `npm run test:crash`: a real broker killed at each of its file-changing system calls, each of its writes and syncs failed, kill -9 under load and
+ * of a broker with a tier, and reads and writes that come back short.
+ *   --only kill|eio|load|tier|short   one of these
  *   --part first|second    of the scenario: before or after the kill -9 in its middle
  *   --at POINT             one point again, as it was printed
- *   --rounds N             kills under load (default 100)
+ *   --rounds N             kills under load (default 100); of a broker with a tier, at least so many
  *   --seed N               of the load (default: drawn, and printed)
  *   --report               adds what came of it to test/results/, of which the table in docs/guarantees.md is made
  * Ends with 1 if anything was found.
@@ -18,6 +18,7 @@ import { loadRun } from './load-run.ts'
 import { shortIoRun } from './short-io.ts'
 import { requireStrace } from './system-calls.ts'
 import { Tally } from './tally.ts'
+import { tierRun } from './tier-run.ts'
 
 const { values } = parseArgs({
   options: {
@@ -51,6 +52,11 @@ if (wants('kill') || wants('eio')) {
 if (wants('load')) {
   for (let done = 0, run = seed; done < Number(values.rounds); done += roundsPerRun, run++)
     await loadRun({ seed: run, rounds: roundsPerRun }, tally)
+}
+// Each life of a broker with a tier ends with three kills, or two.
+if (wants('tier')) {
+  for (let done = 0, run = seed; done < Number(values.rounds); done += 2 * roundsPerRun, run++)
+    await tierRun({ seed: run, rounds: roundsPerRun }, tally)
 }
 if (wants('short')) await shortIoRun(seed, roundsPerRun, tally)
 console.log(tally.text())

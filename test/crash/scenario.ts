@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { connect, isPlayheadError } from '../../client/index.ts'
 import type { Playhead, Producer, StreamAppend } from '../../client/index.ts'
 import type { AppendOutcome } from '../history/history.ts'
-import { outcomeOf } from '../sim/session.ts'
+import { outcomeOf } from '../sim/answers.ts'
 import type { Recorder } from '../sim/recorder.ts'
 import { topicName, valueOf, Workload } from '../sim/workload.ts'
 

@@ -20,7 +20,7 @@ export class Supervisor {
   tracedId = -1
   /** Rejects when a broker ended that nothing was done to. */
   readonly failed: Promise<never>
-  readonly #options: BrokerOptions
+  #options: BrokerOptions
   #fail: (error: Error) => void = () => {}
   #process: BrokerProcess | undefined
   readonly #planned = new Set<BrokerProcess>()
@@ -42,6 +42,12 @@ export class Supervisor {
     if (trace !== undefined) this.tracedId = process.id
     if (await process.ready) return void this.#watch(process)
     await this.#next(process, await process.ended)
+  }
+
+  /** Serves another directory from now on, once the broker of this one was stopped. */
+  async moveTo(directory: string): Promise<void> {
+    this.#options = { ...this.#options, directory }
+    await this.start()
   }
 
   /** kill -9, after `harm`, by which it may end as well. */

@@ -10,8 +10,9 @@ export class ServedBroker {
   readonly port: number
   readonly httpPort: number
   readonly dataDirectory: string
+  /** With the exit code; null = by a signal. */
+  readonly ended: Promise<number | null>
   readonly #process: ChildProcess
-  readonly #ended: Promise<number | null>
   readonly #errors: () => string
 
   private constructor(
@@ -21,7 +22,7 @@ export class ServedBroker {
     ready: { port: number; httpPort: number; dataDir: string },
   ) {
     this.#process = process
-    this.#ended = ended
+    this.ended = ended
     this.#errors = errors
     this.port = ready.port
     this.httpPort = ready.httpPort
@@ -52,6 +53,10 @@ export class ServedBroker {
     return this.#process.pid ?? 0
   }
 
+  get isRunning(): boolean {
+    return this.#process.exitCode === null && this.#process.signalCode === null
+  }
+
   /** What it has logged so far. */
   get errors(): string {
     return this.#errors()
@@ -72,16 +77,16 @@ export class ServedBroker {
   /** kill -9. */
   async kill(): Promise<void> {
     this.#process.kill('SIGKILL')
-    await this.#ended
+    await this.ended
   }
 
   /** SIGTERM; resolves with the exit code. */
   async stop(): Promise<number | null> {
     this.#process.kill('SIGTERM')
-    return this.#ended
+    return this.ended
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#process.exitCode === null && this.#process.signalCode === null) await this.kill()
+    if (this.isRunning) await this.kill()
   }
 }

@@ -103,7 +103,7 @@ export class HistoryChecker {
       if (stream === null || version === undefined) continue
       const history = this.#stream(append.partition, stream)
       history.claimed(baseOffset + index, version)
-      history.acknowledged(append.completedAt, version)
+      history.acknowledged(append, version)
     }
   }
 

@@ -75,6 +75,8 @@ export interface StreamReadOperation extends Span {
   readonly entries: readonly { readonly offset: number; readonly version: number; readonly value: string }[]
   /** Damage came before the end. */
   readonly isEndedByDamage?: boolean
+  /** As of ReadOperation; it does when absent. Otherwise it promises to see what its own session saw or wrote. */
+  readonly isLinearizable?: boolean
 }
 
 /** The ends of a partition. */

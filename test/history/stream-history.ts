@@ -4,7 +4,7 @@
  * Judged at the end only, when the final log tells which events there are. Neighbours: history-checker.ts fills and finishes it.
  */
 import type { Findings } from './findings.ts'
-import type { AppendOperation, Conflict, StreamReadOperation } from './history.ts'
+import type { AppendOperation, Conflict, Span, StreamReadOperation } from './history.ts'
 import { Staircase } from './staircase.ts'
 
 interface Claim {
@@ -20,6 +20,8 @@ export class StreamHistory {
   readonly #conditions: { append: AppendOperation; version: number; baseOffset: number }[] = []
   readonly #conflicts: { append: AppendOperation; conflict: Conflict }[] = []
   readonly #acknowledged = new Staircase()
+  /** The same, of what each session saw or wrote itself. */
+  readonly #sessions = new Map<string, Staircase>()
   /** Of the final log, in order. */
   readonly #offsets: number[] = []
   readonly #writers: (AppendOperation | undefined)[] = []
@@ -34,8 +36,11 @@ export class StreamHistory {
     this.#claims.push({ offset, version })
   }
 
-  acknowledged(completedAt: number, version: number): void {
+  acknowledged({ session, completedAt }: Pick<Span, 'session' | 'completedAt'>, version: number): void {
     this.#acknowledged.raise(completedAt, version)
+    let own = this.#sessions.get(session)
+    if (own === undefined) this.#sessions.set(session, (own = new Staircase()))
+    own.raise(completedAt, version)
   }
 
   /** A written append that expected this stream at `version`. */
@@ -54,11 +59,12 @@ export class StreamHistory {
       version = entry.version + 1
       this.claimed(entry.offset, entry.version)
     }
-    const before = this.#acknowledged.before(read.invokedAt) ?? -1
+    const seen = read.isLinearizable === false ? this.#sessions.get(read.session) : this.#acknowledged
+    const before = seen?.before(read.invokedAt) ?? -1
     if (before >= version && before >= read.fromVersion && read.isEndedByDamage !== true) {
       this.#found('staleRead', `a read ended at version ${version - 1} after ${before} was acknowledged`)
     }
-    this.#acknowledged.raise(read.completedAt, version - 1)
+    this.acknowledged(read, version - 1)
   }
 
   /** Called for every event of the final log, in offset order. */

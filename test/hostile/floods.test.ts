@@ -12,7 +12,7 @@ import { FrameClient, connectFrameClient, helloRequest } from '../broker/frame-c
 import { appendBatch, createTopic, fetchRequest } from '../broker/running-broker.ts'
 import { endAll, flood, floodOf, recordBatch } from './flood.ts'
 import type { Flooder } from './flood.ts'
-import { assertGrownBelow, grownBy, WatchedBroker } from './watched-broker.ts'
+import { assertGrownBelow, grownBy, onOwnConnection, WatchedBroker } from './watched-broker.ts'
 import type { Usage } from './watched-broker.ts'
 
 /** Descriptors that come and go without being anybody's connection: segments, the cache, what is being closed. */
@@ -258,7 +258,7 @@ test('flood: 100 HTTP bodies of 15 MiB, chunked or with a length that is not kep
   await watched.check()
 })
 
-test('flood: 80 HTTP clients that ask for 4 pages of 6 MiB each and read nothing (httpBytesTotalMax 32 MiB, stallMsMax 500): others are served', async (t) => {
+test('flood: 40 HTTP clients that ask for 4 pages of 6 MiB each and read nothing (httpBytesTotalMax 32 MiB, stallMsMax 500): others are served', async (t) => {
   const flags = [
     '--http-bytes-total-max',
     String(32 * MiB),
@@ -273,13 +273,14 @@ test('flood: 80 HTTP clients that ask for 4 pages of 6 MiB each and read nothing
   const url = `http://127.0.0.1:${watched.httpPort}/api/topics/carts/streams/s`
   const event = JSON.stringify({ type: 'Note', contentType: 'text/plain', data: 'x'.repeat(700_000) })
   for (let count = 0; count < 9; count++) {
-    const posted = await fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body: event })
+    const headers = { 'content-type': 'application/json', ...onOwnConnection }
+    const posted = await fetch(url, { method: 'POST', headers, body: event })
     assert.equal(posted.status, 201)
   }
   const before = watched.usage()
   const asking = 'GET /api/topics/carts/streams/s HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(4)
-  const sleepers = await floodOf(80, () => flood(watched.httpPort, asking, { reads: false }))
-  const reading = fetch(url).then(({ status }) => assert.equal(status, 200))
+  const sleepers = await floodOf(40, () => flood(watched.httpPort, asking, { reads: false }))
+  const reading = fetch(url, { headers: onOwnConnection }).then(({ status }) => assert.equal(status, 200))
   const during = await watched.most(reading)
   t.diagnostic(grownBy(before, during))
   assertGrownBelow(650 * MiB, before, during)

@@ -72,6 +72,8 @@ const bodies = [
   `{"type":"A","data":${'['.repeat(20_000)}`,
   `{"type":"${'A'.repeat(257)}"}`,
   `[${'{"type":"A"},'.repeat(300)}{"type":"A"}]`,
+  '{"specversion":"1.0","id":"a-1","source":"/shop","type":"shop.paid","subject":"order-7","data":{"pence":5}}',
+  '[{"specversion":"1.0","id":"a-2","source":"/shop","type":"shop.seen","data_base64":"AAEC"}]',
 ]
 const extraHeaders = [
   '',
@@ -82,6 +84,8 @@ const extraHeaders = [
   'Host: elsewhere\r\n',
   `X-Long: ${'x'.repeat(20_000)}\r\n`,
   'X-\u0001: x\r\n',
+  'Idempotency-Key: once\r\n',
+  'Idempotency-Key:\r\n',
   'Upgrade: websocket\r\nConnection: Upgrade\r\n',
 ]
 const types = [
@@ -90,6 +94,8 @@ const types = [
   'application/json',
   'text/plain',
   'application/json; charset=x',
+  'application/cloudevents+json',
+  'Application/CloudEvents-Batch+JSON; charset=utf-8',
   '/',
 ]
 const methods = ['POST', 'POST', 'POST', 'GET', 'GET', 'HEAD', 'PUT', 'DELETE', 'OPTIONS', 'PATCH', 'TRACE']
@@ -101,7 +107,8 @@ export function httpRequest(dice: Dice, last: boolean): Buffer {
   const isOdd = dice.oneIn(2)
   const method = isOdd ? dice.pick(methods) : isPost ? 'POST' : 'GET'
   const target = dice.oneIn(10) ? dice.pick(targets) : `/api/topics/${part(dice, 'carts')}/streams/${part(dice, 's')}`
-  const hasBody = method === 'POST' || method === 'PUT' || method === 'PATCH'
+  const mayHaveBody = method === 'POST' || method === 'PUT' || method === 'PATCH'
+  const hasBody = mayHaveBody && !dice.oneIn(50) // without one nothing says of what type it is either
   const body = hasBody ? bodyOf(dice) : Buffer.alloc(0)
   const lines = [
     `${method} ${target}${dice.oneIn(3) ? dice.pick(queries) : ''} HTTP/1.1`,

@@ -74,14 +74,24 @@ function frameOf(api: ApiName, correlation: number, header: Buffer, body: readon
 }
 
 /** Sends the frames in one go and waits until each has its reply. */
-async function exchange(port: number, frames: readonly Buffer[], where: string): Promise<{ refused: number }> {
-  using client = await connectFrameClient(port)
+async function exchange(
+  watched: WatchedBroker,
+  frames: readonly Buffer[],
+  where: string,
+): Promise<{ refused: number }> {
+  using client = await connectFrameClient(watched.port)
   client.socket.removeAllListeners('data')
   const reader = new FrameReader(1024 * MiB)
   const missing = new Set(frames.map((_, index) => index + 100))
   let refused = 0
   const answered = new Promise<void>((resolve, reject) => {
-    client.socket.on('close', () => reject(new Error(`${where}: closed with ${missing.size} unanswered`)))
+    client.socket.on('close', () => {
+      if (missing.size === 0) return
+      const left = [...missing].map((correlation) => frames[correlation - 100]?.toString('hex').slice(0, 200))
+      const found = `closed with ${missing.size} unanswered, the first ${left.slice(0, 5).join(', ')}`
+      // Most likely none of these is to blame: a broker that ends closes all connections.
+      void watched.fate().then((fate) => reject(new Error(`${where}: ${found}; ${fate}`)))
+    })
     client.socket.on('data', (bytes: Buffer) => {
       reader.push(bytes)
       for (let reply = reader.next(); reply !== undefined; reply = reader.next()) {
@@ -124,7 +134,7 @@ test('hostile: 80,000 mutated requests, each answered, none with internal; the h
       Array.from({ length: perConnection }, (_, index) => mutatedRequest(dice, index + 100)),
     )
     const where = `seed ${seed}, round ${round}`
-    const answers = await Promise.all(talks.map((frames) => exchange(watched.port, frames, where)))
+    const answers = await Promise.all(talks.map((frames) => exchange(watched, frames, where)))
     for (const answer of answers) refused += answer.refused
     const { rssBytes, descriptors } = watched.usage()
     assert.ok(rssBytes - before.rssBytes < grownBytesMax, `seed ${seed}, round ${round}: ${rssBytes} bytes`)

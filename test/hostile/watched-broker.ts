@@ -21,6 +21,9 @@ export interface Usage {
   readonly descriptors: number
 }
 
+/** One that waits for its next request is closed by the broker after a while, perhaps while that request is on its way. */
+export const onOwnConnection = { connection: 'close' }
+
 export class WatchedBroker implements AsyncDisposable {
   readonly served: ServedBroker
   readonly #directory: TemporaryDirectory
@@ -51,11 +54,20 @@ export class WatchedBroker implements AsyncDisposable {
     return this.served.httpPort
   }
 
+  /** In words, for a connection that was closed unasked: whether the broker is still there, and what it said. */
+  async fate(): Promise<string> {
+    const ended = await Promise.race([this.served.ended, wait(1_000, undefined, { ref: false })])
+    const state = ended === undefined ? 'the broker runs' : `the broker ended with ${ended}`
+    return `${state} and said: ${this.served.errors.slice(-2_000)}`
+  }
+
   /** As the kernel counts it. */
   usage(): Usage {
-    const { pid } = this.served
+    const { pid, isRunning, errors } = this.served
+    const ended = `the broker has ended and said: ${errors.slice(-2_000)}`
+    assert.ok(isRunning, ended)
     const rss = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]
-    assert.ok(rss !== undefined, `process ${pid} has no resident memory`)
+    assert.ok(rss !== undefined, ended)
     return { rssBytes: Number(rss) * 1024, descriptors: readdirSync(`/proc/${pid}/fd`).length }
   }
 
@@ -87,7 +99,7 @@ export class WatchedBroker implements AsyncDisposable {
     assert.equal(await this.#read(client), this.#digest, 'what was acknowledged has changed')
     await this.#append(client)
     this.#digest = await this.#read(client)
-    const health = await fetch(`http://127.0.0.1:${this.httpPort}/readyz`)
+    const health = await fetch(`http://127.0.0.1:${this.httpPort}/readyz`, { headers: onOwnConnection })
     assert.deepEqual([health.status, await health.json()], [200, { status: 'ready', problems: [] }])
     assert.doesNotMatch(this.served.errors, /bug in|fatal|assert|Warning/i)
   }

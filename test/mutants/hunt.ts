@@ -1,5 +1,6 @@
 /** The hunt for one mutant: the harness runs in the mutated copy until something is found. Neighbours: run.ts hunts all, mutants.test.ts a few. */
 import { spawnSync } from 'node:child_process'
+import { availableParallelism } from 'node:os'
 import type { Mutant } from './mutants.ts'
 import { MutatedCopy } from './mutated-copy.ts'
 
@@ -17,6 +18,8 @@ export interface Hunted {
 export interface HuntOptions {
   readonly fromSeed: number
   readonly seedsMax: number
+  /** At once; one for each core when absent. */
+  readonly threads?: number
 }
 
 /** On a busy machine; by itself the longest takes a minute or two. */
@@ -26,13 +29,22 @@ const minutesMax = 30
 export function hunt({ name, edits, by }: Mutant, options: HuntOptions): Hunted {
   using copy = new MutatedCopy(edits)
   const startedMs = Date.now()
-  const found = 'kinds' in by ? bySeeds(copy, by.kinds, options) : byTest(copy, by.test, by.pattern)
+  const found =
+    'test' in by
+      ? byTest(copy, by.test, by.pattern)
+      : 'clusterKinds' in by
+        ? bySeeds(copy, ['--cluster', '--kinds', by.clusterKinds.join(',')], options)
+        : bySeeds(copy, ['--kinds', by.kinds.join(',')], options)
   return { name, ...found, seconds: Math.round((Date.now() - startedMs) / 100) / 10 }
 }
 
-function bySeeds({ directory }: MutatedCopy, kinds: readonly string[], { fromSeed, seedsMax }: HuntOptions) {
-  const seeds = ['--from', String(fromSeed), '--seeds', String(seedsMax), '--until-wrong']
-  const { output } = node(directory, ['test/sim/run.ts', ...seeds, '--kinds', kinds.join(',')])
+function bySeeds(
+  { directory }: MutatedCopy,
+  which: readonly string[],
+  { fromSeed, seedsMax, threads = availableParallelism() }: HuntOptions,
+) {
+  const seeds = ['--from', String(fromSeed), '--seeds', String(seedsMax), '--until-wrong', '--threads', String(threads)]
+  const { output } = node(directory, ['test/sim/run.ts', ...seeds, ...which])
   const [, count, wrong] = /^(\d+) seeds, (\d+) wrong/m.exec(output) ?? []
   if (count === undefined) throw new Error(`test/sim/run.ts: found no totals at its end:\n${output}`)
   const [, seed, found = ''] = /^seed (\d+): .*\n {2}(.*)$/m.exec(output) ?? []

@@ -3,6 +3,7 @@
  * survives means that the harness is too weak. The first seven are classics, the others are this product's own.
  * Neighbours: mutated-copy.ts applies them to a copy, run.ts lets the harness loose on it.
  */
+import type { ClusterFault } from '../sim/cluster/cluster-nemesis.ts'
 import type { Fault } from '../sim/nemesis.ts'
 
 export interface Edit {
@@ -15,8 +16,11 @@ export interface Edit {
 export interface Mutant {
   readonly name: string
   readonly edits: readonly Edit[]
-  /** Who has to find it: seeds of the simulator with these faults, or tests of this name. */
-  readonly by: { readonly kinds: readonly Fault[] } | { readonly test: string; readonly pattern: string }
+  /** Who has to find it: seeds of the simulator with these faults, of one broker or of a cluster, or tests of this name. */
+  readonly by:
+    | { readonly kinds: readonly Fault[] }
+    | { readonly clusterKinds: readonly ClusterFault[] }
+    | { readonly test: string; readonly pattern: string }
 }
 
 export const mutants: readonly Mutant[] = [

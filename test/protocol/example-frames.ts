@@ -107,6 +107,7 @@ const describedPartition: DescribedPartition = {
   leader: undefined,
   replicas: undefined,
   inSync: undefined,
+  isUnsettled: undefined,
 }
 
 function clusterFrame(name: string, brokers: DescribedBroker[] | undefined): ExampleFrame {

@@ -261,3 +261,26 @@ async function disturb(replicas: ReplicaGroup, random: SeededRandom): Promise<vo
   }
   if (random.below(3) > 0) await replicas.untilInSync(brokers)
 }
+
+test('replicas: a new leader that does not know yet what is committed says nowhere that a stream ends', async () => {
+  await using replicas = await ReplicaGroup.start(brokers, 2)
+  await replicas.leader.partition.append(group(['a=1', 'a=2']))
+  await untilSame(replicas)
+  for (const broker of brokers) await replicas.kill(broker)
+  const { partition } = await replicas.open(2)
+  await replicas.happen({ kind: 'brokersGone', gone: [1, 3], electable: [2] })
+  assert.equal(partition.leading?.isSettled, false)
+  let answered = 0
+  const reads = [false, true].map(async (backwards) => {
+    const { records } = await partition.readStream({ stream: 'a', limit: 10, backwards, maxBytes: 10_000 })
+    answered++
+    return records.length
+  })
+  for (let turn = 0; turn < 20; turn++) await systemClock.yield()
+  assert.equal(answered, 0)
+  await replicas.open(3)
+  await replicas.apply()
+  await replicas.untilInSync([2, 3])
+  assert.deepEqual(await Promise.all(reads), [2, 2])
+  await partition.settled()
+})

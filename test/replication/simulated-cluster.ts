@@ -7,16 +7,14 @@ import { ClusterImage } from '../../replication/cluster-image.ts'
 import { ClusterState } from '../../replication/cluster-state.ts'
 import { GuardedMetadataStore } from '../../replication/guarded-metadata-store.ts'
 import { next } from '../../replication/isr-change.ts'
-import type { PartitionState } from '../../replication/isr-change.ts'
 import { isrTransaction } from '../../replication/isr-transaction.ts'
-import { brokerOfKey, metadataKeys } from '../../replication/metadata-keys.ts'
-import { readPartition } from '../../replication/metadata-records.ts'
 import type { StoreMark } from '../../replication/metadata-store.ts'
 import type { LostReplica } from '../../replication/registration.ts'
 import { Session } from '../../replication/session.ts'
 import { Scheduler } from '../sim/scheduler.ts'
 import { SimulatedProcess } from '../sim/simulated-process.ts'
 import { SeededRandom } from '../storage/seeded-random.ts'
+import { MetadataInvariants } from './metadata-invariants.ts'
 import { SimulatedEtcd, SimulatedMetadataStore } from './simulated-metadata-store.ts'
 
 export const ttlMs = 6_000
@@ -106,15 +104,14 @@ export class SimulatedCluster {
   readonly random: SeededRandom
   readonly etcd: SimulatedEtcd
   readonly brokers = new Map<number, SimulatedBroker>()
-  readonly violations: string[] = []
-  readonly #partitions = new Map<string, PartitionState>()
+  readonly violations: readonly string[]
   #runs = 0
 
   constructor(seed: number) {
     this.random = new SeededRandom(seed)
     this.scheduler = new Scheduler(this.random)
     this.etcd = new SimulatedEtcd(this.scheduler)
-    this.etcd.watch((key) => key !== undefined && this.#check(key))
+    this.violations = new MetadataInvariants(this.etcd).violations
   }
 
   static async run(seed: number, main: (cluster: SimulatedCluster) => Promise<void>): Promise<SimulatedCluster> {
@@ -181,41 +178,5 @@ export class SimulatedCluster {
       }
       await this.scheduler.sleep(100)
     }
-  }
-
-  /** Called for each change of a key, before the next. */
-  #check(key: string): void {
-    const entry = this.etcd.table.get(key)
-    if (key.startsWith(metadataKeys.partitions)) {
-      const before = this.#partitions.get(key)
-      if (entry === undefined) return void this.#partitions.delete(key)
-      const state = readPartition(entry)
-      this.#partitions.set(key, state)
-      if (before !== undefined) this.#checkStep(key, before, state)
-    } else if (key.startsWith(metadataKeys.sessions) && entry !== undefined) {
-      const broker = brokerOfKey(key)
-      for (const [name, { isr, leader }] of this.#partitions) {
-        if (isr.includes(broker) || leader === broker)
-          this.violations.push(`${key} registered while ${name} counts on it`)
-      }
-    }
-  }
-
-  #checkStep(key: string, before: PartitionState, after: PartitionState): void {
-    const violated = (what: string) =>
-      this.violations.push(`${key} ${what}: ${JSON.stringify(before)} -> ${JSON.stringify(after)}`)
-    const isLive = (broker: number) => this.etcd.table.get(metadataKeys.session(broker)) !== undefined
-    if (after.leader !== before.leader && after.leaderEpoch <= before.leaderEpoch)
-      violated('a new leader without a new epoch')
-    if (after.leader === before.leader && after.leaderEpoch !== before.leaderEpoch)
-      violated('a new epoch without a new leader')
-    if (after.leader !== null && after.leader !== before.leader && !isLive(after.leader))
-      violated('elected who is not there')
-    if (after.uncleanEpoch !== before.uncleanEpoch) return
-    const complete = [...before.isr, ...before.elr]
-    if (after.leader !== null && after.leader !== before.leader && !complete.includes(after.leader))
-      violated('elected who lacks something')
-    for (const broker of after.isr)
-      if (!before.isr.includes(broker) && !isLive(broker)) violated(`let in ${broker}, who is not there`)
   }
 }

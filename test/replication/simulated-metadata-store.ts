@@ -133,6 +133,8 @@ export class SimulatedEtcd {
 export interface SimulatedFaults {
   /** Nothing gets through either way. */
   isCut: boolean
+  /** Requests get through, answers and hints do not. */
+  isDeaf: boolean
   /** One request in so many is lost, and one answer; 0 = none. */
   lostOneIn: number
   /** One request in so many takes longer than its client waits. */
@@ -146,7 +148,7 @@ const lateMsMax = 20_000
 const watchAgainMs = 500
 
 export class SimulatedMetadataStore implements MetadataStore {
-  readonly faults: SimulatedFaults = { isCut: false, lostOneIn: 0, lateOneIn: 0, brokenWatchOneIn: 0 }
+  readonly faults: SimulatedFaults = { isCut: false, isDeaf: false, lostOneIn: 0, lateOneIn: 0, brokenWatchOneIn: 0 }
   readonly #etcd: SimulatedEtcd
   readonly #process: SimulatedProcess
   readonly #watches = new Set<() => void>()
@@ -198,14 +200,15 @@ export class SimulatedMetadataStore implements MetadataStore {
       isBroken = true
       this.#process.after(scheduler.between(1, watchAgainMs), 'metadata watch', () => {
         if (!isOpen) return
-        if (this.faults.isCut || this.#etcd.isDown) return again()
+        if (this.faults.isCut || this.faults.isDeaf || this.#etcd.isDown) return again()
         isBroken = false
         tell(undefined)
       })
     }
     const unwatch = this.#etcd.watch((key) => {
       if (isBroken || (key !== undefined && !key.startsWith(prefix))) return
-      if (key === undefined || this.faults.isCut || this.#isOneIn(this.faults.brokenWatchOneIn)) return again()
+      const isUnheard = this.faults.isCut || this.faults.isDeaf
+      if (key === undefined || isUnheard || this.#isOneIn(this.faults.brokenWatchOneIn)) return again()
       tell(key)
       if (scheduler.oneIn(50)) tell(key)
     })
@@ -252,7 +255,7 @@ export class SimulatedMetadataStore implements MetadataStore {
         () => {
           if (this.#etcd.isDown) return
           const answer = apply()
-          if (faults.isCut || this.#isOneIn(faults.lostOneIn)) return
+          if (faults.isCut || faults.isDeaf || this.#isOneIn(faults.lostOneIn)) return
           this.#process.after(scheduler.between(0.1, 5), 'from etcd', () => {
             timer.cancel()
             resolve(answer)

@@ -46,6 +46,27 @@ const meanings: Readonly<Record<string, string>> = {
   cacheRot: 'values of the cache cannot be read',
 }
 
+/** The same of the simulator of clusters, where they are others. */
+const clusterMeanings: Readonly<Record<string, string>> = {
+  kill: 'a broker is killed, now and then again while it starts',
+  power: 'power cut of one broker',
+  powerAll: 'power cut of all brokers at once',
+  stop: 'a broker hands over, stops and is started',
+  rolling: 'all are stopped and started, one after the other',
+  loseDisk: 'a disk is lost, all replicas being in sync: the broker comes back with an empty one',
+  pause: 'a broker stands still and wakes as what it was',
+  cut: 'two of brokers, clients and etcd do not reach each other',
+  cutOneWay: 'the same in one direction',
+  isolate: 'a broker reaches nobody, or clients only',
+  cutFromEtcd: 'a broker does not reach etcd',
+  etcdDown: 'etcd answers nobody',
+  etcdLeader: 'etcd changes its leader: leases begin anew, watches break',
+  etcdFlaky: 'for one broker etcd loses requests and answers, takes some long after, and breaks watches',
+  slow: 'every disk call of a broker takes 20 or 200 times as long',
+  slowLink: 'messages between two take 300 times as long',
+  skew: 'the wall clock of one broker jumps by up to an hour',
+}
+
 /** The page with its part made anew. Throws when it has no place for it. */
 export function pageWith(page: string, runs: readonly TestRun[]): string {
   const [from, to] = [page.indexOf(begin), page.indexOf(end)]
@@ -83,7 +104,7 @@ function faultTable(runs: readonly TestRun[]): string {
   const rows: string[][] = []
   for (const [command, faults] of [...sumsOf(runs)].toSorted(([a], [b]) => a.localeCompare(b))) {
     for (const [fault, { times, operations }] of [...faults].toSorted(([a], [b]) => a.localeCompare(b))) {
-      const meaning = meanings[fault]
+      const meaning = (command.endsWith('--cluster') ? clusterMeanings[fault] : undefined) ?? meanings[fault]
       const title = meaning === undefined ? fault : `${fault}: ${meaning}`
       rows.push([title, command, number(times), operations === 0 ? '' : number(operations)])
     }

@@ -51,7 +51,7 @@ export async function writeRun(run: Omit<TestRun, 'version' | 'seconds'>): Promi
   const { command, startedAt } = run
   const seconds = Math.round((Date.now() - Date.parse(startedAt)) / 1000)
   const whole: TestRun = { ...run, seconds, version: await version }
-  const stem = `${command.replace('test:', '')}-${startedAt.slice(0, 19).replaceAll(/[-:]/g, '')}`
+  const stem = `${command.replace('test:', '').replaceAll(/[^a-z]+/g, '-')}-${startedAt.slice(0, 19).replaceAll(/[-:]/g, '')}`
   let name = `${stem}.json`
   for (let count = 2; existsSync(join(import.meta.dirname, name)); count++) name = `${stem}-${count}.json`
   writeFileSync(join(import.meta.dirname, name), `${JSON.stringify(whole, null, 2)}\n`, { flag: 'wx' })

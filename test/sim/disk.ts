@@ -59,7 +59,7 @@ export class Disk {
   slowness = 1
   /** Faults that have struck. */
   struck = 0
-  readonly #root = new Directory()
+  #root = new Directory()
   #armed: ArmedFault[] = []
 
   constructor(random: SeededRandom) {
@@ -100,6 +100,12 @@ export class Disk {
     const locks = [...found.current.keys()].filter((name) => name === 'lock' || name.startsWith('lock.'))
     for (const name of locks) found.change((names) => names.delete(name))
     found.beginSync()()
+  }
+
+  /** Another disk, an empty one, is in its place. */
+  replace(): void {
+    this.#root = new Directory()
+    this.disarm()
   }
 
   cutPower(): void {

@@ -1,30 +1,19 @@
 /**
  * Machine: where the broker of a simulation runs: a disk, a cache, a network port, and the runs of the broker on it, one after the other.
- * The broker is put together as broker/broker.ts does it, from the same parts, without HTTP and with the simulated cache in place of LMDB.
- * Neighbours: nemesis.ts starts, stops, kills and unplugs it.
+ * Neighbours: lone-broker.ts puts the broker together; nemesis.ts starts, stops, kills and unplugs it.
  */
-import { noBrokers } from '../../broker/brokers.ts'
-import { resolveConfig, storageSettings } from '../../broker/config.ts'
-import { Dispatch } from '../../broker/dispatch.ts'
-import { Listener } from '../../broker/listener.ts'
-import { LimitedStreams } from '../../broker/limited-streams.ts'
-import { Security } from '../../broker/security/security.ts'
-import { Playheads } from '../../broker/playheads.ts'
-import type { Services } from '../../broker/request.ts'
 import type { FileSystem } from '../../platform/file-system.ts'
 import { KiB } from '../../protocol/limits.ts'
-import { Partitions } from '../../replication/partitions.ts'
-import { LogStore } from '../../storage/log-store.ts'
 import type { StorageSettings } from '../../storage/storage-settings.ts'
 import { Disk } from './disk.ts'
 import { DiskFileSystem } from './disk-file-system.ts'
+import { dataDirectory, openLoneBroker } from './lone-broker.ts'
+import type { BrokerFoundations } from './lone-broker.ts'
 import type { Network } from './network.ts'
 import type { Scheduler } from './scheduler.ts'
 import { SimulatedCache } from './simulated-cache.ts'
 import { SimulatedProcess } from './simulated-process.ts'
 
-export const dataDirectory = '/data'
-export const brokerPort = 7420
 /** A broker whose disk has failed is there for up to so long. */
 const agonyMsMax = 50
 
@@ -34,6 +23,11 @@ export interface MachineOptions {
   readonly settings: Partial<StorageSettings>
   /** For planted bugs: what stands between the broker and its disk. */
   readonly wrapFileSystem?: (fileSystem: FileSystem, process: SimulatedProcess) => FileSystem
+  /** Of its processes; `broker` when absent. */
+  readonly name?: string
+  /** Starts a broker on it, and answers how to stop it. One by itself when absent. */
+  readonly open?: (foundations: BrokerFoundations) => Promise<() => Promise<void>>
+  readonly onReport?: (text: string) => void
 }
 
 interface Run {
@@ -79,7 +73,7 @@ export class Machine {
   /** Starts a run if there is none. Resolves once it serves, or has failed, or was ended meanwhile. */
   async start(): Promise<void> {
     if (this.#run !== undefined) return
-    const process = new SimulatedProcess(this.#scheduler, `broker-${++this.starts}`)
+    const process = new SimulatedProcess(this.#scheduler, `${this.#options.name ?? 'broker'}-${++this.starts}`)
     process.wallSkewMs = this.wallSkewMs
     const { promise: ended, resolve: onEnd } = Promise.withResolvers<void>()
     const run: Run = { process, ended, onEnd }
@@ -91,7 +85,7 @@ export class Machine {
   async stop(): Promise<void> {
     const run = this.#run
     if (run?.stop === undefined) return
-    const stopping = run.stop().catch((error: unknown) => void this.reports.push(`stop failed: ${String(error)}`))
+    const stopping = run.stop().catch((error: unknown) => this.#report(`stop failed: ${String(error)}`))
     delete run.stop
     await Promise.race([stopping, run.ended])
     if (this.#run === run) this.#end('kill')
@@ -101,7 +95,7 @@ export class Machine {
     try {
       run.stop = await this.#open(run.process)
     } catch (error) {
-      this.reports.push(`start failed: ${String(error)}`)
+      this.#report(`start failed: ${String(error)}`)
       // Not even a cache that must be wiped may keep a broker from starting, if the disk has room for the wiping.
       if (/stream index|cache/.test(String(error)) && !/ENOSPC|EDQUOT/.test(String(error)))
         this.bugs.push(`start failed: ${String(error)}`)
@@ -122,6 +116,22 @@ export class Machine {
   cutPower(): void {
     if (this.#run !== undefined) this.#end('power')
     this.disk.cutPower()
+  }
+
+  /** Ends with all it had; another disk, an empty one, is put in. */
+  loseDisk(): void {
+    if (this.#run !== undefined) this.#end('power')
+    this.disk.replace()
+    this.cache.cut(0)
+  }
+
+  /** Stands still until `resume`, or until it is killed. */
+  pause(): void {
+    this.#run?.process.pause()
+  }
+
+  resume(): void {
+    this.#run?.process.resume()
   }
 
   /**
@@ -148,67 +158,34 @@ export class Machine {
     if (how === 'kill') this.disk.freeLock(dataDirectory)
   }
 
-  /** The list of broker/broker.ts, without HTTP. */
   async #open(process: SimulatedProcess): Promise<() => Promise<void>> {
     this.disk.freeLock(dataDirectory)
-    const { clock, random } = process
-    const { network, settings, wrapFileSystem = (inner) => inner } = this.#options
-    const config = resolveConfig({ flags: { data: dataDirectory, port: brokerPort } })
+    const { network, settings, wrapFileSystem = (inner) => inner, open = openLoneBroker } = this.#options
     const onFatal = (error: Error) => {
       if (!process.isAlive) return
       this.fatals++
-      this.reports.push(`fatal: ${error.message}`)
+      this.#report(`fatal: ${error.message}`)
       this.#endSoon(process)
-    }
-    const store = await LogStore.open({
-      directory: dataDirectory,
-      fileSystem: wrapFileSystem(new DiskFileSystem(this.disk, process), process),
-      clock,
-      random,
-      checkpointStore: await this.cache.open(process),
-      settings: { ...storageSettings(config), allocationBytesMin: 64 * KiB, ...settings },
-      report: (level, message) => this.reports.push(`${level}: ${message}`),
-      onFatal,
-    })
-    const partitions = new Partitions({ store, clock, waitersMax: config.waitersPerPartitionMax })
-    const playheads = new Playheads({ partitions, clock, random })
-    await playheads.open(1)
-    const limitedStreams = new LimitedStreams({ partitions, clock, random })
-    await limitedStreams.open()
-    const services: Services = {
-      identity: { clusterId: store.clusterId, brokerId: store.brokerId, dataDirectory },
-      config,
-      clock,
-      random,
-      partitions,
-      playheads,
-      brokers: noBrokers,
-      cluster: undefined,
-      limitedStreams,
-      security: await Security.open({
-        config,
-        partitions,
-        fileSystem: new DiskFileSystem(this.disk, process),
-        clock,
-        random,
-        report: () => {},
-        onFatal,
-      }),
-      problems: () => [...partitions.all()].flatMap(({ log }) => log.damage),
-      status: () => {
-        throw new Error('not simulated')
-      },
     }
     const onBug = (error: unknown, where: string, changes: boolean) => {
       const bug = error instanceof Error ? error : new Error(String(error))
       this.bugs.push(`bug in ${where}: ${bug.stack ?? bug.message}`)
       if (changes) onFatal(bug)
     }
-    const dispatch = new Dispatch({ clock, onBug })
-    const listener = await Listener.open({ transport: network.transport(process), dispatch, services })
-    return async () => {
-      await listener.stop(config.stopWaitMsMax)
-      await store[Symbol.asyncDispose]()
-    }
+    return await open({
+      process,
+      fileSystem: wrapFileSystem(new DiskFileSystem(this.disk, process), process),
+      cache: this.cache,
+      network,
+      settings: { allocationBytesMin: 64 * KiB, ...settings },
+      report: (level, message) => this.#report(`${level}: ${message}`),
+      onFatal,
+      onBug,
+    })
+  }
+
+  #report(text: string): void {
+    this.reports.push(text)
+    this.#options.onReport?.(text)
   }
 }

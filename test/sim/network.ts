@@ -22,8 +22,14 @@ export class Network {
   readonly scheduler: Scheduler
   /** Nothing passes, or nothing in one direction; what is sent there waits. */
   cut: 'none' | 'all' | 'requests' | 'replies' = 'none'
+  /** Beside that: whether what one process sends does not get to another one. By their names. */
+  blocks: (from: string, to: string) => boolean = () => false
+  /** How many times as long as usual it takes from one to the other. */
+  slowness: (from: string, to: string) => number = () => 1
   resets = 0
   readonly #listening = new Map<number, Listening>()
+  /** By port: who listens, or did last. */
+  readonly #owners = new Map<number, string>()
   readonly #open = new Set<Socket>()
 
   constructor(scheduler: Scheduler) {
@@ -59,10 +65,18 @@ export class Network {
     }
   }
 
-  /** Whether what this process sends is held up. */
-  holds({ name }: SimulatedProcess): boolean {
+  /** Whether what this process sends to that one is held up. */
+  holds({ name }: SimulatedProcess, to: SimulatedProcess): boolean {
+    if (this.blocks(name, to.name)) return true
     if (this.cut === 'none' || this.cut === 'all') return this.cut === 'all'
     return name.startsWith('broker') === (this.cut === 'replies')
+  }
+
+  /** A connection takes messages in both directions. */
+  #isUnreachable({ name }: SimulatedProcess, port: number): boolean {
+    const owner = this.#owners.get(port)
+    if (this.cut !== 'none') return true
+    return owner !== undefined && (this.blocks(name, owner) || this.blocks(owner, name))
   }
 
   opened(socket: Socket): void {
@@ -77,6 +91,7 @@ export class Network {
     if (this.#listening.has(port)) throw coded('EADDRINUSE', String(port))
     const listening = { process, accept }
     this.#listening.set(port, listening)
+    this.#owners.set(port, process.name)
     const close = () => {
       if (this.#listening.get(port) === listening) this.#listening.delete(port)
       return Promise.resolve()
@@ -95,7 +110,7 @@ export class Network {
       signal?.addEventListener('abort', onAbort, { once: true })
       const arrive = () => {
         if (settled) return
-        if (this.cut !== 'none') return void process.after(cutPollMs, 'connect', arrive)
+        if (this.#isUnreachable(process, port)) return void process.after(cutPollMs, 'connect', arrive)
         signal?.removeEventListener('abort', onAbort)
         const listening = this.#listening.get(port)
         if (listening === undefined) return reject(new Error(`connect ECONNREFUSED ${to}`))
@@ -103,7 +118,9 @@ export class Network {
         const far = new Socket(this, listening.process)
         near.peer = far
         far.peer = near
-        listening.accept(far)
+        // The kernel accepts for who stands still.
+        if (listening.process.isPaused) listening.process.after(0, 'accept', () => listening.accept(far))
+        else listening.accept(far)
         resolve(near)
       }
       process.after(this.scheduler.between(0.05, 1), 'connect', arrive)
@@ -225,7 +242,8 @@ class Socket implements Connection {
   #depart(piece: Buffer | null): void {
     this.#flying.push(piece)
     this.#flyingBytes += piece?.length ?? 0
-    const slow = this.#scheduler.oneIn(100) ? 50 : 1
+    const slow =
+      (this.#scheduler.oneIn(100) ? 50 : 1) * this.#network.slowness(this.process.name, this.peer.process.name)
     const atMs = Math.max(this.#lastArrivalMs, this.#scheduler.nowMs + this.#scheduler.between(0.02, 0.3) * slow)
     this.#lastArrivalMs = atMs
     this.#scheduler.after(atMs - this.#scheduler.nowMs, `${this.process.name} sent`, () => this.#arrive())
@@ -233,7 +251,8 @@ class Socket implements Connection {
 
   /** Also after this side is gone: what was on the wire arrives. */
   #arrive(): void {
-    if (this.#network.holds(this.process)) return void this.#scheduler.after(cutPollMs, 'held', () => this.#arrive())
+    if (this.#network.holds(this.process, this.peer.process))
+      return void this.#scheduler.after(cutPollMs, 'held', () => this.#arrive())
     const piece = this.#flying.shift()
     if (piece === undefined) return
     this.#flyingBytes -= piece?.length ?? 0
@@ -244,7 +263,8 @@ class Socket implements Connection {
   #receive(piece: Buffer | null): void {
     if (!this.#isOpen || !this.process.isAlive) return
     this.#arrived.push(piece)
-    this.#deliver()
+    if (this.process.isPaused) this.process.after(0, 'arrived', () => this.#deliver())
+    else this.#deliver()
   }
 
   #deliver(): void {

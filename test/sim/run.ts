@@ -4,7 +4,8 @@
  *   --seeds N      so many (default 200), --from N the first of them (default: drawn, and printed)
  *   --minutes M    as many as there is time for
  *   --threads N    at once (default: one for each core)
- *   --kinds A,B    only these faults (nemesis.ts has their names)
+ *   --cluster      of clusters of three to five brokers, not of one broker
+ *   --kinds A,B    only these faults (nemesis.ts has their names, cluster/cluster-nemesis.ts those of clusters)
  *   --until-wrong  ends with the first seed that found something
  *   --report       adds what came of it to test/results/, of which the table in docs/guarantees.md is made
  * Ends with 1 if any seed found anything; what it found, and how to see it again, is printed.
@@ -12,11 +13,9 @@
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
 import { writeRun } from '../results/test-run.ts'
-import { faultKinds } from './nemesis.ts'
-import type { Fault } from './nemesis.ts'
 import { runSeeds } from './seed-pool.ts'
-import { simulate } from './simulation.ts'
 import type { SimulationResult } from './simulation.ts'
+import { kindsOf, simulateAny } from './simulate-any.ts'
 import { Totals } from './totals.ts'
 
 const { values } = parseArgs({
@@ -27,6 +26,7 @@ const { values } = parseArgs({
     minutes: { type: 'string' },
     threads: { type: 'string' },
     kinds: { type: 'string' },
+    cluster: { type: 'boolean', default: false },
     'until-wrong': { type: 'boolean' },
     report: { type: 'boolean' },
     trace: { type: 'boolean' },
@@ -41,26 +41,29 @@ function print(result: SimulationResult): void {
   const { seed, hash, anomalies, findings, faults, events, simulatedMs, appends, acknowledged, reads } = result
   const facts = { events, simulatedSeconds: Math.round(simulatedMs / 1000), appends, acknowledged, reads, faults }
   console.log(`seed ${seed}: hash ${hash.toString(16)} ${JSON.stringify(facts)}`)
-  const found = [...anomalies.map(({ kind, message }) => `${kind}: ${message}`), ...findings]
+  const found = [...findings, ...anomalies.map(({ kind, message }) => `${kind}: ${message}`)]
   const shown = isOne ? found : found.slice(0, shownMax).map((text) => text.split('\n')[0])
   for (const text of shown) console.log(`  ${text}`)
   if (shown.length < found.length) console.log(`  … ${found.length} in all`)
   if (values.seed !== undefined) for (const report of result.reports) console.log(`  broker: ${report}`)
 }
 
-function wantedKinds(): Fault[] | undefined {
-  const kinds = values.kinds?.split(',') as Fault[] | undefined
-  const unknown = kinds?.find((kind) => !faultKinds.includes(kind))
-  if (unknown !== undefined) throw new Error(`--kinds: found ${unknown}, wanted some of ${faultKinds.join(',')}`)
+function wantedKinds(): string[] | undefined {
+  const kinds = values.kinds?.split(',')
+  const known = kindsOf(isCluster)
+  const unknown = kinds?.find((kind) => !known.includes(kind))
+  if (unknown !== undefined) throw new Error(`--kinds: found ${unknown}, wanted some of ${known.join(',')}`)
   return kinds
 }
 
+const isCluster = values.cluster
 const isOne = values.seed !== undefined
 const startedAt = new Date().toISOString()
 const first = Number(values.seed ?? values.from ?? Date.now() % 2 ** 31)
 const kinds = wantedKinds()
 const totals = new Totals()
-const again = (seed: number) => `npm run test:sim -- --seed ${seed}${kinds ? ` --kinds ${kinds.join(',')}` : ''}`
+const flags = `${isCluster ? ' --cluster' : ''}${kinds ? ` --kinds ${kinds.join(',')}` : ''}`
+const again = (seed: number) => `npm run test:sim -- --seed ${seed}${flags}`
 
 function take(result: SimulationResult): boolean {
   totals.add(result)
@@ -71,17 +74,20 @@ function take(result: SimulationResult): boolean {
 }
 
 if (isOne) {
-  take(await simulate({ seed: first, keepTrace: values.trace === true, ...(kinds && { kinds }) }))
+  take(await simulateAny({ isCluster, seed: first, keepTrace: values.trace === true, ...(kinds && { kinds }) }))
 } else {
   console.log(`seeds from ${first}`)
   const untilMs = values.minutes === undefined ? Infinity : Date.now() + Number(values.minutes) * 60_000
   const count = Number(values.seeds ?? (values.minutes === undefined ? 200 : Infinity))
-  await runSeeds({ first, count, untilMs, threads: Number(values.threads ?? availableParallelism()), kinds }, take)
+  await runSeeds(
+    { first, count, untilMs, threads: Number(values.threads ?? availableParallelism()), kinds, isCluster },
+    take,
+  )
 }
 console.log(totals.text())
 if (values.report === true)
   await writeRun({
-    command: 'test:sim',
+    command: isCluster ? 'test:sim --cluster' : 'test:sim',
     startedAt,
     ...(kinds && { kinds: kinds.join(', ') }),
     ...totals.report(first),

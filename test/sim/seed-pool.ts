@@ -3,9 +3,9 @@
  * A seed that does not end is a finding like any other: its thread is ended and another one goes on.
  */
 import { Worker } from 'node:worker_threads'
-import type { Fault } from './nemesis.ts'
 import { emptyResult } from './simulation.ts'
-import type { SimulationOptions, SimulationResult } from './simulation.ts'
+import type { SimulationResult } from './simulation.ts'
+import type { AnySimulation } from './simulate-any.ts'
 
 export interface SeedPoolOptions {
   readonly first: number
@@ -14,7 +14,9 @@ export interface SeedPoolOptions {
   readonly untilMs?: number
   readonly threads: number
   /** Only these faults; drawn by each seed when absent. */
-  readonly kinds?: readonly Fault[] | undefined
+  readonly kinds?: readonly string[] | undefined
+  /** Of a cluster, not of one broker. */
+  readonly isCluster?: boolean
 }
 
 /** A seed takes a fraction of a second: one that takes so long will never end. */
@@ -22,7 +24,7 @@ const seedMsMax = 120_000
 
 /** Resolves when all seeds have been through; `onResult` gets them as they end, and answers false when that was enough. */
 export async function runSeeds(
-  { first, count, untilMs = Infinity, threads, kinds }: SeedPoolOptions,
+  { first, count, untilMs = Infinity, threads, kinds, isCluster = false }: SeedPoolOptions,
   onResult: (result: SimulationResult) => boolean,
 ): Promise<void> {
   let next = first
@@ -32,7 +34,7 @@ export async function runSeeds(
     let worker: SeedThread | undefined
     for (let seed = take(); seed !== undefined; seed = take()) {
       worker ??= new SeedThread()
-      const result = await worker.run(seed, kinds)
+      const result = await worker.run({ seed, isCluster, ...(kinds && { kinds }) })
       if (result === undefined) worker = undefined
       const goOn = onResult(result ?? { ...emptyResult(seed), findings: [`no end after ${seedMsMax} ms of real time`] })
       if (!goOn) enough = true
@@ -53,14 +55,13 @@ class SeedThread {
   }
 
   /** Undefined when it did not end: then this thread is no more. */
-  async run(seed: number, kinds: readonly Fault[] | undefined): Promise<SimulationResult | undefined> {
+  async run(options: AnySimulation): Promise<SimulationResult | undefined> {
     const { promise, ...settle } = Promise.withResolvers<SimulationResult | undefined>()
     this.#settle = settle
     const timer = setTimeout(() => {
       settle.resolve(undefined)
       void this.end()
     }, seedMsMax)
-    const options: SimulationOptions = { seed, ...(kinds && { kinds }) }
     this.#worker.postMessage(options, [])
     try {
       return await promise

@@ -4,9 +4,9 @@
  */
 import { connect, isPlayheadError } from '../../client/index.ts'
 import type { Playhead, PlayheadError, ReplayBatch, StreamAppend, Topic } from '../../client/index.ts'
-import { isIndefinite } from '../../client/retry.ts'
 import type { AppendOutcome, Dump, Span, StreamReadOperation } from '../history/history.ts'
-import { brokerPort } from './machine.ts'
+import { fromBytes, outcomeOf } from './answers.ts'
+import { brokerPort } from './lone-broker.ts'
 import type { Network } from './network.ts'
 import type { Recorder } from './recorder.ts'
 import type { DamageExcuse } from './rot.ts'
@@ -24,6 +24,15 @@ export interface SessionOptions {
   readonly rot: DamageExcuse
   /** What no client may ever see. */
   readonly onFinding: (finding: string) => void
+  /** Of each call; drawn when absent. */
+  readonly timeoutMs?: number
+  /** Of the brokers; when absent, of the one. */
+  readonly addresses?: readonly string[]
+  /** What a client may be told beside what one broker says. */
+  readonly moreCodes?: ReadonlySet<string>
+  /** Reads promise to see everything acknowledged before they began; default: they do. */
+  readonly isLinearizable?: boolean
+  readonly replicationFactor?: number
 }
 
 /** Offsets that cannot be read; `until` is exclusive. */
@@ -76,14 +85,19 @@ export class Session {
     })
   }
 
+  get #isLinearizable(): boolean {
+    return this.#options.isLinearizable ?? true
+  }
+
   /** Tries until a broker answers, or the process has ended. */
   static async open(options: SessionOptions, name: string): Promise<Session> {
     const { scheduler, network } = options
     const process = new SimulatedProcess(scheduler, name)
-    const timeoutMs = scheduler.random.pick([300, 1_000, 5_000, 10_000])
+    const drawnMs = scheduler.random.pick([300, 1_000, 5_000, 10_000])
+    const { timeoutMs = drawnMs } = options
     for (;;) {
       try {
-        const playhead = await connect(`broker:${brokerPort}`, {
+        const playhead = await connect(options.addresses ?? `broker:${brokerPort}`, {
           clientName: name,
           timeoutMs,
           transport: network.transport(process),
@@ -111,11 +125,11 @@ export class Session {
   }
 
   async createTopic(): Promise<void> {
-    const { workload, scheduler } = this.#options
+    const { workload, scheduler, replicationFactor = 1 } = this.#options
     const { partitions, settings } = workload
     for (;;) {
       try {
-        await this.#playhead.admin.createTopic(topicName, { partitions, settings })
+        await this.#playhead.admin.createTopic(topicName, { partitions, settings, replicationFactor })
         return
       } catch (error) {
         if (isPlayheadError(error, 'topicExists')) return
@@ -200,7 +214,8 @@ export class Session {
   }
 
   #expect(task: string, error: unknown): void {
-    if (isPlayheadError(error) && expectedCodes.has(error.code)) return
+    this.#options.scheduler.note(`${this.name} ${task}: ${String(error)}`)
+    if (isPlayheadError(error) && (expectedCodes.has(error.code) || this.#options.moreCodes?.has(error.code))) return
     if (isPlayheadError(error, 'offsetOutOfRange') && this.#options.workload.trims) return
     if (isPlayheadError(error, 'damagedData') && this.#options.rot.mayRefuse) return
     if (task === 'playhead' && isPlayheadError(error, 'corruptBatch') && this.#isExplained(error)) return
@@ -348,7 +363,8 @@ export class Session {
     }
     const highWatermark = (await replay.ranges())[0]!.untilOffset
     this.#seenEnds.set(partition, Math.max(end, highWatermark))
-    recorder.read(this.name, invokedAt, { partition, fromOffset, entries, highWatermark, isLinearizable: true })
+    const isLinearizable = this.#isLinearizable
+    recorder.read(this.name, invokedAt, { partition, fromOffset, entries, highWatermark, isLinearizable })
     const readTo = fromOffset + entries.length
     const wantedTo = lost === undefined ? highWatermark : Math.max(fromOffset, lost.from)
     if (batches < batchesMax && readTo !== wantedTo)
@@ -385,9 +401,9 @@ export class Session {
       }
       if (backwards) entries.reverse()
       const first: number = backwards && isEndedByDamage ? (entries[0]?.version ?? 0) : from
-      if (workload.trims) this.#readTrimmed(invokedAt, { partition, stream, fromVersion: first, entries })
-      else
-        recorder.readStream(this.name, invokedAt, { partition, stream, fromVersion: first, entries, isEndedByDamage })
+      const read = { partition, stream, fromVersion: first, entries, isEndedByDamage }
+      if (workload.trims) this.#readTrimmed(invokedAt, read)
+      else recorder.readStream(this.name, invokedAt, { ...read, isLinearizable: this.#isLinearizable })
       const last = entries.at(-1)
       if (last !== undefined) this.#versions.set(stream, last.version)
       from = nextVersion
@@ -445,8 +461,12 @@ export class Session {
     const { recorder } = this.#options
     const invokedAt = recorder.now()
     const { partitions } = await this.#topic.describe()
-    for (const { partition, logStartOffset, highWatermark, damage } of partitions) {
-      recorder.tail(this.name, invokedAt, { partition, logStartOffset, highWatermark, isLinearizable: true })
+    for (const { partition, logStartOffset, highWatermark: described, damage } of partitions) {
+      // In a cluster whoever could be reached has described it, and may be behind; where a replay ends its leader says.
+      const [end] = this.#isLinearizable ? [] : await this.#topic.replay({ partition, from: 'end' }).ranges()
+      const highWatermark = end?.untilOffset ?? described
+      const isLinearizable = this.#isLinearizable
+      recorder.tail(this.name, invokedAt, { partition, logStartOffset, highWatermark, isLinearizable })
       for (const text of damage) this.#checkDamage(partition, text)
     }
   }
@@ -466,21 +486,11 @@ export class Session {
       const wanted = `${this.#committed} to ${this.#committing}`
       this.#options.onFinding(`${this.name}: playhead found at ${at}, wanted ${wanted}`)
     }
-    const { highWatermark } = (await this.#topic.describe()).partitions[0]!
+    const [range] = await this.#topic.replay({ partition: 0, from: 'end' }).ranges()
+    const highWatermark = range!.untilOffset
     if (highWatermark <= this.#committing) return
     this.#committing = highWatermark
     await playhead.commit([{ partition: 0, offset: highWatermark }])
     this.#committed = highWatermark
   }
-}
-
-export function outcomeOf(error: unknown): AppendOutcome {
-  if (isPlayheadError(error, 'wrongExpectedVersion')) return { kind: 'refused', conflicts: error.conflicts }
-  const surelyNot = isPlayheadError(error) && !isIndefinite(error)
-  return surelyNot ? { kind: 'refused', conflicts: [] } : { kind: 'unknown' }
-}
-
-/** Records of a producer have no content type: they come as bytes. */
-function fromBytes(base64: string | undefined): unknown {
-  return JSON.parse(Buffer.from(base64 ?? '', 'base64').toString('utf8') || 'null') as unknown
 }

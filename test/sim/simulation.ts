@@ -9,7 +9,8 @@ import { verify } from '../../storage/verify.ts'
 import { SeededRandom } from '../storage/seeded-random.ts'
 import type { Anomaly, AnomalyKind, Dump } from '../history/history.ts'
 import { DiskFileSystem } from './disk-file-system.ts'
-import { dataDirectory, Machine } from './machine.ts'
+import { dataDirectory } from './lone-broker.ts'
+import { Machine } from './machine.ts'
 import type { MachineOptions } from './machine.ts'
 import { faultKinds, Nemesis } from './nemesis.ts'
 import type { Fault } from './nemesis.ts'
@@ -55,7 +56,7 @@ export interface SimulationResult extends SimulationCounts {
   readonly anomalies: readonly Anomaly[]
   /** Whatever else should not have been. */
   readonly findings: readonly string[]
-  readonly faults: Partial<Record<Fault, number>>
+  readonly faults: Readonly<Record<string, number>>
   readonly reports: readonly string[]
   readonly trace: readonly string[]
 }

@@ -26,6 +26,12 @@ const tasks: readonly Task[] = [
   'playhead',
 ]
 
+export interface WorkloadOptions {
+  readonly mayTrim?: boolean
+  /** Others take over after seconds, not milliseconds: less is done, for longer. */
+  readonly isCluster?: boolean
+}
+
 export class Workload {
   readonly sessions: number
   readonly partitions: number
@@ -44,7 +50,7 @@ export class Workload {
   readonly #scheduler: Scheduler
   #values = 0
 
-  constructor(scheduler: Scheduler, { mayTrim = true }: { readonly mayTrim?: boolean } = {}) {
+  constructor(scheduler: Scheduler, { mayTrim = true, isCluster = false }: WorkloadOptions = {}) {
     const { random } = scheduler
     this.#scheduler = scheduler
     this.sessions = 2 + random.below(3)
@@ -55,8 +61,10 @@ export class Workload {
     }
     const count = random.pick([1, 3, 10])
     this.streams = Array.from({ length: count }, (_, index) => `s${index}`)
-    this.pauseMs = random.pick([10, 50, 150])
-    this.durationMs = random.pick(this.pauseMs === 10 ? [500, 1_000] : [500, 1_500, 4_000])
+    this.pauseMs = random.pick(isCluster ? [50, 300, 1_000] : [10, 50, 150])
+    this.durationMs = isCluster
+      ? random.pick(this.pauseMs === 50 ? [2_000, 5_000] : [5_000, 12_000, 30_000])
+      : random.pick(this.pauseMs === 10 ? [500, 1_000] : [500, 1_500, 4_000])
     this.payloadBytesMax = random.pick([20, 20, 200, 2_000, 2_000, 40_000])
     this.rowsPerImport = 5 + random.below(60)
     const weighted = tasks.flatMap((task) => Array<Task>(1 + random.below(5)).fill(task))

@@ -4,11 +4,10 @@
  * Invariant: a follower that has joined stands at the cursor before each page and at the next one after it. Called by FollowFeeds.
  */
 import { sleep } from '../../../platform/clock.ts'
-import type { ServerResponse } from 'node:http'
 import { PlayheadError, isPlayheadError } from '../../../protocol/errors.ts'
 import { KiB } from '../../../protocol/limits.ts'
 import { Follower } from './follower.ts'
-import type { FeedSide, FollowerLimits } from './follower.ts'
+import type { FeedSide, FollowerLimits, FollowerTarget } from './follower.ts'
 import type { Cursor, FollowSource } from './follow-source.ts'
 
 const pageBytesMax = 256 * KiB
@@ -17,6 +16,8 @@ const followersPerTurn = 16
 /** So long what follows is gathered, for each follower, and at most. */
 const gatherMsPerFollower = 0.1
 const gatherMsMax = 100
+/** At least so long as handing out took last, so that on a busy machine followers take half of the event loop and appends have the other; but never longer. */
+const busyGatherMsMax = 1_000
 
 export interface FeedEvents {
   readonly stats: { followersDropped: number; followersPaused: number }
@@ -34,6 +35,8 @@ export class FollowFeed implements FeedSide {
   readonly #all = new Set<Follower>()
   readonly #live = new Set<Follower>()
   readonly #stop = new AbortController()
+  /** How long the last page was handed out. */
+  #tookMs = 0
 
   constructor(source: FollowSource, limits: FollowerLimits, events: FeedEvents) {
     this.source = source
@@ -43,8 +46,8 @@ export class FollowFeed implements FeedSide {
     void this.#run()
   }
 
-  follow(response: ServerResponse, cursor: Cursor): void {
-    const follower = new Follower(response, cursor, this, this.#limits)
+  follow(target: FollowerTarget, cursor: Cursor): void {
+    const follower = new Follower(target, cursor, this, this.#limits)
     this.#all.add(follower)
     void follower.catchUp()
   }
@@ -71,7 +74,7 @@ export class FollowFeed implements FeedSide {
   }
 
   beat(): void {
-    for (const follower of this.#live) follower.beat()
+    for (const follower of this.#all) follower.beat()
   }
 
   /** Ends every follower with the reason. */
@@ -94,7 +97,10 @@ export class FollowFeed implements FeedSide {
   async #step(signal: AbortSignal): Promise<void> {
     await this.source.wait(this.cursor, signal)
     await this.#limits.clock.yield()
-    const gatherMs = Math.min(gatherMsMax, Math.floor(this.#live.size * gatherMsPerFollower))
+    const gatherMs = Math.max(
+      Math.min(gatherMsMax, Math.floor(this.#live.size * gatherMsPerFollower)),
+      Math.min(busyGatherMsMax, Math.floor(this.#tookMs)),
+    )
     if (gatherMs > 0) await sleep(this.#limits.clock, gatherMs, signal)
     // Nobody is where the feed is: those who are behind read for themselves, up to here.
     if (this.#live.size === 0) {
@@ -106,10 +112,12 @@ export class FollowFeed implements FeedSide {
     // Who joins from here on stands behind this page already.
     const followers = [...this.#live]
     this.cursor = page.next
+    const startedMs = this.#limits.clock.monotonicMs()
     for (let from = 0; from < followers.length; from += followersPerTurn) {
       if (from > 0) await this.#limits.clock.yield()
       for (const follower of followers.slice(from, from + followersPerTurn)) follower.deliver(page.bytes, page.next)
     }
+    this.#tookMs = this.#limits.clock.monotonicMs() - startedMs
   }
 
   /** What cannot be read is told to everybody; the feed goes on behind it, or ends. */

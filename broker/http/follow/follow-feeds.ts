@@ -40,7 +40,7 @@ export class FollowFeeds {
     const feed = this.#feeds.get(key) ?? this.#open(key, source)
     this.#count++
     begin(reply)
-    feed.follow(reply.raw, from)
+    feed.follow({ response: reply.raw, meter: reply.request.session.meter }, from)
     this.#heartbeat ??= this.#beatLater()
   }
 
@@ -99,6 +99,7 @@ function begin(reply: FastifyReply): void {
   raw.writeHead(200, {
     'content-type': 'text/event-stream; charset=utf-8',
     'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
     'x-accel-buffering': 'no',
     connection: 'close',
   })

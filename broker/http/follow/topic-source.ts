@@ -38,8 +38,9 @@ export class TopicSource implements FollowSource {
       nexts.set(Number(partition), Number(next))
     }
     // Of a partition that the id does not name nothing was sent.
-    return this.#partitions.map(({ partition, log, highWatermark }) =>
-      Math.min(Math.max(nexts.get(partition) ?? log.logStartOffset, log.logStartOffset), highWatermark),
+    // A leader that has just begun has all that was committed, and does not know yet that it is: its high watermark may be below an id that was sent.
+    return this.#partitions.map(({ partition, log }) =>
+      Math.min(Math.max(nexts.get(partition) ?? log.logStartOffset, log.logStartOffset), log.logEndOffset),
     )
   }
 

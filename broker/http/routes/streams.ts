@@ -39,8 +39,8 @@ export function streamRoutes(server: HttpRoutes, services: Services): void {
   const once = new AppendOnce()
   const ids = new EventIds(services)
   server.post(path, { schema: appendSchema, config: { rights: rightsTo('append') } }, async (request, reply) => {
-    const { params, query, headers } = request
-    const isCloud = isCloudEvents(headers['content-type'])
+    const { params, query } = request
+    const isCloud = isCloudEvents(request.mediaType)
     const body = request.body as OneOrMoreEvents | CloudEvent | CloudEvent[]
     const isArray = Array.isArray(body)
     const given = isArray ? body : [body]
@@ -179,8 +179,9 @@ async function readEvents(services: Services, { topic, stream }: StreamPath, que
   return { events, lastVersion, ...(nextVersion !== undefined && { nextVersion }) }
 }
 
-function isCloudEvents(contentType: string | undefined): boolean {
-  return contentType !== undefined && contentType.startsWith('application/cloudevents')
+/** As the schema of the body was chosen: in lower case, without parameters. */
+function isCloudEvents(mediaType: string | undefined): boolean {
+  return mediaType === cloudEventType || mediaType === cloudEventsType
 }
 
 function idempotencyKey({ headers }: FastifyRequest): string | undefined {

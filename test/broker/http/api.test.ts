@@ -4,7 +4,7 @@ import type { TSchema } from 'typebox'
 import { Compile } from 'typebox/compile'
 import * as schemas from '../../../broker/http/schemas.ts'
 import { runBroker } from '../running-broker.ts'
-import { send } from './http-client.ts'
+import { send, sendRaw } from './http-client.ts'
 
 function assertShape(schema: TSchema, body: unknown): void {
   const compiled = Compile(schema)
@@ -216,6 +216,38 @@ test('CloudEvents: structured and batch mode go in, and come out as they were', 
     const refused = await send(running, 'POST', path, wrong, structured)
     assert.deepEqual([refused.status, refused.body.code], [400, 'invalidEvent'], JSON.stringify(wrong))
   }
+})
+
+test('CloudEvents: the type of content is told in any case of its letters', async () => {
+  await using running = await runBroker()
+  await send(running, 'POST', '/api/topics', { topic: 't' })
+  const path = '/api/topics/t/streams/s'
+  const one = { specversion: '1.0', id: 'a-1', source: '/shop', type: 'shop.paid', data: 'x' }
+  const written = { 'content-type': 'Application/CloudEvents+JSON; charset=UTF-8' }
+  assert.equal((await send(running, 'POST', path, one, written)).status, 201)
+  const [event] = (await send(running, 'GET', path)).body.events
+  assert.deepEqual([event.metadata['ce-id'], event.metadata['ce-source']], ['a-1', '/shop'])
+})
+
+test('a request without a body, or with one of another type, is refused, and the broker goes on', async () => {
+  await using running = await runBroker()
+  await send(running, 'POST', '/api/topics', { topic: 't' })
+  const path = '/api/topics/t/streams/s'
+  for (const [method, where] of [
+    ['POST', path],
+    ['POST', '/api/topics'],
+    ['PATCH', '/api/topics/t'],
+  ] as const) {
+    const refused = await send(running, method, where)
+    assert.deepEqual([refused.status, refused.body.code], [400, 'invalidArgument'], `${method} ${where}`)
+    assert.match(refused.body.detail, /^body: found /)
+  }
+  const other = await send(running, 'POST', path, { type: 'A' }, { 'content-type': 'application/xml' })
+  assert.deepEqual([other.status, other.body.code], [415, 'invalidArgument'])
+  const text = `POST ${path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 12\r\n\r\n{"type":"A"}`
+  assert.match(await sendRaw(running.broker.httpPort, [text], '"retriable"'), /^HTTP\/1\.1 415 /)
+  const { status, body } = await send(running, 'POST', path, { type: 'A' })
+  assert.deepEqual([status, body.version], [201, 0])
 })
 
 test('status, settings and playheads have the shape their schemas say', async () => {

@@ -42,6 +42,9 @@ export class FaultServer implements AsyncDisposable {
   faults: Faults
   readonly objects = new Map<string, Stored>()
   readonly counts: Record<string, number> = {}
+  /** Numbers of the parts that were taken, in order. */
+  readonly parts: number[] = []
+  refusesPartsFrom = Infinity
   readonly #server: Server
   readonly #random: () => number
   readonly #uploads = new Map<string, Map<number, Buffer>>()
@@ -92,6 +95,8 @@ export class FaultServer implements AsyncDisposable {
     const key = decodeURIComponent(url.pathname).slice(1)
     const body = Buffer.concat(parts)
     if (request.method === 'GET' && url.searchParams.get('list-type') === '2') return this.#list(url, key, response)
+    const listed = request.method === 'GET' ? url.searchParams.get('uploadId') : null
+    if (listed !== null) return this.#listParts(listed, response)
     if (request.method === 'GET' || request.method === 'HEAD') return this.#read(request, key, response)
     const [status, text, headers] = this.#change(request, url, key, body)
     if (!this.#chance('loseAnswer')) return end(response, status, text, headers)
@@ -115,7 +120,10 @@ export class FaultServer implements AsyncDisposable {
       const sent = this.#uploads.get(upload)
       if (sent === undefined) return [404, error('NoSuchUpload')]
       if (request.method === 'PUT') {
-        sent.set(Number(url.searchParams.get('partNumber')), body)
+        const part = Number(url.searchParams.get('partNumber'))
+        if (part >= this.refusesPartsFrom) return [503, error('SlowDown')]
+        this.parts.push(part)
+        sent.set(part, body)
         return [200, '', { etag: '"part"' }]
       }
       const inOrder = [...sent].toSorted(([a], [b]) => a - b).map(([, bytes]) => bytes)
@@ -127,6 +135,16 @@ export class FaultServer implements AsyncDisposable {
       return [412, error('PreconditionFailed')]
     this.#store(key, body)
     return [200, '', { etag: '"whole"' }]
+  }
+
+  #listParts(upload: string, response: ServerResponse): void {
+    const sent = this.#uploads.get(upload)
+    if (sent === undefined) return end(response, 404, error('NoSuchUpload'))
+    const rows = [...sent].map(
+      ([number, { length }]) =>
+        `<Part><PartNumber>${number}</PartNumber><ETag>"part"</ETag><Size>${length}</Size></Part>`,
+    )
+    end(response, 200, `<ListPartsResult><IsTruncated>false</IsTruncated>${rows.join('')}</ListPartsResult>`)
   }
 
   #store(key: string, bytes: Buffer): void {

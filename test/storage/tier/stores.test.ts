@@ -1,5 +1,7 @@
 /** Stores: the conformance suite on a directory and on the fault server, and what the probe refuses. */
 import assert from 'node:assert/strict'
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { systemClock } from '../../../platform/clock.ts'
 import { nodeFileSystem } from '../../../platform/node-file-system.ts'
@@ -19,6 +21,13 @@ test('directory store: does what a store must', async () => {
   const store = await openObjectStore(location, foundation)
   await checkStore(store, true)
   assert.deepEqual(await probeStore(store, location, foundation), { conditionalWrites: true })
+  // Of an upload whose process has ended.
+  await (await store.beginUpload('data/cut-off.log')).part(1, Buffer.from('x'))
+  const unfinished = () => readdir(join(directory.path, 'unfinished'))
+  assert.equal(await store.removeUnfinished(Date.now() - 60_000), 0)
+  assert.equal((await unfinished()).length, 1)
+  assert.equal(await store.removeUnfinished(Date.now() + 60_000), 1)
+  assert.deepEqual(await unfinished(), [])
 })
 
 test('s3 store: does what a store must (fault server without faults)', async () => {

@@ -4,12 +4,14 @@
  * nobody refers to goes.
  */
 import assert from 'node:assert/strict'
-import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { cp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { systemClock } from '../../../platform/clock.ts'
 import { nodeFileSystem } from '../../../platform/node-file-system.ts'
 import { systemRandom } from '../../../platform/random.ts'
+import { isPlayheadError } from '../../../protocol/errors.ts'
+import { MiB } from '../../../protocol/limits.ts'
 import type { Log } from '../../../storage/log.ts'
 import { MemoryCheckpointStore } from '../../../storage/memory-checkpoint-store.ts'
 import { decodeFooter, encodeFooter, FOOTER_BYTES } from '../../../storage/sidecar-format.ts'
@@ -17,6 +19,8 @@ import { verifyTier } from '../../../storage/tier/tier-check.ts'
 import { openObjectStore } from '../../../storage/tier/tier-location.ts'
 import { restoreTier } from '../../../storage/tier/tier-restore.ts'
 import { TemporaryDirectory } from '../../temporary-directory.ts'
+import { FaultyFileSystem } from '../faulty-file-system.ts'
+import { eventsOf } from '../log-contents.ts'
 import { SeededRandom } from '../seeded-random.ts'
 import { append, until } from '../store-under-test.ts'
 import { DyingFileSystem } from './dying-file-system.ts'
@@ -139,6 +143,58 @@ test('tier: a store that refuses, loses answers, cuts, slows and changes bodies 
   for (const kind of wanted) assert.ok((server.counts[kind] ?? 0) > 0, `${note}: no ${kind}`)
 })
 
+test('tier: the store is away and the local disk fills: appends are refused, nothing is lost or let go; it is back, and all goes on', async () => {
+  await using server = await FaultServer.start(Math.random, noFaults)
+  await using directory = await TemporaryDirectory.make()
+  const location = server.location('bucket')
+  const data = join(directory.path, 'data')
+  const segmentsMax = 6
+  let allocatedBytes = 0
+  const fileSystem = new FaultyFileSystem({
+    allocate: async (path, bytes) => {
+      allocatedBytes = path.endsWith('.log') ? await logBytesIn(data) : 0
+      if (allocatedBytes + bytes > segmentsMax * 1024 * 1024)
+        throw Object.assign(new Error('no space'), { code: 'ENOSPC' })
+    },
+  })
+  await using store = await TieredStore.open(data, location, { fileSystem, tier: { uploadIntervalMs: 3_600_000 } })
+  const log = await store.createLog('carts')
+  server.faults = { ...noFaults, refuse: 1 }
+  const large = 'x'.repeat(600_000)
+  const one = () => append(log, `a=${log.logEndOffset}:${large}`)
+  let refusal: unknown
+  for (let tries = 0; tries < 20 && refusal === undefined; tries++)
+    refusal = await one().then(
+      () => undefined,
+      (error: unknown) => error,
+    )
+  assert.ok(isPlayheadError(refusal, 'diskFull'), String(refusal))
+  const count = log.logEndOffset
+  assert.ok(count > 2, `${count} events`)
+  await until(() => store.tier.problems.length > 0)
+  assert.match(store.tier.problems[0] ?? '', /found status 50[03] .*Look at the store and the network/)
+  assert.equal(store.tier.stats.letGoSegments, 0)
+  const valuesOf = async () => (await eventsOf(log, 'a')).map((text) => Number(/=(\d+):/.exec(text)?.[1]))
+  const numbers = (end: number) => Array.from({ length: end }, (_, number) => number)
+  assert.deepEqual(await valuesOf(), numbers(count))
+  server.faults = noFaults
+  await until(() => store.tier.stats.letGoSegments > 0)
+  for (let more = 0; more < 4; more++) {
+    await until(async () => (await one().catch(() => undefined)) !== undefined)
+  }
+  assert.deepEqual(await valuesOf(), numbers(count + 4))
+  assert.deepEqual(store.tier.problems, [])
+  assert.deepEqual(store.under.failures, [])
+})
+
+/** Bytes of the segments on the local disk. */
+async function logBytesIn(directory: string): Promise<number> {
+  let bytes = 0
+  for (const name of await readdir(directory, { recursive: true }))
+    if (name.endsWith('.log')) bytes += (await stat(join(directory, name)).catch(() => ({ size: 0 }))).size
+  return bytes
+}
+
 test('tier: of two brokers on copies of one data directory, one is shut out, and all it has stays on its disk', async () => {
   await using directory = await TemporaryDirectory.make()
   const [data, copy] = [join(directory.path, 'data'), join(directory.path, 'copy')]
@@ -248,4 +304,42 @@ async function rewriteFooter(path: string): Promise<void> {
     path,
     Buffer.concat([bytes.subarray(0, -FOOTER_BYTES), encodeFooter({ ...footer, previousChecksum: 1 })]),
   )
+}
+
+for (const end of ['stopped', 'killed'] as const) {
+  test(`tier: an upload in parts that is cut off (${end}) is gone on with by the next process: no part is sent twice`, async () => {
+    await using server = await FaultServer.start(Math.random, noFaults)
+    await using directory = await TemporaryDirectory.make()
+    const [data, location] = [join(directory.path, 'data'), server.location('bucket')]
+    const fileSystem = new DyingFileSystem(nodeFileSystem)
+    const settings = { 'segment.bytes': String(64 * MiB), 'max.message.bytes': String(8 * MiB) }
+    // 5 parts of 8 MiB, of which the store takes two.
+    const events = Array.from({ length: 6 }, (_, number) => `a=${number}:${'x'.repeat(6 * MiB)}`)
+    server.refusesPartsFrom = 3
+    {
+      const tier = { stopWaitMsMax: 200, uploadIntervalMs: 3_600_000 }
+      const store = await TieredStore.open(data, location, { fileSystem, tier })
+      const log = await store.createLog('carts', settings)
+      for (const event of events) await append(log, event)
+      await log.files.roll()
+      await until(() => server.parts.length >= 2 && store.tier.stats.retries > 2)
+      if (end === 'killed') fileSystem.dieAt(1)
+      await store[Symbol.asyncDispose]().catch(() => undefined)
+    }
+    await rm(join(data, 'lock'), { force: true }) // its process is dead
+    assert.deepEqual(server.parts, [1, 2])
+    server.refusesPartsFrom = Infinity
+    await using again = await TieredStore.open(data, location, { tier: { orphanGraceMs: -1 } })
+    await again.sent(again.log('carts'))
+    assert.deepEqual(
+      server.parts.toSorted((a, b) => a - b),
+      [1, 2, 3, 4, 5],
+    )
+    assert.deepEqual(
+      (await readdir(join(data, 'tier'))).filter((name) => name.startsWith('upload-')),
+      [],
+    )
+    assert.equal((await eventsOf(again.log('carts'), 'a')).length, events.length)
+    await checkTier(again, location, join(directory.path, 'scratch'), end)
+  })
 }

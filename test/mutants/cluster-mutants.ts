@@ -1,0 +1,79 @@
+/**
+ * Mutants of replication: known ways to lose or falsify what a cluster has acknowledged, each as an edit of the product's sources; the simulator of clusters
+ * has to find every one. Neighbours: mutants.ts has those of one broker, and what a mutant is.
+ */
+import type { ClusterFault } from '../sim/cluster/cluster-nemesis.ts'
+import type { Edit, Mutant } from './mutants.ts'
+
+function mutant(name: string, kinds: readonly ClusterFault[], ...edits: Edit[]): Mutant {
+  return { name: `cluster: ${name}`, by: { clusterKinds: kinds }, edits }
+}
+
+export const clusterMutants: readonly Mutant[] = [
+  mutant('ack before followers have it', ['kill', 'pause'], {
+    file: 'replication/replica-set.ts',
+    find: '      if (broker !== self) candidate = Math.min(candidate, this.#followers.get(broker)?.durableOffset ?? -1)\n',
+    replace: '      if (broker === -1) candidate = self\n',
+  }),
+  mutant('the leader takes what a follower has written for what it has on disk', ['powerAll', 'slow'], {
+    file: 'replication/partition.ts',
+    find: '    set.heard(request, durableOffset)\n    if (offset',
+    replace: '    set.heard(request, Math.max(offset, durableOffset))\n    if (offset',
+  }),
+  mutant('a follower tells of what is not synced yet', ['powerAll', 'slow'], {
+    file: 'replication/replica-fetcher.ts',
+    find: '...this.#who(log.durableOffset)',
+    replace: '...this.#who(log.logEndOffset)',
+  }),
+  mutant('a leader that steps down tells who waits that all is well', ['cutFromEtcd', 'isolate', 'pause'], {
+    file: 'replication/replica-set.ts',
+    find: 'this.#waiting.fail(error)',
+    replace: 'void error, this.#waiting.release(Infinity)',
+  }),
+  mutant('a follower cuts back to its high watermark', ['powerAll', 'kill'], {
+    file: 'replication/replica-fetcher.ts',
+    find: '    const { signal } = this.#stopping\n    while (!signal.aborted) {\n      try {\n        await this.#fetch()',
+    replace:
+      '    const { signal } = this.#stopping\n    const { highWatermark: known, log: own } = this.#options.partition\n    if (known < own.logEndOffset) await this.#options.truncate(this.#options.partition, known)\n    while (!signal.aborted) {\n      try {\n        await this.#fetch()',
+  }),
+  mutant('let in sync without having caught up', ['kill', 'loseDisk', 'stop'], {
+    file: 'replication/replica-set.ts',
+    find: 'follower === undefined || follower.durableOffset < least)',
+    replace: 'follower === undefined || follower.durableOffset < 0 * least)',
+  }),
+  mutant('an epoch is served before it is on disk', ['kill', 'powerAll'], {
+    file: 'storage/leader-epochs.ts',
+    find: '{ epoch, startOffset }]\n    await this.#write()\n',
+    replace: '{ epoch, startOffset }]\n',
+  }),
+  mutant('a broker with another disk counts as complete', ['loseDisk', 'powerAll'], {
+    file: 'replication/registration.ts',
+    find: 'known !== undefined && known.dataDirectoryId !== record.dataDirectoryId\n  const isOlderCopy',
+    replace: "known !== undefined && known.dataDirectoryId === ''\n  const isOlderCopy",
+  }),
+  mutant('committed by the in-sync set as it is, not as it may be', ['etcdFlaky', 'cutFromEtcd', 'kill', 'stop'], {
+    file: 'replication/replica-set.ts',
+    find: '...(this.#proposed?.isr ?? [])',
+    replace: '...(this.#proposed?.isr.slice(0, 0) ?? [])',
+  }),
+  mutant('let in sync below the beginning of the epoch', ['loseDisk', 'powerAll', 'kill', 'slow'], {
+    file: 'replication/replica-set.ts',
+    find: 'const least = Math.max(this.#highWatermark, this.#options.startOffset)',
+    replace: 'const least = this.#highWatermark',
+  }),
+  mutant('a conflict is told before what it names is committed', ['kill', 'pause', 'slowLink'], {
+    file: 'storage/log-end.ts',
+    find: 'return { outcome, restsOn: lastOffset + 1, onLeader: false }',
+    replace: 'return { outcome, restsOn: 0 * lastOffset, onLeader: false }',
+  }),
+  mutant('a new leader says where a stream ends before it knows', ['kill', 'powerAll', 'rolling'], {
+    file: 'replication/replica-set.ts',
+    find: 'return this.#highWatermark >= this.#options.startOffset\n',
+    replace: 'return this.#highWatermark >= 0\n',
+  }),
+  mutant('writing goes on with too few in sync', ['kill', 'stop', 'loseDisk'], {
+    file: 'replication/replica-set.ts',
+    find: 'return isr.length >= isrMin\n',
+    replace: 'return isr.length >= 0 * isrMin\n',
+  }),
+]

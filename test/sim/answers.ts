@@ -1,0 +1,15 @@
+/** What a client was told, as the history has it. Neighbour: session.ts. */
+import { isPlayheadError } from '../../client/index.ts'
+import { isIndefinite } from '../../client/retry.ts'
+import type { AppendOutcome } from '../history/history.ts'
+
+export function outcomeOf(error: unknown): AppendOutcome {
+  if (isPlayheadError(error, 'wrongExpectedVersion')) return { kind: 'refused', conflicts: error.conflicts }
+  const surelyNot = isPlayheadError(error) && !isIndefinite(error)
+  return surelyNot ? { kind: 'refused', conflicts: [] } : { kind: 'unknown' }
+}
+
+/** Records of a producer have no content type: they come as bytes. */
+export function fromBytes(base64: string | undefined): unknown {
+  return JSON.parse(Buffer.from(base64 ?? '', 'base64').toString('utf8') || 'null') as unknown
+}

@@ -1,0 +1,68 @@
+/**
+ * Cluster broker: a broker of a simulated cluster, put together as broker/parts.ts does it, on the simulated etcd. Neighbours: lone-broker.ts has what
+ * it shares with a broker by itself; fleet.ts starts it through a Machine.
+ */
+import { brokersOf } from '../../../broker/brokers.ts'
+import { openCluster } from '../../../broker/cluster.ts'
+import { resolveConfig } from '../../../broker/config.ts'
+import { LimitedStreams } from '../../../broker/limited-streams.ts'
+import { Playheads } from '../../../broker/playheads.ts'
+import { Partitions } from '../../../replication/partitions.ts'
+import type { ClusterNode } from '../../../replication/cluster-node.ts'
+import type { MetadataStore } from '../../../replication/metadata-store.ts'
+import { brokerPort, commonServices, dataDirectory, listen, openStore } from '../lone-broker.ts'
+import type { BrokerFoundations } from '../lone-broker.ts'
+
+export interface ClusterBrokerOptions {
+  readonly broker: number
+  readonly metadata: MetadataStore
+  readonly sessionMs: number
+  readonly lagMsMax: number
+  /** What it is made of, as soon as there is: for who looks inside. */
+  readonly onOpen: (parts: ClusterBrokerParts) => void
+}
+
+export interface ClusterBrokerParts {
+  readonly partitions: Partitions
+  readonly cluster: ClusterNode
+}
+
+/** All run on one simulated host: the port tells them apart. */
+export function portOf(broker: number): number {
+  return brokerPort + broker
+}
+
+export async function openClusterBroker(
+  foundations: BrokerFoundations,
+  { broker, metadata, sessionMs, lagMsMax, onOpen }: ClusterBrokerOptions,
+): Promise<() => Promise<void>> {
+  const { process, network, fileSystem, report, onFatal } = foundations
+  const { clock, random } = process
+  const cluster = { brokerId: broker, clusterSessionMs: sessionMs, replicaLagMsMax: lagMsMax }
+  const config = resolveConfig({ flags: { data: dataDirectory, port: portOf(broker), host: '127.0.0.1', ...cluster } })
+  const store = await openStore(foundations, config, { isReplicated: true, keepsEventsFor: 'a broker of a cluster' })
+  const transport = network.transport(process)
+  const node = await openCluster({ config, metadata, store, fileSystem, transport, clock, random, report, onFatal })
+  if (node === undefined) throw new Error('found a broker by itself, wanted one of a cluster')
+  const partitions = new Partitions({
+    store,
+    clock,
+    waitersMax: config.waitersPerPartitionMax,
+    isReplicated: true,
+    authority: node.authority,
+  })
+  onOpen({ partitions, cluster: node })
+  const playheads = new Playheads({ partitions, clock, random })
+  const limitedStreams = new LimitedStreams({ partitions, clock, random })
+  const identity = { clusterId: node.clusterId, brokerId: broker, dataDirectory }
+  const own = { identity, config, partitions, playheads, limitedStreams, brokers: brokersOf(node), cluster: node }
+  const listener = await listen(foundations, { ...own, ...(await commonServices(foundations, own)) })
+  await node.start(partitions, { host: config.host, port: listener.port })
+  await playheads.open(node.replicationFactorMax)
+  return async () => {
+    await node.leave(config.stopWaitMsMax / 2)
+    await listener.stop(config.stopWaitMsMax)
+    await node.close()
+    await store[Symbol.asyncDispose]()
+  }
+}
