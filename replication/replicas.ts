@@ -77,11 +77,11 @@ export class Replicas {
   }
 
   /** Before this broker goes: what others can take over takes no more appends; resolves once they have all of it, or it leads no more. */
-  async settle(): Promise<void> {
+  async prepareToLeave(): Promise<void> {
     const led = [...this.#places.values()].filter(
       ({ partition: { leading } }) => (leading?.seen.state.isr.length ?? 0) > 1,
     )
-    await Promise.allSettled(led.map(({ partition }) => partition.settle()))
+    await Promise.allSettled(led.map(({ partition }) => partition.prepareToLeave()))
   }
 
   /** Stops following. What this broker leads it leads until it ends. */
