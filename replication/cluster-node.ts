@@ -249,7 +249,7 @@ export class ClusterNode {
    * client has to ask what became of an append.
    */
   async leave(waitMs: number): Promise<void> {
-    if (this.#replicas !== undefined) await within(this.#options.clock, waitMs / 2, this.#replicas.settle())
+    if (this.#replicas !== undefined) await within(this.#options.clock, waitMs / 2, this.#replicas.prepareToLeave())
     await this.#session?.leave(waitMs / 2)
   }
 

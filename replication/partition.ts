@@ -85,7 +85,7 @@ export class Partition {
   /** Calls of appendEach that are not answered yet. */
   #appends = 0
   /** While another broker is to take over: nothing more is taken in. */
-  #settling: PromiseWithResolvers<void> | undefined
+  #leaving: PromiseWithResolvers<void> | undefined
 
   constructor(options: PartitionOptions) {
     this.topic = options.topic
@@ -148,7 +148,7 @@ export class Partition {
       const refusal = this.#notEnough(this.#leading)
       return groups.map(() => refusal)
     }
-    if (this.#settling !== undefined) {
+    if (this.#leaving !== undefined) {
       const refusal = handingOver(this, this.#leaderEpoch)
       return groups.map(() => refusal)
     }
@@ -162,16 +162,16 @@ export class Partition {
 
   #answered(): void {
     this.#appends--
-    if (this.#appends === 0) this.#settling?.resolve()
+    if (this.#appends === 0) this.#leaving?.resolve()
   }
 
   /**
    * Before another broker is to lead: takes no more appends, until it leads anew, and resolves once all that it took is answered and on every replica in sync:
    * whoever they elect has it. Rejects when it leads no more before that.
    */
-  async settle(): Promise<void> {
-    this.#settling ??= Promise.withResolvers()
-    if (this.#appends > 0) await this.#settling.promise
+  async prepareToLeave(): Promise<void> {
+    this.#leaving ??= Promise.withResolvers()
+    if (this.#appends > 0) await this.#leaving.promise
     // Those with weaker acks were answered before.
     await this.#leading?.reached(this.#log.logEndOffset)
   }
@@ -276,7 +276,7 @@ export class Partition {
     })
     this.#leaderEpoch = leaderEpoch
     this.#following = undefined
-    this.#settling = undefined
+    this.#leaving = undefined
     this.#leading = set
     this.#log.replica.lead(leaderEpoch, set)
     set.advance()
@@ -298,15 +298,15 @@ export class Partition {
     return await this.#log.replica.epochs.accept(leaderEpoch)
   }
 
-  /** This broker has no replica of it: only whom to ask. */
-  knowLeader(leader: number | null, leaderEpoch: number): void {
+  /** This broker has no replica of it: only whom to ask. Resolves when nothing more is written here. */
+  async knowLeader(leader: number | null, leaderEpoch: number): Promise<void> {
     if (this.#following?.leader === leader && this.#following.leaderEpoch === leaderEpoch) return
     // What waits here may be with those that have the partition now.
     this.#leading?.close(steppedDown(this, leader, leaderEpoch))
     this.#leading = undefined
     this.#following = new Following(leader, leaderEpoch, this.#log.logStartOffset)
     this.#leaderEpoch = leaderEpoch
-    void this.#log.replica.follow(notLeader(this, leader, leaderEpoch))
+    await this.#log.replica.follow(notLeader(this, leader, leaderEpoch))
   }
 
   /** The follower's log was cut back, and another one has taken its place. */

@@ -77,11 +77,11 @@ export class Replicas {
   }
 
   /** Before this broker goes: what others can take over takes no more appends; resolves once they have all of it, or it leads no more. */
-  async settle(): Promise<void> {
+  async prepareToLeave(): Promise<void> {
     const led = [...this.#places.values()].filter(
       ({ partition: { leading } }) => (leading?.seen.state.isr.length ?? 0) > 1,
     )
-    await Promise.allSettled(led.map(({ partition }) => partition.settle()))
+    await Promise.allSettled(led.map(({ partition }) => partition.prepareToLeave()))
   }
 
   /** Stops following. What this broker leads it leads until it ends. */
@@ -185,7 +185,7 @@ export class Replicas {
     if (leader === broker) return await this.#lead(place, seen)
     if (!replicas.includes(broker)) {
       await stopFetching(place)
-      partition.knowLeader(leader, leaderEpoch)
+      await partition.knowLeader(leader, leaderEpoch)
       return await this.#free(partition)
     }
     await this.#follow(place, seen)

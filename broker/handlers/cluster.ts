@@ -22,9 +22,10 @@ const placeBytesMax = 64
 const brokerBytesMax = 512
 
 export const clusterStatus: Handler<'clusterStatus'> = async ({ topic }, { services, reply, session }) => {
-  const { image, clusterId } = clusterOf(services)
+  const cluster = clusterOf(services)
+  const { image, clusterId } = cluster
   const { state } = image
-  if (topic !== undefined) services.partitions.topic(topic)
+  if (topic !== undefined) await topicIdOf(cluster, topic)
   await reply.reserve(replyBytesMax(state))
   const partitions = [...describePartitions(services, state, topic)].filter((each) => session.sees(each.topic))
   return {
@@ -42,7 +43,7 @@ export const clusterStatus: Handler<'clusterStatus'> = async ({ topic }, { servi
 export const reassignPartition: Handler<'reassignPartition'> = async (request, { services, session }) => {
   const { topic, partition, replicas } = request
   const cluster = clusterOf(services)
-  const name = nameOf(services, topic, partition)
+  const name = await nameOf(cluster, topic, partition)
   const seen =
     replicas === undefined
       ? await cancelReassign(cluster.foundation, name)
@@ -64,7 +65,7 @@ export const drainBroker: Handler<'drainBroker'> = async ({ broker, what }, { se
 export const recoverPartition: Handler<'recoverPartition'> = async (request, { services, session }) => {
   const { topic, partition, broker } = request
   const cluster = clusterOf(services)
-  const { state } = await recover(cluster.foundation, nameOf(services, topic, partition), broker)
+  const { state } = await recover(cluster.foundation, await nameOf(cluster, topic, partition), broker)
   session.did('recoverPartition', `${topic}/${partition}: broker ${broker}`)
   await cluster.image.refresh()
   return { header: { leaderEpoch: state.leaderEpoch } }
@@ -78,9 +79,21 @@ function clusterOf({ cluster, identity }: Services): ClusterNode {
   )
 }
 
-function nameOf({ partitions }: Services, topic: string, partition: number): PartitionName {
-  const topicId = partitions.topic(topic).topic.id
-  return { topicId, partition: partitions.replica(topicId, partition).partition }
+async function nameOf(cluster: ClusterNode, topic: string, partition: number): Promise<PartitionName> {
+  const topicId = await topicIdOf(cluster, topic)
+  if (cluster.image.state.partition({ topicId, partition }) !== undefined) return { topicId, partition }
+  const count = cluster.image.state.partitions.get(topicId)?.size ?? 0
+  const message = `${topic}: found partition ${partition}, wanted 0 to ${count - 1}; playhead cluster status --topic ${topic} shows them`
+  throw new PlayheadError('unknownPartition', message, { partition, partitions: count })
+}
+
+/** It may just have been made through another broker: then one look at everything finds it. */
+async function topicIdOf({ image }: ClusterNode, topic: string): Promise<string> {
+  if (image.state.topicOf(topic) === undefined) await image.refresh()
+  const found = image.state.topicOf(topic)
+  if (found !== undefined) return found.topicId
+  const message = `topic ${topic}: found no topic of that name, wanted an existing one; playhead topic list shows them`
+  throw new PlayheadError('unknownTopic', message, { topic })
 }
 
 function replyBytesMax(state: ClusterState): number {

@@ -124,21 +124,21 @@ test('replicas: a broker that comes back with an empty disk is filled again whil
   assert.deepEqual(await recordsOf(replicas.replicas.get(3)!.partition.log), await recordsOf(partition.log))
 })
 
-test('replicas: a leader that settles takes nothing more, and is done when all that it took is on every disk; leading anew it goes on', async () => {
+test('replicas: a leader that prepares to leave takes nothing more, and is done when all that it took is on every disk; leading anew it goes on', async () => {
   await using replicas = await ReplicaGroup.start(brokers, 2)
   const { partition } = replicas.leader
-  await partition.settle() // with nothing under way
+  await partition.prepareToLeave() // with nothing under way
   await replicas.happen({ kind: 'elect', leader: 2, electable: brokers })
   const second = replicas.leader.partition
   const appends = Array.from({ length: 20 }, (_, count) =>
     second.append(group([`a=${count}`], { acks: count % 2 === 0 ? 'all' : 'leader' })),
   )
-  const settled = second.settle()
+  const prepared = second.prepareToLeave()
   await assert.rejects(second.append(group(['a=late'])), (error: unknown) => {
     // It has surely not been taken: that may be sent again without a question.
     return isPlayheadError(error, 'notLeader') && error.details['outcome'] === undefined
   })
-  await settled
+  await prepared
   for (const { partition: each } of replicas.replicas.values()) assert.equal(each.log.durableOffset, 20)
   assert.equal((await Promise.all(appends)).length, 20)
   await replicas.happen({ kind: 'elect', leader: 1, electable: brokers })

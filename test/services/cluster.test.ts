@@ -187,11 +187,11 @@ test('cluster: a rolling restart under load, with a look at the status before ea
   }
   for (const id of [1, 2, 3]) {
     await isWell(id)
-    const startedMs = systemClock.monotonicMs()
+    const stoppedMs = systemClock.monotonicMs()
     assert.equal(await cluster.brokers.get(id)!.stop(), 0)
     await load.untilMore(1)
     t.diagnostic(
-      `broker ${id}: stopped, and appended again, after ${Math.round(systemClock.monotonicMs() - startedMs)} ms`,
+      `broker ${id}: stopped, and appended again, after ${Math.round(systemClock.monotonicMs() - stoppedMs)} ms`,
     )
     await load.untilMore(50)
     await cluster.serve(id)
