@@ -21,7 +21,7 @@ export const clusterSettings = {
   replicaLagMsMax: integer(
     'ms',
     10_000,
-    [500, 600_000],
+    [1_000, 600_000], // below, a follower with nothing to fetch would fall out between two of its parked fetches
     'A follower that has not had all of its leader’s log for so long is not in sync any more.',
   ),
   replicaFetchBytesMax: integer(

@@ -2,7 +2,7 @@
  * replicaFetch and replicaProgress: what a follower asks its leader. A fetch asks for batches and says how far the follower has got; progress says
  * only that, while a fetch is parked. Both name the leader epoch and the follower's registration: what is of another is refused, and counts for nothing.
  */
-import { int, list, optional, struct, text } from './header-schema.ts'
+import { int, later, list, optional, struct, text } from './header-schema.ts'
 
 const follower = {
   topicId: text(36),
@@ -26,6 +26,8 @@ export const replicaFetchRequest = struct({
   maxBytes: int(1),
   /** 0 = answer at once. */
   waitMsMax: int(0, 60_000),
+  /** What the last reply of this leader had as confirm: the follower follows it still. */
+  confirmed: later(int()),
 })
 /** The body is whole record batches, one after the other. */
 export const replicaFetchReply = struct({
@@ -43,6 +45,8 @@ export const replicaFetchReply = struct({
   logStartOffset: int(),
   /** The append time of each batch in the body. */
   appendTimes: list(int(), 1_000_000),
+  /** To be sent back with the next fetch. */
+  confirm: later(int()),
 })
 
 export const replicaProgressRequest = struct(follower)

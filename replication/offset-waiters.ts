@@ -69,6 +69,11 @@ export class OffsetWaiters {
     }
   }
 
+  /** Everyone who waits is answered that it was not reached. */
+  wake(): void {
+    for (const waiter of this.#waiters.splice(0)) waiter.settle(false)
+  }
+
   /** Nothing will be reached any more: everyone who waits, and who comes, gets this error. */
   close(error: Error): void {
     this.#closedBy = error

@@ -55,6 +55,8 @@ export interface ReplicaRead {
   /** What the batches lie in, held for the caller. */
   readonly piece?: FramePiece | undefined
   readonly highWatermark: number
+  /** For the follower to send back. */
+  readonly confirm: number | undefined
 }
 
 export interface PartitionRead {
@@ -80,6 +82,8 @@ export class Partition {
   readonly #waiters: OffsetWaiters
   /** Followers that wait for more to be on this disk. */
   readonly #followers: OffsetWaiters
+  /** Who waits for a round of confirmation. */
+  readonly #confirming: OffsetWaiters
   #leading: ReplicaSet | undefined
   #following: Following | undefined
   /** Calls of appendEach that are not answered yet. */
@@ -95,6 +99,7 @@ export class Partition {
     this.#log = options.log
     this.#waiters = new OffsetWaiters(options.clock, options.waitersMax)
     this.#followers = new OffsetWaiters(options.clock, options.waitersMax)
+    this.#confirming = new OffsetWaiters(options.clock, options.waitersMax)
     this.#log.onDurableMoved = () => this.#durableMoved()
     if (options.isReplicated === true) this.#followNobody()
   }
@@ -273,12 +278,19 @@ export class Partition {
       nowMs: () => clock.monotonicMs(),
       lagMsMax,
       onHighWatermark: () => this.#waiters.release(set.highWatermark),
+      onConfirmed: (round) => this.#confirming.release(round),
     })
     this.#leaderEpoch = leaderEpoch
     this.#following = undefined
     this.#leaving = undefined
     this.#leading = set
-    this.#log.replica.lead(leaderEpoch, set)
+    this.#log.replica.lead(leaderEpoch, {
+      get offset() {
+        return set.offset
+      },
+      reached: (offset) => set.reached(offset),
+      confirm: () => this.#confirm(set),
+    })
     set.advance()
   }
 
@@ -292,6 +304,7 @@ export class Partition {
     const highWatermark = isGivenUp ? this.#log.logStartOffset : this.highWatermark
     this.#leading?.close(steppedDown(this, leader, leaderEpoch))
     this.#leading = undefined
+    this.#confirming.wake()
     this.#following = new Following(leader, leaderEpoch, highWatermark)
     this.#leaderEpoch = leaderEpoch
     await this.#log.replica.follow(notLeader(this, leader, leaderEpoch))
@@ -334,19 +347,22 @@ export class Partition {
    * offsetOutOfRange, corruptBatch, overloaded.
    */
   async replicaFetch(request: ReplicaFetch, { signal, reserve }: ReplicaFetchContext): Promise<ReplicaRead> {
-    const { leaderEpoch, offset, lastEpoch, durableOffset, maxBytes, waitMsMax } = request
+    const { leaderEpoch, offset, lastEpoch, durableOffset, maxBytes, waitMsMax, confirmed = 0 } = request
     const log = this.#log
     const diverging = divergenceOf(log, lastEpoch, offset)
     // What is not a beginning of this log says nothing about it.
     const set = this.#leadingIn(leaderEpoch)
-    if (diverging !== undefined) return { diverging, batches: [], appendTimes: [], highWatermark: set.highWatermark }
-    set.heard(request, durableOffset)
-    if (offset >= log.durableOffset) await this.#followers.wait(offset + 1, waitMsMax, signal)
+    if (diverging !== undefined)
+      return { diverging, batches: [], appendTimes: [], highWatermark: set.highWatermark, confirm: undefined }
+    set.heard(request, durableOffset, confirmed)
+    // Who has a round to answer does so at once.
+    if (offset >= log.durableOffset && confirmed >= set.round) await this.#followers.wait(offset + 1, waitMsMax, signal)
     if (offset < log.durableOffset) await reserve(maxBytes)
     this.#leadingIn(leaderEpoch)
     const read = await log.read({ offset, maxBytes, limitOffset: Number.MAX_SAFE_INTEGER, wantsTimes: true })
     const { batches, appendTimes = [], piece } = read
-    return { diverging, batches, appendTimes, piece, highWatermark: set.highWatermark }
+    const confirm = set.round > 0 ? set.round : undefined
+    return { diverging, batches, appendTimes, piece, highWatermark: set.highWatermark, confirm }
   }
 
   /** What a follower has on its disk; answers the high watermark. Throws fencedEpoch, notLeader. */
@@ -356,11 +372,28 @@ export class Partition {
     return set.highWatermark
   }
 
+  /**
+   * Resolves once all who could lead instead have said, after now, that they follow this leader. Without that a leader that others have replaced, and does
+   * not know it, would refuse by what was last long ago. Throws notLeader.
+   */
+  async #confirm(set: ReplicaSet): Promise<void> {
+    const round = set.beginRound()
+    if (this.#leading === set && set.confirmed < round) {
+      this.#followers.wake()
+      await this.#confirming.wait(round, settleMsMax)
+    }
+    if (this.#leading !== set) throw notLeader(this, this.#following?.leader ?? null, this.#leaderEpoch)
+    if (set.confirmed >= round) return
+    const message = `${this.topic}/${this.partition}: found followers that do not answer whether this broker leads still, wanted all that could lead instead; ask again`
+    throw new PlayheadError('notLeader', message, { leaderEpoch: set.leaderEpoch, outcome: 'notApplied' })
+  }
+
   /** The topic is gone: whoever waits here is told so. */
   close(error: Error): void {
     this.#leading?.close(error)
     this.#waiters.close(error)
     this.#followers.close(error)
+    this.#confirming.close(error)
   }
 
   #durableMoved(): void {

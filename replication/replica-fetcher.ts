@@ -52,6 +52,8 @@ export class ReplicaFetcher {
   /** The durable offset that was told last. */
   #told = -1
   #telling: Promise<void> | undefined
+  /** What the leader wants to hear: that it is followed still. */
+  #confirmed: number | undefined
   /** The last failure that was reported, so that one that lasts is said once. */
   #reported = ''
 
@@ -99,12 +101,14 @@ export class ReplicaFetcher {
       lastEpoch: log.replica.lastEpoch,
       maxBytes: fetchBytesMax,
       waitMsMax,
+      confirmed: this.#confirmed,
     }
     this.#told = Math.max(this.#told, request.durableOffset)
     const { header, body } = await leader.fetch(request, this.#stopping.signal)
     this.#stopping.signal.throwIfAborted()
     this.stats.fetches++
     this.stats.fetchedBytes += body.length
+    this.#confirmed = header.confirm ?? this.#confirmed
     if (header.diverging !== undefined) return await this.#cutBack(header.diverging)
     await log.replica.append(cutBatches(body, header.appendTimes))
     partition.followHighWatermark(header.highWatermark)

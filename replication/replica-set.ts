@@ -26,6 +26,8 @@ export interface ReplicaSetOptions {
   /** A follower that has not had all of the log for so long does not keep up. */
   readonly lagMsMax: number
   readonly onHighWatermark: () => void
+  /** Followers have confirmed this round, all of them. */
+  readonly onConfirmed: (round: number) => void
 }
 
 /** What a follower has said in this epoch. */
@@ -37,6 +39,8 @@ interface Follower {
   /** Of its last word: when it came, and what the leader had then. */
   heardMs: number
   leaderHad: number
+  /** The last round of confirmation that it has answered. */
+  confirmed: number
 }
 
 export class ReplicaSet implements CommitPoint {
@@ -50,6 +54,8 @@ export class ReplicaSet implements CommitPoint {
   #proposed: PartitionState | undefined
   #highWatermark: number
   #closed: Error | undefined
+  /** Of confirmation: what followers are asked to answer now. */
+  #round = 0
 
   constructor(options: ReplicaSetOptions) {
     const { seen, self, highWatermark, nowMs } = options
@@ -103,7 +109,7 @@ export class ReplicaSet implements CommitPoint {
   }
 
   /** A follower has all below `durableOffset` on its disk. Nothing happens for one that is no replica, or of a registration before. */
-  heard({ broker, brokerEpoch }: BrokerEpoch, durableOffset: number): void {
+  heard({ broker, brokerEpoch }: BrokerEpoch, durableOffset: number, confirmed = 0): void {
     if (this.#closed !== undefined || !this.#seen.state.replicas.includes(broker) || broker === this.#options.self)
       return
     const nowMs = this.#options.nowMs()
@@ -116,8 +122,35 @@ export class ReplicaSet implements CommitPoint {
         : known !== undefined && known.brokerEpoch === brokerEpoch && durableOffset >= known.leaderHad
           ? known.heardMs
           : (known?.caughtUpMs ?? -Infinity)
-    this.#followers.set(broker, { brokerEpoch, durableOffset, caughtUpMs, heardMs: nowMs, leaderHad: leaderHas })
+    this.#followers.set(broker, {
+      brokerEpoch,
+      durableOffset,
+      caughtUpMs,
+      heardMs: nowMs,
+      leaderHad: leaderHas,
+      confirmed: Math.max(confirmed, known?.confirmed ?? 0),
+    })
     this.advance()
+    if (this.#round > 0) this.#options.onConfirmed(this.confirmed)
+  }
+
+  get round(): number {
+    return this.#round
+  }
+
+  /** A new round: who answers it followed this leader after now. */
+  beginRound(): number {
+    return ++this.#round
+  }
+
+  /** The last round that all have answered who could lead instead. */
+  get confirmed(): number {
+    const { self } = this.#options
+    let least = this.#round
+    for (const broker of [...this.maximal, ...this.#seen.state.elr]) {
+      if (broker !== self) least = Math.min(least, this.#followers.get(broker)?.confirmed ?? 0)
+    }
+    return least
   }
 
   /** To be called when more is durable here, too. */

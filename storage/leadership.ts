@@ -12,6 +12,8 @@ export interface CommitPoint {
   readonly offset: number
   /** Resolves when that is `offset` or more; rejects when this broker will never know. */
   reached(offset: number): Promise<void>
+  /** Resolves once it is certain that at the time of this call nobody else led; rejects when that cannot be known. Absent: nobody else ever does. */
+  confirm?(): Promise<void>
 }
 
 export class Leadership {
@@ -48,7 +50,7 @@ export class Leadership {
 
   /**
    * Waits, once for all of them, until what was decided may be told: what became of each, or why that is not known. What rests on the leader alone
-   * waits for this disk only.
+   * waits for this disk only. A refusal rests on what was last, so on that nobody else has led by then.
    */
   async outcomes(decisions: readonly (Decision | Promise<Decision>)[]): Promise<(Appended | PlayheadError)[]> {
     // As of now: who leads in a later epoch does not know what became of what was appended in this one.
@@ -63,7 +65,10 @@ export class Leadership {
     }
     const unknown = await failureOf(committed, restsOn)
     const unknownHere = await failureOf(this.#durable, restsOnLeader)
+    const isRefused = decided.some(({ outcome }) => outcome instanceof PlayheadError)
+    const unconfirmed = isRefused ? await committed.confirm?.().then(() => undefined, refusalOf) : undefined
     return decided.map((each) => {
+      if (unconfirmed !== undefined && each.outcome instanceof PlayheadError) return unconfirmed
       const failure = each.onLeader ? unknownHere : unknown
       const { offset } = each.onLeader ? this.#durable : committed
       return failure !== undefined && each.restsOn > offset ? failure : each.outcome

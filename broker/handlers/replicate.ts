@@ -4,13 +4,13 @@ import type { Handler } from '../request.ts'
 export const replicaFetch: Handler<'replicaFetch'> = async ({ topicId, partition, ...request }, context) => {
   const { services, signal, reply } = context
   const replica = services.partitions.replica(topicId, partition)
-  const { diverging, batches, appendTimes, piece, highWatermark } = await replica.replicaFetch(request, {
+  const { diverging, batches, appendTimes, piece, highWatermark, confirm } = await replica.replicaFetch(request, {
     signal,
     reserve: (bytes) => reply.reserve(bytes),
   })
   const { logStartOffset } = replica.log
   return {
-    header: { diverging, highWatermark, logStartOffset, appendTimes: [...appendTimes] },
+    header: { diverging, highWatermark, logStartOffset, appendTimes: [...appendTimes], confirm },
     body: batches,
     pieces: piece === undefined ? [] : [piece],
   }

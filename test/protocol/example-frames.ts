@@ -283,8 +283,15 @@ export const exampleFrames: readonly ExampleFrame[] = [
       lastEpoch: 3,
       maxBytes: 4_194_304,
       waitMsMax: 500,
+      confirmed: undefined,
     },
-    { diverging: undefined, highWatermark: 7, logStartOffset: 0, appendTimes: [1_306_886_400_123] },
+    {
+      diverging: undefined,
+      highWatermark: 7,
+      logStartOffset: 0,
+      appendTimes: [1_306_886_400_123],
+      confirm: undefined,
+    },
     { reply: storedBatch },
   ),
   ...frames(

@@ -218,14 +218,14 @@ export class ReplicaGroup implements AsyncDisposable {
     }
     return {
       fetch: async (request, signal) => {
-        const { batches, appendTimes, diverging, highWatermark, piece } = await to().replicaFetch(request, {
+        const { batches, appendTimes, diverging, highWatermark, piece, confirm } = await to().replicaFetch(request, {
           signal,
           reserve: () => undefined,
         })
         const body = Buffer.concat(batches)
         piece?.letGo()
         to() // a reply is lost like a request
-        return { header: { diverging, highWatermark, logStartOffset: 0, appendTimes: [...appendTimes] }, body }
+        return { header: { diverging, highWatermark, logStartOffset: 0, appendTimes: [...appendTimes], confirm }, body }
       },
       progress: async (request) => ({ highWatermark: to().replicaProgress(request) }),
     }

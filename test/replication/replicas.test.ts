@@ -284,3 +284,24 @@ test('replicas: a new leader that does not know yet what is committed says nowhe
   assert.deepEqual(await Promise.all(reads), [2, 2])
   await partition.settled()
 })
+
+test('replicas: a refusal by version is told only once all who could lead instead have said that they do not', async () => {
+  await using replicas = await ReplicaGroup.start(brokers, 2)
+  const { partition } = replicas.leader
+  await partition.append(group(['a=1']))
+  await until(() => [...replicas.replicas.values()].every(({ fetcher }) => (fetcher?.stats.fetches ?? 1) > 0))
+  replicas.replicas.get(3)!.isCut = true
+  let isTold = false
+  const refused = partition.append({ ...group(['a=2']), expected: [{ stream: 'a', version: 7 }] })
+  const told = refused.then(
+    () => assert.fail('written'),
+    (error: unknown) => {
+      isTold = true
+      return error
+    },
+  )
+  for (let turn = 0; turn < 50; turn++) await systemClock.yield()
+  assert.equal(isTold, false, 'broker 3 may lead by now, as far as this one knows')
+  replicas.replicas.get(3)!.isCut = false
+  assert.ok(isPlayheadError(await told, 'wrongExpectedVersion'))
+})

@@ -56,7 +56,7 @@ export class Recorder {
       if (outcome.kind === 'refused') this.refused++
       if (outcome.kind === 'written') this.#told('written')
       else if (outcome.kind === 'refused' && outcome.conflicts.length > 0) this.#told('conflict')
-      this.#scheduler.note(`${open.producer}#${open.sequence} ${outcome.kind}`)
+      this.#scheduler.note(`${open.producer}#${open.sequence} ${JSON.stringify(outcome)}`)
       this.#checker.add({ ...open, completedAt: isKnown ? this.now() : Infinity, outcome })
     }
   }

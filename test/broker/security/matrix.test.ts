@@ -216,7 +216,15 @@ test('matrix: what followers ask of their leader takes the right to administer t
     await frames.request('hello', { ...helloRequest, credentials: token })
     const asked = [
       () => frames.request('replicaProgress', follower),
-      () => frames.request('replicaFetch', { ...follower, offset: 0, lastEpoch: -1, maxBytes: 1_000, waitMsMax: 0 }),
+      () =>
+        frames.request('replicaFetch', {
+          ...follower,
+          offset: 0,
+          lastEpoch: -1,
+          maxBytes: 1_000,
+          waitMsMax: 0,
+          confirmed: undefined,
+        }),
     ]
     for (const ask of asked) {
       // A broker by itself has no followers: it refuses them anyhow.

@@ -78,7 +78,7 @@ class ClusterRun {
       network,
       count: random.pick([3, 3, 3, 4, 5]),
       sessionMs,
-      lagMsMax: random.pick([500, 2_000, 10_000]),
+      lagMsMax: random.pick([1_000, 2_000, 10_000]),
       settings: {
         idleFloorMs: random.pick([1, 20, 100]),
         groupBytesMax: random.pick([8_192, 1 << 20]),
