@@ -36,7 +36,7 @@ console.log(`etcd is ready: ${etcd.member}`)
 await Promise.all(Array.from({ length: count }, (_, place) => start(place + 1)))
 console.log(`\n  try next, in another terminal:
     playhead topic create carts --replication-factor ${Math.min(3, count)} --server ${servers()}
-    playhead status --server ${servers()}
+    playhead cluster status --server ${servers()}
   and here: kill 2, start 2, pause 1, resume 1, kill etcd, start etcd, quit\n`)
 createInterface({ input: process.stdin }).on('line', (line) => void obey(line.trim().toLowerCase()))
 
