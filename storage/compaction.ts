@@ -275,7 +275,7 @@ export class Compaction {
       return
     }
     await this.#writeHeads(segment, rewritten)
-    await this.#swap(segment, rewritten)
+    await this.#options.chain.fileTurns.with(() => this.#swap(segment, rewritten))
     this.stats.rewrittenSegments++
     this.stats.removedRecords += rewritten.removedRecords
     this.stats.freedBytes += segment.endPosition - rewritten.segment.endPosition

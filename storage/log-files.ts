@@ -41,6 +41,11 @@ export class LogFiles {
     await chain.rollIf(() => true, endOffset)
   }
 
+  /** Does the work while no file of a sealed segment is replaced or removed by anybody else. */
+  alone<T>(work: () => Promise<T>): Promise<T> {
+    return this.#options.chain.fileTurns.with(work)
+  }
+
   /** The file of a sealed segment has moved: reads under way end with the old one. */
   openAgain(baseOffset: number): void {
     const segment = this.#options.chain.segments.find((each) => each.baseOffset === baseOffset)

@@ -123,7 +123,7 @@ export class Retention {
   async #letGo(): Promise<void> {
     for (let leaving = this.#leaving(); leaving.length > 0 && !this.#stopped; leaving = this.#leaving()) {
       await this.#writeHeads(leaving)
-      await this.#remove(leaving)
+      await this.#options.chain.fileTurns.with(() => this.#remove(leaving))
     }
   }
 

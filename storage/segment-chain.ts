@@ -19,6 +19,7 @@ import { encodeSegmentHeader, FRAME_BYTES, SEGMENT_HEADER_BYTES, segmentFileName
 import { directoryOf } from './small-file.ts'
 import type { LogIdentity, StorageContext } from './storage-context.ts'
 import type { TopicSettings } from './topic-settings.ts'
+import { Turns } from './turns.ts'
 
 /** Zeros asked for in one call of the file system. */
 const allocationPartBytes = 4 * MiB
@@ -36,6 +37,8 @@ export interface SegmentChainOptions {
 }
 
 export class SegmentChain {
+  /** Files of sealed segments are replaced or removed in turns: what is looked at before is what goes. */
+  readonly fileTurns = new Turns(1)
   readonly #options: SegmentChainOptions
   readonly #segments: Segment[]
   /** A new segment is being made; no append takes place meanwhile. */

@@ -53,8 +53,8 @@ export class TierLog {
   #manifest: TierManifest | undefined
   #pages: readonly Page[] = []
   #segments = new Map<number, TierSegment>()
-  /** Out of sight, and still in the manifest. */
-  readonly #hidden = new Set<number>()
+  /** Out of sight, and still in the manifest: gone from the log, or rewritten and to be sent again, which its old objects wait for. */
+  readonly #hidden = new Map<number, 'removed' | 'replaced'>()
   #changing: Promise<unknown> = Promise.resolve()
 
   constructor(context: TierLogContext, topicId: string, partition: number) {
@@ -108,13 +108,18 @@ export class TierLog {
     return changing
   }
 
-  /** Takes a segment out of sight at once, and out of the manifest with the next change. */
-  hide(baseOffset: number): void {
-    if (this.#segments.delete(baseOffset)) this.#hidden.add(baseOffset)
+  /** Takes a segment out of sight at once, and out of the manifest with the next change, or with the one that adds what has taken its place. */
+  hide(baseOffset: number, why: 'removed' | 'replaced'): void {
+    if (this.#segments.delete(baseOffset) || this.#hidden.has(baseOffset)) this.#hidden.set(baseOffset, why)
   }
 
   isHidden(baseOffset: number): boolean {
     return this.#hidden.has(baseOffset)
+  }
+
+  /** Whether the next change takes something out of the manifest. */
+  get hasRemoved(): boolean {
+    return [...this.#hidden.values()].includes('removed')
   }
 
   /** Whether the manifest still names what is out of sight. */
@@ -126,7 +131,8 @@ export class TierLog {
     const { add = [], drop = [], forget = [], logEndOffset = Infinity } = change
     const { manifests, clock } = this.#context
     let sequence = (this.#manifest?.sequence ?? 0) + 1
-    const hidden = [...this.#hidden]
+    const added = new Set(add.map(({ footer }) => footer.baseOffset))
+    const hidden = [...this.#hidden].filter(([base, why]) => why === 'removed' || added.has(base)).map(([base]) => base)
     for (;;) {
       const { manifest, pages, fresh } = this.#next({ add, drop: [...drop, ...hidden], forget }, writer, sequence)
       for (const page of fresh)

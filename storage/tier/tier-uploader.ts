@@ -90,7 +90,7 @@ export class TierUploader {
     if (!this.#isDue(newestBaseOffset)) return
     if (isTiered) this.#doneAt = (await this.#send()) === 0 ? newestBaseOffset : undefined
     await this.#sendFacts()
-    if (this.tierLog.isBehind) await this.tierLog.change({}, this.#context.writer)
+    if (this.tierLog.hasRemoved) await this.tierLog.change({}, this.#context.writer)
     await this.#letGo()
     this.#lookedMs = this.#context.clock.monotonicMs()
     this.#settings = settings
@@ -163,7 +163,7 @@ export class TierUploader {
   /** Removes local files of the oldest segments while they are too many bytes, or too old, and the tier has them. */
   async #letGo(): Promise<void> {
     const { localRetentionBytes, localRetentionMs } = this.topic.settings
-    const { fileSystem, clock } = this.#context
+    const { clock } = this.#context
     const bases = await this.#localBases()
     const sizes = new Map<number, number>()
     let localBytes = 0
@@ -178,16 +178,24 @@ export class TierUploader {
       if (held === undefined) break // the oldest first
       const isOld = clock.now() - held.footer.lastAppendTimeMs > localRetentionMs
       if (localBytes <= localRetentionBytes && !isOld) break
-      const local = await this.#footer(baseOffset)
-      if (local !== undefined && local.checksum !== held.footer.checksum) break // rewritten: it is sent again first
-      for (const name of [segmentFileName(baseOffset), sidecarFileName(baseOffset)])
-        if (await fileSystem.exists(`${this.#directory}/${name}`)) await fileSystem.remove(`${this.#directory}/${name}`)
-      await fileSystem.syncDirectory(this.#directory)
-      this.log.files.openAgain(baseOffset)
-      this.#stats.letGoSegments++
+      if (!(await this.log.files.alone(() => this.#letGoOf(baseOffset)))) break
       localBytes -= sizes.get(baseOffset) ?? 0
     }
     this.#localBytes = localBytes
+  }
+
+  /** False when what is here is not what the tier has: it was rewritten, or its sidecar is on its way; then it is sent again first. */
+  async #letGoOf(baseOffset: number): Promise<boolean> {
+    const { fileSystem } = this.#context
+    const held = this.tierLog.segment(baseOffset)
+    const local = await this.#footer(baseOffset)
+    if (held === undefined || local?.checksum !== held.footer.checksum) return false
+    for (const name of [segmentFileName(baseOffset), sidecarFileName(baseOffset)])
+      await fileSystem.remove(`${this.#directory}/${name}`)
+    await fileSystem.syncDirectory(this.#directory)
+    this.log.files.openAgain(baseOffset)
+    this.#stats.letGoSegments++
+    return true
   }
 
   /** Of its local sidecar; undefined while there is none that holds. */

@@ -50,6 +50,8 @@ export interface TierOptions {
 
 /** Logs sent side by side. */
 const logsAtOnce = 2
+/** A write to a directory that is under way is younger, whatever the grace. */
+const writeMsMax = 60_000
 /** Between two looks of a stop that waits for segments to be sealed. */
 const sealLookMs = 20
 
@@ -231,7 +233,7 @@ export class Tier {
     const [store, manifests, graceMs] = [this.#store, this.#manifests, settings.orphanGraceMs]
     for (const log of this.#logs.values())
       this.#counts.orphans += await removeOrphans(log, { store, manifests, clock, writer, graceMs })
-    this.#counts.orphans += await store.removeUnfinished(clock.now() - graceMs)
+    this.#counts.orphans += await store.removeUnfinished(clock.now() - Math.max(graceMs, writeMsMax))
   }
 
   async #workOn(rollBeforeMs: number): Promise<void> {

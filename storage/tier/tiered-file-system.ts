@@ -66,7 +66,7 @@ export class TieredFileSystem implements FileSystem {
   }
 
   async rename(from: string, to: string): Promise<void> {
-    this.#hide(to)
+    this.#hide(to, 'replaced')
     await this.#local.rename(from, to)
   }
 
@@ -75,7 +75,7 @@ export class TieredFileSystem implements FileSystem {
   }
 
   async remove(path: string): Promise<void> {
-    this.#hide(path)
+    this.#hide(path, 'removed')
     try {
       await this.#local.remove(path)
     } catch (error) {
@@ -98,11 +98,9 @@ export class TieredFileSystem implements FileSystem {
   }
 
   /** A pair goes together: a segment without its sidecar is not what the tier has. */
-  #hide(path: string): boolean {
-    const remote = this.#remote(path)
-    if (remote === undefined) return false
-    remote.log.hide(remote.segment.footer.baseOffset)
-    return true
+  #hide(path: string, why: 'removed' | 'replaced'): void {
+    const { log, baseOffset } = this.#name(path)
+    if (log !== undefined && baseOffset !== undefined) log.hide(baseOffset, why)
   }
 
   #wasRemote(path: string): boolean {
