@@ -61,7 +61,7 @@ export const clusterMutants: readonly Mutant[] = [
     find: 'const least = Math.max(this.#highWatermark, this.#options.startOffset)',
     replace: 'const least = this.#highWatermark',
   }),
-  mutant('a conflict is told before what it names is committed', ['kill', 'pause', 'slowLink'], {
+  mutant('a conflict is told before what it names is committed', ['powerAll', 'slow'], {
     file: 'storage/log-end.ts',
     find: 'return { outcome, restsOn: lastOffset + 1, onLeader: false }',
     replace: 'return { outcome, restsOn: 0 * lastOffset, onLeader: false }',
