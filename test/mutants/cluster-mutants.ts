@@ -17,8 +17,8 @@ export const clusterMutants: readonly Mutant[] = [
   }),
   mutant('the leader takes what a follower has written for what it has on disk', ['powerAll', 'slow'], {
     file: 'replication/partition.ts',
-    find: '    set.heard(request, durableOffset)\n    if (offset',
-    replace: '    set.heard(request, Math.max(offset, durableOffset))\n    if (offset',
+    find: '    set.heard(request, durableOffset, confirmed)\n',
+    replace: '    set.heard(request, Math.max(offset, durableOffset), confirmed)\n',
   }),
   mutant('a follower tells of what is not synced yet', ['powerAll', 'slow'], {
     file: 'replication/replica-fetcher.ts',
