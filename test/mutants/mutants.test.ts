@@ -15,7 +15,7 @@ const few = [
   'recovery forgets the producers of the tail',
   'cluster: ack before followers have it',
   'cluster: a follower tells of what is not synced yet',
-  'cluster: let in sync without having caught up',
+  'cluster: a refusal is told without asking who else may lead',
 ]
 
 test('mutants: every edit still fits the sources', () => {

@@ -1,0 +1,32 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { newPartitionState } from '../../replication/isr-change.ts'
+import { ReplicaSet } from '../../replication/replica-set.ts'
+
+function leading(highWatermark: number): ReplicaSet {
+  const state = { ...newPartitionState({ replicas: [1, 2, 3], isrMin: 2, nonce: 'n' }), isr: [1, 2] }
+  return new ReplicaSet({
+    self: 1,
+    seen: { state, modRevision: 1 },
+    startOffset: 10,
+    highWatermark,
+    durableOffset: () => 20,
+    nowMs: () => 0,
+    lagMsMax: 1_000,
+    onHighWatermark: () => undefined,
+    onConfirmed: () => undefined,
+  })
+}
+
+for (const [what, highWatermark, least] of [
+  ['all that is committed', 15, 15],
+  ['all from before the epoch', 0, 10],
+] as const) {
+  test(`replica set: who is let in sync has ${what}`, () => {
+    const set = leading(highWatermark)
+    set.heard({ broker: 3, brokerEpoch: 7 }, least - 1)
+    assert.deepEqual(set.caughtUp, [])
+    set.heard({ broker: 3, brokerEpoch: 7 }, least)
+    assert.deepEqual(set.caughtUp, [{ broker: 3, brokerEpoch: 7 }])
+  })
+}
