@@ -231,7 +231,10 @@ class Comparison {
   #take({ entries, kind, path, baseOffset }: Line, head: StreamHead | undefined): void {
     for (const { endOffset, lastVersion } of this.#removed)
       if (endOffset <= baseOffset) this.#version = Math.max(this.#version, lastVersion + 1)
-    const mayMiss = baseOffset < this.#options.removed.rewrittenTo && entries.firstVersion > this.#version
+    const { heads, rewrittenTo } = this.#options.removed
+    // Of a segment that is on its way out, what stood before it is written down nowhere any more: newer heads count behind it.
+    const isLeaving = heads.some(({ endOffset }) => endOffset > baseOffset)
+    const mayMiss = (isLeaving || baseOffset < rewrittenTo) && entries.firstVersion > this.#version
     if (kind === 'sidecar' && mayMiss) this.#version = entries.firstVersion
     if (kind === 'sidecar' && entries.firstVersion !== this.#version) {
       const found = `found stream '${entries.stream}' from version ${entries.firstVersion}, wanted ${this.#version}`

@@ -31,7 +31,7 @@ test(`simulation: ${seedCount} seeds, nothing lost, nothing twice, nothing wrong
 })
 
 /** What each of them found is mended; a seed stays the same run only as long as nothing changes in the order of events. */
-const seedsThatFound = [2114769292, 2116329765, 2122750775, 2134870320, 2134870539, 2134871235]
+const seedsThatFound = [2114769292, 2116329765, 2122750775, 2134870320, 2134870539, 2142295596, 2134871235]
 
 test('simulation: seeds that once found something find nothing any more', async () => {
   for (const seed of seedsThatFound) {

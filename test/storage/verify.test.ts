@@ -366,3 +366,21 @@ test('verify: a cache that lags is fine', async () => {
   const { damage, notes } = await check(directory.path)
   assert.deepEqual([damage, notes], [[], []])
 })
+
+test('verify: a segment on its way out, whose file is still there when what was before it has gone, is no damage', async () => {
+  await using directory = await TemporaryDirectory.make()
+  await using kept = await TemporaryDirectory.make()
+  const { topicId } = await fill(directory.path, 120)
+  const log = join(directory.path, 'topics', topicId, '0')
+  const segments = (await readdir(log)).filter((name) => name.endsWith('.log')).toSorted()
+  assert.ok(segments.length > 3)
+  const leaving = segments[1]!.replace('.log', '')
+  for (const kind of ['.log', '.idx']) await cp(join(log, leaving + kind), join(kept.path, leaving + kind))
+  {
+    await using opened = await StoreUnderTest.open(directory.path, { checkpointStore: await openCache(directory.path) })
+    await opened.store.log('carts', 0).deleteRecords(Number(segments[2]!.replace('.log', '')))
+    await until(async () => (await readdir(log)).filter((name) => name.endsWith('.log')).length === segments.length - 2)
+  }
+  for (const kind of ['.log', '.idx']) await cp(join(kept.path, leaving + kind), join(log, leaving + kind))
+  assert.deepEqual((await check(directory.path)).damage, [])
+})
