@@ -7,7 +7,7 @@ import assert from 'node:assert/strict'
 import { readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { setTimeout } from 'node:timers/promises'
+import { setTimeout as wait } from 'node:timers/promises'
 import type { EventStream } from '../../client/index.ts'
 import { MiB } from '../../protocol/limits.ts'
 import { runPlayhead } from '../cli/run-playhead.ts'
@@ -52,12 +52,12 @@ async function sizeOf(directory: string): Promise<number> {
 
 /** Waits until the files take less than that: the last of what was sent is let go a look later. */
 async function shrunk(directory: string, bytesMax: number): Promise<void> {
-  let bytes = await sizeOf(directory)
-  for (let left = 300; bytes >= bytesMax && left > 0; left--) {
-    await setTimeout(100)
-    bytes = await sizeOf(directory)
+  let found = await sizeOf(directory)
+  for (let left = 300; found >= bytesMax && left > 0; left--) {
+    await wait(100)
+    found = await sizeOf(directory)
   }
-  assert.ok(bytes < bytesMax, `${bytes} bytes, wanted fewer than ${bytesMax}`)
+  assert.ok(found < bytesMax, `${found} bytes, wanted fewer than ${bytesMax}`)
 }
 
 test('tier: a history of which 5 % is local replays as written, also from the tier alone (MinIO)', async () => {
