@@ -268,6 +268,7 @@ export class Partition {
     const { leaderEpoch } = seen.state
     // Nor in one that it led in before it was started again: what it had told nobody of may be gone.
     if (leaderEpoch <= this.#log.replica.epochs.latest) throw this.#fenced(leaderEpoch)
+    if (this.#leading !== undefined) await this.#stepDown(leaderEpoch)
     const startOffset = await this.#log.replica.beginEpoch(leaderEpoch)
     const set: ReplicaSet = new ReplicaSet({
       self,
@@ -309,6 +310,19 @@ export class Partition {
     this.#leaderEpoch = leaderEpoch
     await this.#log.replica.follow(notLeader(this, leader, leaderEpoch))
     return await this.#log.replica.epochs.accept(leaderEpoch)
+  }
+
+  /**
+   * It leads, and will in a later epoch without having heard of those between, in which another one may have led: what waits here is told so, and nothing
+   * more is taken in under the old epoch, or it would stand behind the beginning of the new one.
+   */
+  async #stepDown(leaderEpoch: number): Promise<void> {
+    const { highWatermark } = this
+    this.#leading?.close(steppedDown(this, null, leaderEpoch))
+    this.#leading = undefined
+    this.#confirming.wake()
+    this.#following = new Following(null, this.#leaderEpoch, highWatermark)
+    await this.#log.replica.follow(notLeader(this, null, leaderEpoch))
   }
 
   /** This broker has no replica of it: only whom to ask. Resolves when nothing more is written here. */

@@ -213,6 +213,13 @@ export class ReplicaSet implements CommitPoint {
   observe(seen: SeenPartition): void {
     assert(seen.state.leaderEpoch === this.leaderEpoch)
     if (seen.modRevision <= this.#seen.modRevision) return
+    const { replicas, adding } = seen.state
+    const before = this.#seen.state.adding
+    // Who went, or is added anew, says again what it has before it counts: what it said before may be gone, while the epoch is the same.
+    for (const broker of this.#followers.keys()) {
+      const isNew = adding.includes(broker) && !before.includes(broker)
+      if (isNew || !replicas.includes(broker)) this.#followers.delete(broker)
+    }
     this.#seen = seen
     this.advance()
   }

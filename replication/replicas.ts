@@ -185,20 +185,9 @@ export class Replicas {
     if (leader === broker) return await this.#lead(place, seen)
     if (!replicas.includes(broker)) {
       await stopFetching(place)
-      await partition.knowLeader(leader, leaderEpoch)
-      return await this.#free(partition)
+      return await partition.knowLeader(leader, leaderEpoch)
     }
     await this.#follow(place, seen)
-  }
-
-  /** The partition has moved away: those that have it now all have all of it, or it would not have been let go. Nothing here counts, nor ever will again. */
-  async #free(partition: Partition): Promise<void> {
-    const { partitions, report } = this.#options
-    const { logStartOffset, logEndOffset, sizeBytes } = partition.log
-    if (logEndOffset === logStartOffset) return
-    await partitions.truncate(partition, logStartOffset)
-    const name = `${partition.topic}/${partition.partition}`
-    report('info', `${name}: is on other brokers now; ${sizeBytes} bytes were given back here`)
   }
 
   async #lead(place: Place, seen: SeenPartition): Promise<void> {

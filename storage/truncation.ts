@@ -1,6 +1,6 @@
 /**
- * Truncation: cuts the end off a log that is closed, because its leader has something else there, or all of it because its partition is on other brokers
- * now. A follower's log is never cut below what it knows to be committed; the log is opened again behind it, and recovery finds a log that ends there.
+ * Truncation: cuts the end off a log that is closed, because its leader has something else there. Only a follower's log is ever cut, and never
+ * below what it knows to be committed; the log is opened again behind it, and recovery finds a log that ends there.
  * Invariants: newest first, each step on disk before the next, so that what a crash leaves is a log that ends somewhere between; the checkpoint,
  * which would call the cut damage, is gone before the first byte.
  * Neighbours: TopicStore closes the log and opens it again; leader-epochs.ts forgets what began behind the cut when it is opened.

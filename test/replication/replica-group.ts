@@ -154,6 +154,12 @@ export class ReplicaGroup implements AsyncDisposable {
 
   /** What a controller would do, and everybody hears of it. */
   async happen(event: PartitionEvent): Promise<void> {
+    await this.change(event)
+    await this.apply()
+  }
+
+  /** The same, and nobody hears of it. */
+  async change(event: PartitionEvent): Promise<void> {
     const { state, modRevision } = await this.seen()
     const key = metadataKeys.partition(topicId, 0)
     const value = writeRecord(next(state, event, `${modRevision}`))
@@ -161,8 +167,7 @@ export class ReplicaGroup implements AsyncDisposable {
       compares: [{ key, modRevision }],
       changes: [{ kind: 'put', key, value }],
     })
-    if (outcome !== 'done') return await this.happen(event)
-    await this.apply()
+    if (outcome !== 'done') await this.change(event)
   }
 
   /** Every broker does what the store says. */

@@ -30,3 +30,18 @@ for (const [what, highWatermark, least] of [
     assert.deepEqual(set.caughtUp, [{ broker: 3, brokerEpoch: 7 }])
   })
 }
+
+test('replica set: one that was moved away and back in one epoch, seen or not, counts only for what it says from then on', () => {
+  for (const isSeen of [true, false]) {
+    const set = leading(15)
+    const { state } = set.seen
+    set.heard({ broker: 3, brokerEpoch: 7 }, 15)
+    if (isSeen) set.observe({ state: { ...state, replicas: [1, 2] }, modRevision: 2 })
+    set.observe({ state: { ...state, adding: [3] }, modRevision: 3 })
+    assert.deepEqual(set.caughtUp, [])
+    set.heard({ broker: 3, brokerEpoch: 7 }, 0)
+    assert.deepEqual(set.caughtUp, [])
+    set.heard({ broker: 3, brokerEpoch: 7 }, 15)
+    assert.deepEqual(set.caughtUp, [{ broker: 3, brokerEpoch: 7 }])
+  }
+})

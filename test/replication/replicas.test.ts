@@ -305,3 +305,36 @@ test('replicas: a refusal by version is told only once all who could lead instea
   replicas.replicas.get(3)!.isCut = false
   assert.ok(isPlayheadError(await told, 'wrongExpectedVersion'))
 })
+
+test('replicas: a leader that leads again without having heard of who led meanwhile leaves nobody waiting, and begins its epoch where it says', async () => {
+  await using replicas = await ReplicaGroup.start(brokers, 2)
+  const { leader } = replicas
+  const { partition } = leader
+  await partition.append(group(['a=0']))
+  const followers = [2, 3].map((broker) => replicas.replicas.get(broker)!)
+  for (const follower of followers) follower.isCut = true
+  const waiting = partition.append(group(['a=1'])).then(
+    () => assert.fail('acknowledged by one of three'),
+    (error: unknown) => error,
+  )
+  await until(() => partition.log.durableOffset === 2)
+  for (const next of [2, 1]) await replicas.change({ kind: 'elect', leader: next, electable: brokers })
+  const applying = replicas.apply()
+  // What comes while the epoch begins is refused, or stands behind its beginning.
+  const meanwhile = Array.from({ length: 20 }, () =>
+    partition.append(group(['b=1'])).catch((error: unknown) => assert.ok(isPlayheadError(error, 'notLeader'))),
+  )
+  const error = await waiting
+  assert.ok(isPlayheadError(error, 'notLeader') && error.details['outcome'] === 'unknown')
+  await applying
+  for (const follower of followers) follower.isCut = false
+  await Promise.all(meanwhile)
+  await partition.append(group(['c=1']))
+  await untilSame(replicas)
+  const { starts } = partition.log.replica.epochs
+  assert.deepEqual(
+    starts.map(({ epoch }) => epoch),
+    [1, 3],
+  )
+  for (const follower of followers) assert.deepEqual(follower.partition.log.replica.epochs.starts, starts)
+})
