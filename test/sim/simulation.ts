@@ -4,9 +4,9 @@
  * The same seed gives the same run, event by event: `hash` says so. Called by run.ts and by the tests.
  */
 // First, for its effect on node:zlib.
-import { answerInTurn } from './zlib-in-turn.ts'
+import { recordedResult, runSeed, withDeadline } from './run-seed.ts'
+import type { SeedOptions } from './run-seed.ts'
 import { verify } from '../../storage/verify.ts'
-import { SeededRandom } from '../storage/seeded-random.ts'
 import type { Anomaly, AnomalyKind, Dump } from '../history/history.ts'
 import { DiskFileSystem } from './disk-file-system.ts'
 import { dataDirectory } from './lone-broker.ts'
@@ -17,22 +17,21 @@ import type { Fault } from './nemesis.ts'
 import { Network } from './network.ts'
 import { Recorder } from './recorder.ts'
 import { Rot } from './rot.ts'
-import { Scheduler } from './scheduler.ts'
+import type { Scheduler } from './scheduler.ts'
 import { Session } from './session.ts'
 import type { SessionOptions } from './session.ts'
+import { SessionPlaces } from './session-places.ts'
 import { SimulatedProcess } from './simulated-process.ts'
 import { topicName, Workload } from './workload.ts'
 import { overwriteLetGo } from '../overwrite-let-go.ts'
 
 overwriteLetGo()
 
-export interface SimulationOptions {
-  readonly seed: number
+export interface SimulationOptions extends SeedOptions {
   /** Only these faults; drawn when absent. */
   readonly kinds?: readonly Fault[]
   /** For planted bugs. */
   readonly wrapFileSystem?: MachineOptions['wrapFileSystem']
-  readonly keepTrace?: boolean
 }
 
 /** What is counted of a seed, and summed up over many. */
@@ -84,17 +83,8 @@ export function emptyResult(seed: number): SimulationResult {
   return { seed, hash: 0, anomalies: [], findings: [], faults: {}, reports: [], trace: [], ...noCounts }
 }
 
-export async function simulate(options: SimulationOptions): Promise<SimulationResult> {
-  const scheduler = new Scheduler(new SeededRandom(options.seed))
-  if (options.keepTrace) scheduler.lines = []
-  const run = new Run(scheduler, options)
-  answerInTurn((answer) => scheduler.after(scheduler.between(0.01, 1), 'zlib', answer))
-  try {
-    await scheduler.run(() => run.main(), eventsMax)
-  } catch (error) {
-    run.findings.push(error instanceof Error ? (error.stack ?? error.message) : String(error))
-  }
-  return run.result()
+export function simulate(options: SimulationOptions): Promise<SimulationResult> {
+  return runSeed(options, eventsMax, (scheduler) => new Run(scheduler, options))
 }
 
 class Run {
@@ -107,9 +97,7 @@ class Run {
   readonly #workload: Workload
   readonly #nemesis: Nemesis
   readonly #rot: Rot
-  readonly #sessions: (Session | undefined)[] = []
-  #born = 0
-  #isOver = false
+  readonly #sessions: SessionPlaces
 
   constructor(scheduler: Scheduler, { seed, kinds, wrapFileSystem }: SimulationOptions) {
     this.#scheduler = scheduler
@@ -138,7 +126,9 @@ class Run {
     // Of a file that is gone nobody can tell any more whether its rot was found.
     this.#workload = new Workload(scheduler, { mayTrim: !kinds?.some((kind) => ofRot.has(kind)) })
     const network = this.#network
-    const onClientDeath = () => this.#endSession()
+    const open = (name: string) => Session.open(this.#sessionOptions(), name)
+    this.#sessions = new SessionPlaces({ scheduler, workload: this.#workload, open })
+    const onClientDeath = () => this.#sessions.killOne()
     const nextTold = (what: 'written' | 'conflict') => this.#recorder.nextTold(what)
     const [machine, rot] = [this.#machine, this.#rot]
     const harm = { scheduler, machine, network, rot, onClientDeath, nextTold }
@@ -153,41 +143,31 @@ class Run {
     const first = await Session.open(this.#sessionOptions(), 'first')
     await first.createTopic()
     const until = scheduler.nowMs + this.#workload.durationMs
-    const sessions = Array.from({ length: this.#workload.sessions }, (_, index) => this.#live(index))
+    const sessions = this.#sessions.run()
     const harm = this.#nemesis.run()
     const supervision = this.#nemesis.supervise()
     while (scheduler.nowMs < until) await scheduler.sleep(50, 'phase')
     await this.#nemesis.heal()
     await Promise.all([harm, supervision])
     await this.#nemesis.heal()
-    this.#isOver = true
-    await this.#withDeadline('liveness', Promise.all(sessions))
+    this.#sessions.end()
+    await this.#withDeadline('liveness', sessions)
     await this.#withDeadline('close', first.close())
     await this.#lookAtAll()
   }
 
   result(): SimulationResult {
-    const { anomalies, operations } = this.#recorder.finish()
+    const recorded = recordedResult(this.#scheduler, this.#recorder)
     const isJudged = ({ kind, partition }: Anomaly) => !ofDerived.has(kind) || !this.#rot.losesDerived(partition)
-    const { appends, acknowledged, refused, reads } = this.#recorder
-    const { hash, events, nowMs, lines = [] } = this.#scheduler
     const { starts, reports, bugs } = this.#machine
     return {
+      ...recorded,
       seed: this.#seed,
-      hash,
-      anomalies: anomalies.filter(isJudged),
+      anomalies: recorded.anomalies.filter(isJudged),
       findings: [...this.findings, ...bugs],
       faults: this.#nemesis.counts,
-      events,
-      simulatedMs: nowMs,
-      operations,
-      appends,
-      acknowledged,
-      refused,
-      reads,
       starts,
       reports,
-      trace: lines,
     }
   }
 
@@ -201,32 +181,6 @@ class Run {
       rot: this.#rot,
       onFinding,
     }
-  }
-
-  /** One place for a session, with tasks until the end, and one append and one read after it. */
-  async #live(place: number): Promise<void> {
-    const scheduler = this.#scheduler
-    const { pauseMs } = this.#workload
-    for (;;) {
-      const session = await Session.open(this.#sessionOptions(), `c${this.#born++}`)
-      this.#sessions[place] = session
-      while (!this.#isOver && session.process.isAlive) {
-        await scheduler.sleep(scheduler.between(0, 2 * pauseMs), 'pause')
-        if (session.process.isAlive && !this.#isOver)
-          await Promise.race([session.run(this.#workload.task()), session.death])
-      }
-      if (!session.process.isAlive) continue
-      this.#sessions[place] = undefined
-      for (const task of ['append', 'replay', 'tail'] as const)
-        while (!(await session.run(task))) await scheduler.sleep(20)
-      return session.close()
-    }
-  }
-
-  #endSession(): void {
-    const place = this.#scheduler.random.below(this.#sessions.length + 1)
-    this.#sessions[place]?.die()
-    this.#sessions[place] = undefined
   }
 
   /** Once as it is, once after a restart; then the files, offline. */
@@ -292,18 +246,7 @@ class Run {
     return this.#rot.explains(topicName, partition, offset, offset + 1)
   }
 
-  async #withDeadline<T>(what: string, promise: Promise<T>): Promise<T> {
-    const scheduler = this.#scheduler
-    let timer: { cancel(): void } | undefined
-    const overdue = new Promise<never>((_, reject) => {
-      timer = scheduler.after(livenessMsMax, 'overdue', () =>
-        reject(new Error(`${what}: not done after ${livenessMsMax} ms`)),
-      )
-    })
-    try {
-      return await Promise.race([promise, overdue])
-    } finally {
-      timer?.cancel()
-    }
+  #withDeadline<T>(what: string, promise: Promise<T>): Promise<T> {
+    return withDeadline(this.#scheduler, livenessMsMax, what, promise)
   }
 }

@@ -5,17 +5,18 @@
  * The same seed gives the same run, event by event. Called by run.ts, seed-worker.ts and the tests.
  */
 // First, for its effect on node:zlib.
-import { answerInTurn } from '../zlib-in-turn.ts'
+import { recordedResult, runSeed, withDeadline } from '../run-seed.ts'
+import type { SeedOptions } from '../run-seed.ts'
 import { isPlayheadError } from '../../../client/index.ts'
-import { SeededRandom } from '../../storage/seeded-random.ts'
 import type { Dump } from '../../history/history.ts'
 import type { MachineOptions } from '../machine.ts'
 import { Network } from '../network.ts'
 import { Recorder } from '../recorder.ts'
 import { noExcuse } from '../rot.ts'
-import { Scheduler } from '../scheduler.ts'
+import type { Scheduler } from '../scheduler.ts'
 import { Session } from '../session.ts'
 import type { SessionOptions } from '../session.ts'
+import { SessionPlaces } from '../session-places.ts'
 import type { SimulationResult } from '../simulation.ts'
 import { Workload } from '../workload.ts'
 import { ClusterNemesis } from './cluster-nemesis.ts'
@@ -24,12 +25,10 @@ import { Fleet } from './fleet.ts'
 import type { Member } from './fleet.ts'
 import { atRest, compareReplicas, whyNotAtRest } from './replica-judge.ts'
 
-export interface ClusterSimulationOptions {
-  readonly seed: number
+export interface ClusterSimulationOptions extends SeedOptions {
   /** Only these faults; drawn when absent. */
   readonly kinds?: readonly ClusterFault[]
   readonly wrapFileSystem?: MachineOptions['wrapFileSystem']
-  readonly keepTrace?: boolean
 }
 
 const eventsMax = 5_000_000
@@ -39,17 +38,8 @@ const replicationFactor = 3
 /** What a client of a cluster may be told beside what one broker says. */
 const clusterCodes = new Set(['notLeader', 'notEnoughReplicas', 'fencedEpoch'])
 
-export async function simulateCluster(options: ClusterSimulationOptions): Promise<SimulationResult> {
-  const scheduler = new Scheduler(new SeededRandom(options.seed))
-  if (options.keepTrace) scheduler.lines = []
-  const run = new ClusterRun(scheduler, options)
-  answerInTurn((answer) => scheduler.after(scheduler.between(0.01, 1), 'zlib', answer))
-  try {
-    await scheduler.run(() => run.main(), eventsMax)
-  } catch (error) {
-    run.findings.push(error instanceof Error ? (error.stack ?? error.message) : String(error))
-  }
-  return run.result()
+export function simulateCluster(options: ClusterSimulationOptions): Promise<SimulationResult> {
+  return runSeed(options, eventsMax, (scheduler) => new ClusterRun(scheduler, options))
 }
 
 class ClusterRun {
@@ -61,9 +51,7 @@ class ClusterRun {
   readonly #recorder: Recorder
   readonly #workload: Workload
   readonly #nemesis: ClusterNemesis
-  readonly #sessions: (Session | undefined)[] = []
-  #born = 0
-  #isOver = false
+  readonly #sessions: SessionPlaces
   #isEnded = false
 
   constructor(scheduler: Scheduler, { seed, kinds, wrapFileSystem }: ClusterSimulationOptions) {
@@ -91,7 +79,9 @@ class ClusterRun {
     })
     this.#recorder = new Recorder(scheduler)
     this.#workload = new Workload(scheduler, { mayTrim: false, isCluster: true })
-    const onClientDeath = () => this.#endSession()
+    const open = (name: string) => Session.open(this.#sessionOptions(), name)
+    this.#sessions = new SessionPlaces({ scheduler, workload: this.#workload, open })
+    const onClientDeath = () => this.#sessions.killOne()
     const nextTold = (what: 'written' | 'conflict') => this.#recorder.nextTold(what)
     const harm = { scheduler, network, fleet: this.#fleet, kinds, sessionMs, onClientDeath, nextTold }
     this.#nemesis = new ClusterNemesis(harm)
@@ -103,13 +93,13 @@ class ClusterRun {
     const supervision = fleet.members.map((member) => fleet.supervise(member, () => this.#isEnded))
     await this.#begin()
     const until = scheduler.nowMs + this.#workload.durationMs
-    const sessions = Array.from({ length: this.#workload.sessions }, (_, index) => this.#live(index))
+    const sessions = this.#sessions.run()
     const harm = this.#nemesis.run()
     while (scheduler.nowMs < until) await scheduler.sleep(50, 'phase')
     this.#nemesis.heal()
     await harm
-    this.#isOver = true
-    await this.#withDeadline('liveness', Promise.all(sessions))
+    this.#sessions.end()
+    await this.#withDeadline('liveness', sessions)
     await this.#lookAtAll()
     this.#isEnded = true
     await this.#withDeadline('stop', Promise.all(fleet.members.map(({ machine }) => machine.stop())))
@@ -117,15 +107,11 @@ class ClusterRun {
   }
 
   result(): SimulationResult {
-    const { anomalies, operations } = this.#recorder.finish()
-    const { appends, acknowledged, refused, reads } = this.#recorder
-    const { hash, events, nowMs, lines = [] } = this.#scheduler
     const { members, invariants, findings } = this.#fleet
     const sum = (count: (member: Member) => number) => members.reduce((total, member) => total + count(member), 0)
     return {
+      ...recordedResult(this.#scheduler, this.#recorder),
       seed: this.#seed,
-      hash,
-      anomalies,
       findings: [
         ...this.findings,
         ...invariants.violations,
@@ -133,16 +119,8 @@ class ClusterRun {
         ...members.flatMap((each) => each.machine.bugs),
       ],
       faults: this.#nemesis.counts,
-      events,
-      simulatedMs: nowMs,
-      operations,
-      appends,
-      acknowledged,
-      refused,
-      reads,
       starts: sum(({ machine }) => machine.starts),
       reports: members.flatMap(({ broker, machine }) => machine.reports.map((text) => `${broker}: ${text}`)),
-      trace: lines,
     }
   }
 
@@ -169,32 +147,6 @@ class ClusterRun {
       isLinearizable: false,
       replicationFactor,
     }
-  }
-
-  /** One place for a session, with tasks until the end, and one append and one read after it. */
-  async #live(place: number): Promise<void> {
-    const scheduler = this.#scheduler
-    const { pauseMs } = this.#workload
-    for (;;) {
-      const session = await Session.open(this.#sessionOptions(), `c${this.#born++}`)
-      this.#sessions[place] = session
-      while (!this.#isOver && session.process.isAlive) {
-        await scheduler.sleep(scheduler.between(0, 2 * pauseMs), 'pause')
-        if (session.process.isAlive && !this.#isOver)
-          await Promise.race([session.run(this.#workload.task()), session.death])
-      }
-      if (!session.process.isAlive) continue
-      this.#sessions[place] = undefined
-      for (const task of ['append', 'replay', 'tail'] as const)
-        while (!(await session.run(task))) await scheduler.sleep(20)
-      return session.close()
-    }
-  }
-
-  #endSession(): void {
-    const place = this.#scheduler.random.below(this.#sessions.length + 1)
-    this.#sessions[place]?.die()
-    this.#sessions[place] = undefined
   }
 
   /** Once as it is, once after all brokers have ended and come back. */
@@ -236,16 +188,7 @@ class ClusterRun {
     }
   }
 
-  async #withDeadline<T>(what: string, promise: Promise<T>, why?: () => string | undefined): Promise<T> {
-    let timer: { cancel(): void } | undefined
-    const overdue = new Promise<never>((_, reject) => {
-      const late = () => reject(new Error(`${what}: not done after ${livenessMsMax} ms: ${why?.() ?? ''}`))
-      timer = this.#scheduler.after(livenessMsMax, 'overdue', late)
-    })
-    try {
-      return await Promise.race([promise, overdue])
-    } finally {
-      timer?.cancel()
-    }
+  #withDeadline<T>(what: string, promise: Promise<T>, why?: () => string | undefined): Promise<T> {
+    return withDeadline(this.#scheduler, livenessMsMax, what, promise, why)
   }
 }
