@@ -7,7 +7,38 @@ import { answerInTurn } from './zlib-in-turn.ts'
 import { SeededRandom } from '../storage/seeded-random.ts'
 import type { Recorder } from './recorder.ts'
 import { Scheduler } from './scheduler.ts'
-import type { SimulationResult } from './simulation.ts'
+import type { Anomaly } from '../history/history.ts'
+
+/** What is counted of a seed, and summed up over many. */
+export const noCounts = {
+  /** Of clients, all of them judged by the history checker. */
+  operations: 0,
+  appends: 0,
+  acknowledged: 0,
+  refused: 0,
+  reads: 0,
+  starts: 0,
+  events: 0,
+  simulatedMs: 0,
+}
+export type SimulationCounts = Readonly<typeof noCounts>
+
+export interface SimulationResult extends SimulationCounts {
+  readonly seed: number
+  /** Of the whole trace. */
+  readonly hash: number
+  readonly anomalies: readonly Anomaly[]
+  /** Whatever else should not have been. */
+  readonly findings: readonly string[]
+  readonly faults: Readonly<Record<string, number>>
+  readonly reports: readonly string[]
+  readonly trace: readonly string[]
+}
+
+/** Of a seed about which nothing is known yet. */
+export function emptyResult(seed: number): SimulationResult {
+  return { seed, hash: 0, anomalies: [], findings: [], faults: {}, reports: [], trace: [], ...noCounts }
+}
 
 /** One run, on the scheduler it was made with. */
 interface SeedRun {

@@ -14,7 +14,7 @@ import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
 import { writeRun } from '../results/test-run.ts'
 import { runSeeds } from './seed-pool.ts'
-import type { SimulationResult } from './simulation.ts'
+import type { SimulationResult } from './run-seed.ts'
 import { kindsOf, simulateAny } from './simulate-any.ts'
 import { Totals } from './totals.ts'
 

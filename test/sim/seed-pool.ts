@@ -3,8 +3,8 @@
  * A seed that does not end is a finding like any other: its thread is ended and another one goes on.
  */
 import { Worker } from 'node:worker_threads'
-import { emptyResult } from './simulation.ts'
-import type { SimulationResult } from './simulation.ts'
+import { emptyResult } from './run-seed.ts'
+import type { SimulationResult } from './run-seed.ts'
 import type { AnySimulation } from './simulate-any.ts'
 
 export interface SeedPoolOptions {

@@ -5,7 +5,7 @@ import { simulateCluster } from './cluster/cluster-simulation.ts'
 import { faultKinds } from './nemesis.ts'
 import type { Fault } from './nemesis.ts'
 import { simulate } from './simulation.ts'
-import type { SimulationResult } from './simulation.ts'
+import type { SimulationResult } from './run-seed.ts'
 
 export interface AnySimulation {
   readonly seed: number

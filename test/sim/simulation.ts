@@ -5,7 +5,7 @@
  */
 // First, for its effect on node:zlib.
 import { recordedResult, runSeed, withDeadline } from './run-seed.ts'
-import type { SeedOptions } from './run-seed.ts'
+import type { SeedOptions, SimulationResult } from './run-seed.ts'
 import { verify } from '../../storage/verify.ts'
 import type { Anomaly, AnomalyKind, Dump } from '../history/history.ts'
 import { DiskFileSystem } from './disk-file-system.ts'
@@ -34,32 +34,6 @@ export interface SimulationOptions extends SeedOptions {
   readonly wrapFileSystem?: MachineOptions['wrapFileSystem']
 }
 
-/** What is counted of a seed, and summed up over many. */
-export const noCounts = {
-  /** Of clients, all of them judged by the history checker. */
-  operations: 0,
-  appends: 0,
-  acknowledged: 0,
-  refused: 0,
-  reads: 0,
-  starts: 0,
-  events: 0,
-  simulatedMs: 0,
-}
-export type SimulationCounts = Readonly<typeof noCounts>
-
-export interface SimulationResult extends SimulationCounts {
-  readonly seed: number
-  /** Of the whole trace. */
-  readonly hash: number
-  readonly anomalies: readonly Anomaly[]
-  /** Whatever else should not have been. */
-  readonly findings: readonly string[]
-  readonly faults: Readonly<Record<string, number>>
-  readonly reports: readonly string[]
-  readonly trace: readonly string[]
-}
-
 /** Rests on the stream index and the producers' state, which cannot be made anew from records that are lost. */
 const ofDerived: ReadonlySet<AnomalyKind> = new Set<AnomalyKind>([
   'brokenCondition',
@@ -77,11 +51,6 @@ const ofRot = new Set<Fault>(['flip', 'flipSidecar', 'unreadable', 'cacheRot'])
 const eventsMax = 3_000_000
 /** A session that gets nothing done for this long after everything healed is stuck. */
 const livenessMsMax = 60_000
-
-/** Of a seed about which nothing is known yet. */
-export function emptyResult(seed: number): SimulationResult {
-  return { seed, hash: 0, anomalies: [], findings: [], faults: {}, reports: [], trace: [], ...noCounts }
-}
 
 export function simulate(options: SimulationOptions): Promise<SimulationResult> {
   return runSeed(options, eventsMax, (scheduler) => new Run(scheduler, options))

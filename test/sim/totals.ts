@@ -1,7 +1,7 @@
 /** Totals: what many seeds have been through, for people and for the table of faults in docs/guarantees.md. */
 import type { FaultCount } from '../results/test-run.ts'
-import { noCounts } from './simulation.ts'
-import type { SimulationCounts, SimulationResult } from './simulation.ts'
+import { noCounts } from './run-seed.ts'
+import type { SimulationCounts, SimulationResult } from './run-seed.ts'
 
 export class Totals {
   seeds = 0

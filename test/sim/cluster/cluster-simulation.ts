@@ -6,7 +6,7 @@
  */
 // First, for its effect on node:zlib.
 import { recordedResult, runSeed, withDeadline } from '../run-seed.ts'
-import type { SeedOptions } from '../run-seed.ts'
+import type { SeedOptions, SimulationResult } from '../run-seed.ts'
 import { isPlayheadError } from '../../../client/index.ts'
 import type { Dump } from '../../history/history.ts'
 import type { MachineOptions } from '../machine.ts'
@@ -17,7 +17,6 @@ import type { Scheduler } from '../scheduler.ts'
 import { Session } from '../session.ts'
 import type { SessionOptions } from '../session.ts'
 import { SessionPlaces } from '../session-places.ts'
-import type { SimulationResult } from '../simulation.ts'
 import { Workload } from '../workload.ts'
 import { ClusterNemesis } from './cluster-nemesis.ts'
 import type { ClusterFault } from './cluster-nemesis.ts'
