@@ -268,7 +268,8 @@ export class Partition {
     const { leaderEpoch } = seen.state
     // Nor in one that it led in before it was started again: what it had told nobody of may be gone.
     if (leaderEpoch <= this.#log.replica.epochs.latest) throw this.#fenced(leaderEpoch)
-    if (this.#leading !== undefined) await this.#stepDown(leaderEpoch)
+    // It has not heard of the epochs between, in which another one may have led; what came in now would stand behind the beginning of the new one.
+    if (this.#leading !== undefined) await this.#stepDown(null, leaderEpoch, this.highWatermark)
     const startOffset = await this.#log.replica.beginEpoch(leaderEpoch)
     const set: ReplicaSet = new ReplicaSet({
       self,
@@ -303,37 +304,27 @@ export class Partition {
   async follow(leader: number | null, leaderEpoch: number, uncleanEpoch = 0): Promise<boolean> {
     const isGivenUp = uncleanEpoch > this.#leaderEpoch
     const highWatermark = isGivenUp ? this.#log.logStartOffset : this.highWatermark
+    await this.#stepDown(leader, leaderEpoch, highWatermark)
+    return await this.#log.replica.epochs.accept(leaderEpoch)
+  }
+
+  /**
+   * Leads no more, if it did. Whoever waits here is told so: what they wait for may be with those that have the partition now. Resolves when nothing more is
+   * taken in.
+   */
+  async #stepDown(leader: number | null, leaderEpoch: number, highWatermark: number): Promise<void> {
     this.#leading?.close(steppedDown(this, leader, leaderEpoch))
     this.#leading = undefined
     this.#confirming.wake()
     this.#following = new Following(leader, leaderEpoch, highWatermark)
     this.#leaderEpoch = leaderEpoch
     await this.#log.replica.follow(notLeader(this, leader, leaderEpoch))
-    return await this.#log.replica.epochs.accept(leaderEpoch)
-  }
-
-  /**
-   * It leads, and will in a later epoch without having heard of those between, in which another one may have led: what waits here is told so, and nothing
-   * more is taken in under the old epoch, or it would stand behind the beginning of the new one.
-   */
-  async #stepDown(leaderEpoch: number): Promise<void> {
-    const { highWatermark } = this
-    this.#leading?.close(steppedDown(this, null, leaderEpoch))
-    this.#leading = undefined
-    this.#confirming.wake()
-    this.#following = new Following(null, this.#leaderEpoch, highWatermark)
-    await this.#log.replica.follow(notLeader(this, null, leaderEpoch))
   }
 
   /** This broker has no replica of it: only whom to ask. Resolves when nothing more is written here. */
   async knowLeader(leader: number | null, leaderEpoch: number): Promise<void> {
     if (this.#following?.leader === leader && this.#following.leaderEpoch === leaderEpoch) return
-    // What waits here may be with those that have the partition now.
-    this.#leading?.close(steppedDown(this, leader, leaderEpoch))
-    this.#leading = undefined
-    this.#following = new Following(leader, leaderEpoch, this.#log.logStartOffset)
-    this.#leaderEpoch = leaderEpoch
-    await this.#log.replica.follow(notLeader(this, leader, leaderEpoch))
+    await this.#stepDown(leader, leaderEpoch, this.#log.logStartOffset)
   }
 
   /** The follower's log was cut back, and another one has taken its place. */

@@ -60,7 +60,11 @@ export class Partitions {
   topic(name: string): TopicPartitions {
     const found = this.#topics.get(name)
     if (found) return found
-    throw this.#options.authority?.isKnown === false ? notKnownYet(name) : unknownTopic(name)
+    throw this.#unknown(name)
+  }
+
+  #unknown(name: string): PlayheadError {
+    return this.#options.authority?.isKnown === false ? notKnownYet(name) : unknownTopic(name)
   }
 
   has(name: string): boolean {
@@ -87,8 +91,7 @@ export class Partitions {
   /** This broker's replica, whether or not it leads. Throws unknownTopic or unknownPartition. */
   replica(topicId: string, partition: number): Partition {
     const name = this.#namesById.get(topicId)
-    if (name === undefined)
-      throw this.#options.authority?.isKnown === false ? notKnownYet(topicId) : unknownTopic(`with id ${topicId}`)
+    if (name === undefined) throw this.#unknown(`with id ${topicId}`)
     return this.#at(this.topic(name), partition)
   }
 

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import { ClusterImage } from '../../replication/cluster-image.ts'
-import { ClusterState } from '../../replication/cluster-state.ts'
+import type { ClusterState } from '../../replication/cluster-state.ts'
 import { GuardedMetadataStore } from '../../replication/guarded-metadata-store.ts'
 import { next } from '../../replication/isr-change.ts'
 import { isrTransaction } from '../../replication/isr-transaction.ts'
@@ -160,12 +160,7 @@ export class SimulatedCluster {
 
   /** What etcd has, now. */
   get state(): ClusterState {
-    const state = new ClusterState((error) => {
-      throw error
-    })
-    const { table } = this.etcd
-    state.replace(table.range('/'), table.revision)
-    return state
+    return this.etcd.state
   }
 
   async until(what: string, holds: (state: ClusterState) => boolean, msMax = 120_000): Promise<void> {

@@ -8,6 +8,7 @@
  * Everything is drawn from the scheduler's seed.
  */
 import { PlayheadError } from '../../protocol/errors.ts'
+import { ClusterState } from '../../replication/cluster-state.ts'
 import { MetadataTable } from '../../replication/metadata-table.ts'
 import { checkTransaction } from '../../replication/metadata-store.ts'
 import type {
@@ -52,6 +53,15 @@ export class SimulatedEtcd {
 
   get table(): MetadataTable {
     return this.#table
+  }
+
+  /** What it has, now, as brokers understand it. */
+  get state(): ClusterState {
+    const state = new ClusterState((error) => {
+      throw error
+    })
+    state.replace(this.#table.range('/'), this.#table.revision)
+    return state
   }
 
   mark(): StoreMark {

@@ -3,7 +3,7 @@
  * Invariant: a disk is lost only while every partition has all of its replicas in sync: that is all that replication promises to survive.
  * Neighbours: cluster-nemesis.ts does harm to it, cluster-simulation.ts lets clients loose on it.
  */
-import { ClusterState } from '../../../replication/cluster-state.ts'
+import type { ClusterState } from '../../../replication/cluster-state.ts'
 import type { StorageSettings } from '../../../storage/storage-settings.ts'
 import { MetadataInvariants } from '../../replication/metadata-invariants.ts'
 import { SimulatedEtcd, SimulatedMetadataStore } from '../../replication/simulated-metadata-store.ts'
@@ -65,12 +65,7 @@ export class Fleet {
 
   /** What etcd has, now. */
   get state(): ClusterState {
-    const state = new ClusterState((error) => {
-      throw error
-    })
-    const { table } = this.etcd
-    state.replace(table.range('/'), table.revision)
-    return state
+    return this.etcd.state
   }
 
   /** Every partition that there is has all its replicas in sync. */
