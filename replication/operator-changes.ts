@@ -85,8 +85,12 @@ export async function drainBroker(
   )
 }
 
-/** Of a broker's fetching for replicas that are not in sync yet; undefined = no limit. */
+/** Of what each broker copies to replicas that are being added to it; undefined = no limit. Throws invalidArgument for 0, unavailable. */
 export async function setThrottle(foundation: ChangeFoundation, bytesPerSecond: number | undefined): Promise<void> {
+  if (bytesPerSecond === 0) {
+    const message = 'copying to new replicas: found a limit of 0 bytes per second, wanted at least 1, or none'
+    throw new PlayheadError('invalidArgument', message)
+  }
   const key = metadataKeys.throttle
   await change(
     foundation,

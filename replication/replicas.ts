@@ -8,6 +8,7 @@ import type { Clock, Timer } from '../platform/clock.ts'
 import { isPlayheadError } from '../protocol/errors.ts'
 import type { Topic } from '../storage/topic.ts'
 import type { ClusterImage } from './cluster-image.ts'
+import { CopyThrottle } from './copy-throttle.ts'
 import type { SeenTopic } from './cluster-state.ts'
 import type { IsrKeeper } from './isr-keeper.ts'
 import type { BrokerEpoch, SeenPartition } from './isr-transaction.ts'
@@ -52,6 +53,7 @@ const retryMs = 100
 export class Replicas {
   readonly #options: ReplicasOptions
   readonly #places = new Map<Partition, Place>()
+  readonly #throttle: CopyThrottle
   readonly #unlisten: () => void
   #timer: Timer | undefined
   #working: Promise<void> | undefined
@@ -60,6 +62,7 @@ export class Replicas {
 
   constructor(options: ReplicasOptions) {
     this.#options = options
+    this.#throttle = new CopyThrottle(options.clock)
     this.#unlisten = options.image.onChange(() => this.look())
     this.look()
   }
@@ -110,6 +113,7 @@ export class Replicas {
 
   async #bringAbout(): Promise<void> {
     const { image, partitions } = this.#options
+    this.#throttle.set(image.state.throttleBytesPerSecond)
     await this.#bringTopics()
     const roles: Promise<void>[] = []
     for (const partition of partitions.all()) {
@@ -227,7 +231,7 @@ export class Replicas {
   }
 
   #fetcher(partition: Partition, leader: number, leaderEpoch: number, self: BrokerEpoch): ReplicaFetcher {
-    const { links, clock, fetchBytesMax, fetchWaitMsMax, partitions, report, onFatal } = this.#options
+    const { image, links, clock, fetchBytesMax, fetchWaitMsMax, partitions, report, onFatal } = this.#options
     return new ReplicaFetcher({
       partition,
       leaderEpoch,
@@ -236,12 +240,19 @@ export class Replicas {
       clock,
       fetchBytesMax,
       waitMsMax: fetchWaitMsMax,
+      throttle: this.#throttle,
+      isAdded: () => isAdded(image.state.partition(partition), self.broker),
       retryMs,
       truncate: (cut, offset) => partitions.truncate(cut, offset),
       report,
       onBug: (error) => onFatal(error instanceof Error ? error : new Error(String(error))),
     })
   }
+}
+
+/** On its way into the in-sync set; one that was there and fell out is not slowed. */
+function isAdded(seen: SeenPartition | undefined, broker: number): boolean {
+  return seen?.state.adding.includes(broker) === true && !seen.state.isr.includes(broker)
 }
 
 async function stopFetching(place: Place): Promise<void> {

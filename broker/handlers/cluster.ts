@@ -12,6 +12,7 @@ import {
   drainBroker as drain,
   reassignPartition as reassign,
   recoverPartition as recover,
+  setThrottle,
 } from '../../replication/operator-changes.ts'
 import type { Partition } from '../../replication/partition.ts'
 import type { Handler, Services } from '../request.ts'
@@ -36,6 +37,7 @@ export const clusterStatus: Handler<'clusterStatus'> = async ({ topic }, { servi
       ageMs: Math.round(image.ageMs),
       brokers: describeBrokers(state),
       partitions,
+      copyBytesPerSecondMax: state.throttleBytesPerSecond,
     },
   }
 }
@@ -58,6 +60,14 @@ export const drainBroker: Handler<'drainBroker'> = async ({ broker, what }, { se
   const cluster = clusterOf(services)
   await drain(cluster.foundation, broker, what === 'nothing' ? undefined : what)
   session.did('drainBroker', `${broker}: ${what}`)
+  await cluster.image.refresh()
+  return { header: {} }
+}
+
+export const throttleCopying: Handler<'throttleCopying'> = async ({ bytesPerSecond }, { services, session }) => {
+  const cluster = clusterOf(services)
+  await setThrottle(cluster.foundation, bytesPerSecond)
+  session.did('throttleCopying', bytesPerSecond === undefined ? 'no limit' : `${bytesPerSecond} bytes a second`)
   await cluster.image.refresh()
   return { header: {} }
 }

@@ -41,6 +41,7 @@ export const requestRights: { readonly [A in ApiName]: Ask<A> } = {
   replicaProgress: (session) => session.require('admin', cluster),
   status: (session) => session.require('read', cluster),
   clusterStatus: (session) => session.require('read', cluster),
+  throttleCopying: (session) => session.require('admin', cluster),
   reassignPartition: (session) => session.require('admin', cluster),
   drainBroker: (session) => session.require('admin', cluster),
   recoverPartition: (session) => session.require('admin', cluster),

@@ -46,6 +46,7 @@ const cluster = (brokers: ReachedBroker[], partitions: PartitionStatus[]): Clust
   ageMs: 0,
   brokers,
   partitions,
+  copyBytesPerSecondMax: undefined,
 })
 
 const copy = (id: number, lastEpoch: number, logEndOffset: number, highWatermark: number) => ({

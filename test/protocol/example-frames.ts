@@ -411,6 +411,7 @@ export const exampleFrames: readonly ExampleFrame[] = [
           followers: [{ broker: 2, durableOffset: 7 }],
         },
       ],
+      copyBytesPerSecondMax: undefined,
     },
   ),
   ...frames(
@@ -420,4 +421,5 @@ export const exampleFrames: readonly ExampleFrame[] = [
   ),
   ...frames('drainBroker', { broker: 3, what: 'replicas' }, {}),
   ...frames('recoverPartition', { topic: 'carts', partition: 0, broker: 2 }, { leaderEpoch: 4 }),
+  ...frames('throttleCopying', { bytesPerSecond: 50_000_000 }, {}),
 ]
