@@ -409,6 +409,7 @@ export const exampleFrames: readonly ExampleFrame[] = [
           removing: [3],
           own: { lastEpoch: 3, logStartOffset: 0, logEndOffset: 8, highWatermark: 7 },
           followers: [{ broker: 2, durableOffset: 7 }],
+          wholeFromOffset: undefined,
         },
       ],
       copyBytesPerSecondMax: undefined,
