@@ -6,6 +6,12 @@ export const clusterSettings = {
   cluster: text('', 'etcd of the cluster: etcd://HOST:PORT[,…][/NAME], etcds:// with TLS. Empty = a broker by itself.'),
   clusterUser: text('', 'User in etcd, where that wants one.'),
   clusterPassword: secret(text('', 'Password of that user: better in the environment than in a flag.')),
+  clusterAuthorityFile: text(
+    '',
+    'PEM: authority of the certificate of etcd, with etcds://. Empty = those that this system trusts.',
+  ),
+  clusterCertificateFile: text('', 'PEM: certificate of this broker for etcd, where that wants one of its clients.'),
+  clusterKeyFile: text('', 'PEM: key of that certificate.'),
   brokerId: integer('count', 1, [0, 1_000_000], 'This broker in its cluster; each has one of its own, and keeps it.'),
   rack: text(
     '',

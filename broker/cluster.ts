@@ -1,6 +1,7 @@
 /** A broker's part in a cluster, from its settings. Called by Broker; ClusterNode is what does it. */
 import type { Clock } from '../platform/clock.ts'
 import type { FileSystem } from '../platform/file-system.ts'
+import type { TlsOptions } from '../platform/http-client.ts'
 import type { Random } from '../platform/random.ts'
 import type { Transport } from '../platform/transport.ts'
 import { PlayheadError } from '../protocol/errors.ts'
@@ -9,6 +10,7 @@ import { parseEtcdAddress } from '../replication/etcd-address.ts'
 import { EtcdMetadataStore } from '../replication/etcd-metadata-store.ts'
 import type { MetadataStore } from '../replication/metadata-store.ts'
 import type { LogStore } from '../storage/log-store.ts'
+import type { ClusterTls } from './cluster-tls.ts'
 import type { BrokerConfig } from './config.ts'
 import { release } from './release.ts'
 
@@ -16,6 +18,8 @@ export interface ClusterParts {
   readonly config: BrokerConfig
   /** In place of the etcd that the settings name. */
   readonly metadata: MetadataStore | undefined
+  /** For etcd. */
+  readonly tls?: ClusterTls | undefined
   readonly store: LogStore
   readonly fileSystem: FileSystem
   readonly transport: Transport
@@ -40,12 +44,12 @@ export function checkClustered({ security, tlsCertificateFile }: BrokerConfig): 
 }
 
 /** Undefined for a broker by itself. Throws what keeps it out of its cluster. */
-export async function openCluster({ config, metadata, ...parts }: ClusterParts): Promise<ClusterNode | undefined> {
+export async function openCluster({ config, metadata, tls, ...parts }: ClusterParts): Promise<ClusterNode | undefined> {
   if (config.cluster === '' && metadata === undefined) return undefined
   const { clusterSessionMs, replicaLagMsMax, replicaFetchBytesMax, partitionsTotalMax } = config
   return await ClusterNode.open({
     ...parts,
-    metadata: metadata ?? (await openEtcd(config, parts.clock)),
+    metadata: metadata ?? (await openEtcd(config, parts.clock, tls?.etcd)),
     address: config.cluster,
     directory: config.data,
     broker: config.brokerId,
@@ -63,14 +67,14 @@ export async function openCluster({ config, metadata, ...parts }: ClusterParts):
 }
 
 /** Throws invalidConfiguration, unavailable, metadataStoreRefused. */
-async function openEtcd(config: BrokerConfig, clock: Clock): Promise<MetadataStore> {
-  const { members, isTls, prefix } = parseEtcdAddress(config.cluster)
+async function openEtcd(config: BrokerConfig, clock: Clock, tls: TlsOptions | undefined): Promise<MetadataStore> {
+  const { members, prefix } = parseEtcdAddress(config.cluster)
   const { clusterUser: name, clusterPassword: password } = config
   return await EtcdMetadataStore.open({
     members,
     prefix,
     clock,
-    ...(isTls && { tls: {} }),
+    tls,
     ...(name !== '' && { user: { name, password } }),
   })
 }

@@ -18,6 +18,7 @@ import type { BrokerStorage } from './broker-storage.ts'
 import { problemsOf, statusOf } from './broker-status.ts'
 import { brokersOf } from './brokers.ts'
 import { checkClustered, openCluster } from './cluster.ts'
+import { ClusterTls } from './cluster-tls.ts'
 import type { BrokerConfig } from './config.ts'
 import { Dispatch } from './dispatch.ts'
 import { HttpServer } from './http/server.ts'
@@ -92,8 +93,10 @@ export async function openParts(
   if (config.cluster !== '' || foundation.metadata !== undefined) checkClustered(config)
   const tls = await TlsFiles.open({ config, ...seams })
   setUp.defer(() => tls?.close())
+  const clusterTls = await ClusterTls.open({ config, ...seams })
+  setUp.defer(() => clusterTls.close())
   const status = (): ReturnType<Services['status']> => statusOf(core.services, listener, startedMs)
-  const core = await openCore(config, { ...seams, metadata: foundation.metadata, status }, setUp)
+  const core = await openCore(config, { ...seams, metadata: foundation.metadata, clusterTls, status }, setUp)
   const { services, cluster, store, tier } = core
   const startedMs = seams.clock.monotonicMs()
   const onBug = bugHandler(seams)
@@ -123,19 +126,21 @@ export async function openParts(
   return { listener, http, services, cluster, tls }
 }
 
+interface CoreParts {
+  readonly metadata: MetadataStore | undefined
+  readonly clusterTls: ClusterTls
+  readonly status: Services['status']
+}
+
 async function openCore(
   config: BrokerConfig,
-  {
-    metadata,
-    status,
-    ...seams
-  }: Seams & { readonly metadata: MetadataStore | undefined; readonly status: Services['status'] },
+  { metadata, clusterTls, status, ...seams }: Seams & CoreParts,
   setUp: AsyncDisposableStack,
 ): Promise<Core> {
   const { clock, random } = seams
   const isReplicated = config.cluster !== '' || metadata !== undefined
   const { store, tier } = await openStorage(config, { ...seams, isReplicated }, setUp)
-  const cluster = await openCluster({ config, metadata, store, ...seams })
+  const cluster = await openCluster({ config, metadata, tls: clusterTls, store, ...seams })
   if (cluster !== undefined) setUp.defer(() => cluster.close())
   const partitions = new Partitions({
     store,
