@@ -12,6 +12,14 @@ export const clusterSettings = {
   ),
   clusterCertificateFile: text('', 'PEM: certificate of this broker for etcd, where that wants one of its clients.'),
   clusterKeyFile: text('', 'PEM: key of that certificate.'),
+  clusterSecretFile: text(
+    '',
+    'File with the secret by which the brokers of a cluster know each other: 32 or more characters, the same at all of them. Several lines: the first is proven, all are taken. Empty = they do not ask.',
+  ),
+  clusterBrokerAuthorityFile: text(
+    '',
+    'PEM: authority of the certificates of the other brokers, where brokers have TLS. Empty = those that this system trusts.',
+  ),
   brokerId: integer('count', 1, [0, 1_000_000], 'This broker in its cluster; each has one of its own, and keeps it.'),
   rack: text(
     '',

@@ -13,13 +13,14 @@ import type { LogStore } from '../storage/log-store.ts'
 import type { ClusterTls } from './cluster-tls.ts'
 import type { BrokerConfig } from './config.ts'
 import { release } from './release.ts'
+import type { ClusterSecret } from './security/cluster-secret.ts'
 
 export interface ClusterParts {
   readonly config: BrokerConfig
   /** In place of the etcd that the settings name. */
   readonly metadata: MetadataStore | undefined
-  /** For etcd. */
   readonly tls?: ClusterTls | undefined
+  readonly secret?: ClusterSecret | undefined
   readonly store: LogStore
   readonly fileSystem: FileSystem
   readonly transport: Transport
@@ -29,26 +30,29 @@ export interface ClusterParts {
   readonly onFatal: (error: Error) => void
 }
 
-/** Throws invalidConfiguration: followers do not say who they are yet, and do not speak TLS. */
-export function checkClustered({ security, tlsCertificateFile }: BrokerConfig): void {
-  const [setting, found, next] =
-    security === 'on'
-      ? ['security', 'on', '--security off']
-      : ['tlsCertificateFile', JSON.stringify(tlsCertificateFile), 'no --tls-certificate-file']
-  if (security === 'off' && tlsCertificateFile === '') return
+/** Throws invalidConfiguration for what a cluster cannot have yet. */
+export function checkClustered({ security }: BrokerConfig): void {
+  if (security === 'off') return
   throw new PlayheadError(
     'invalidConfiguration',
-    `settings cluster and ${setting}: found a cluster and ${found}, wanted one of the two: brokers of a cluster do not authenticate to each other yet; serve with ${next}, in a network that nobody else reaches`,
-    { setting },
+    'settings cluster and security: found a cluster and on, wanted one of the two: brokers of a cluster do not share users and grants yet; serve with --security off, with TLS and a clusterSecretFile',
+    { setting: 'security' },
   )
 }
 
 /** Undefined for a broker by itself. Throws what keeps it out of its cluster. */
-export async function openCluster({ config, metadata, tls, ...parts }: ClusterParts): Promise<ClusterNode | undefined> {
+export async function openCluster({
+  config,
+  metadata,
+  tls,
+  secret,
+  ...parts
+}: ClusterParts): Promise<ClusterNode | undefined> {
   if (config.cluster === '' && metadata === undefined) return undefined
   const { clusterSessionMs, replicaLagMsMax, replicaFetchBytesMax, partitionsTotalMax } = config
   return await ClusterNode.open({
     ...parts,
+    access: { secret: secret?.own, tls: tls?.brokers },
     metadata: metadata ?? (await openEtcd(config, parts.clock, tls?.etcd)),
     address: config.cluster,
     directory: config.data,

@@ -27,6 +27,7 @@ import { Listener } from './listener.ts'
 import { Metrics } from './metrics.ts'
 import { Playheads } from './playheads.ts'
 import type { Services } from './request.ts'
+import { ClusterSecret } from './security/cluster-secret.ts'
 import { checkExposure } from './security/exposure.ts'
 import { Security } from './security/security.ts'
 import { TlsFiles } from './security/tls-files.ts'
@@ -95,8 +96,13 @@ export async function openParts(
   setUp.defer(() => tls?.close())
   const clusterTls = await ClusterTls.open({ config, ...seams })
   setUp.defer(() => clusterTls.close())
+  const clusterSecret = await ClusterSecret.open(config.clusterSecretFile, seams.fileSystem, seams.random)
   const status = (): ReturnType<Services['status']> => statusOf(core.services, listener, startedMs)
-  const core = await openCore(config, { ...seams, metadata: foundation.metadata, clusterTls, status }, setUp)
+  const core = await openCore(
+    config,
+    { ...seams, metadata: foundation.metadata, clusterTls, clusterSecret, status },
+    setUp,
+  )
   const { services, cluster, store, tier } = core
   const startedMs = seams.clock.monotonicMs()
   const onBug = bugHandler(seams)
@@ -129,18 +135,19 @@ export async function openParts(
 interface CoreParts {
   readonly metadata: MetadataStore | undefined
   readonly clusterTls: ClusterTls
+  readonly clusterSecret: ClusterSecret | undefined
   readonly status: Services['status']
 }
 
 async function openCore(
   config: BrokerConfig,
-  { metadata, clusterTls, status, ...seams }: Seams & CoreParts,
+  { metadata, clusterTls, clusterSecret, status, ...seams }: Seams & CoreParts,
   setUp: AsyncDisposableStack,
 ): Promise<Core> {
   const { clock, random } = seams
   const isReplicated = config.cluster !== '' || metadata !== undefined
   const { store, tier } = await openStorage(config, { ...seams, isReplicated }, setUp)
-  const cluster = await openCluster({ config, metadata, tls: clusterTls, store, ...seams })
+  const cluster = await openCluster({ config, metadata, tls: clusterTls, secret: clusterSecret, store, ...seams })
   if (cluster !== undefined) setUp.defer(() => cluster.close())
   const partitions = new Partitions({
     store,
@@ -156,7 +163,7 @@ async function openCore(
     await playheads.open(1)
     await limitedStreams.open()
   }
-  const security = await Security.open({ config, partitions, ...seams })
+  const security = await Security.open({ config, partitions, clusterSecret, ...seams })
   setUp.defer(() => security.close())
   const services: Services = {
     identity: {

@@ -10,7 +10,8 @@ import { TemporaryDirectory } from '../temporary-directory.ts'
 
 const refused: readonly { readonly given: Partial<BrokerConfig>; readonly setting: string }[] = [
   { given: { security: 'on' }, setting: 'security' },
-  { given: { tlsCertificateFile: 'cert.pem', tlsKeyFile: 'key.pem' }, setting: 'tlsCertificateFile' },
+  { given: { clusterBrokerAuthorityFile: 'authority.pem' }, setting: 'clusterBrokerAuthorityFile' },
+  { given: { clusterSecretFile: 'no-such-file' }, setting: 'clusterSecretFile' },
   { given: { clusterCertificateFile: 'cert.pem' }, setting: 'clusterKeyFile' },
   { given: { clusterKeyFile: 'key.pem' }, setting: 'clusterCertificateFile' },
   { given: { clusterAuthorityFile: 'authority.pem' }, setting: 'clusterAuthorityFile' },
