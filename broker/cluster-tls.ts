@@ -81,6 +81,11 @@ export class ClusterTls {
     }
   }
 
+  /** Looks at the files now. Never rejects. */
+  async reload(): Promise<void> {
+    await Promise.all([this.#etcd?.reload(), this.#brokers?.reload()])
+  }
+
   close(): void {
     this.#etcd?.close()
     this.#brokers?.close()

@@ -68,6 +68,7 @@ export interface BrokerParts {
   /** Undefined for a broker by itself. */
   readonly cluster: ClusterNode | undefined
   readonly tls: TlsFiles | undefined
+  readonly clusterTls: ClusterTls
   readonly tearDown: AsyncDisposableStack
 }
 
@@ -129,7 +130,7 @@ export async function openParts(
       listener.renew(renewed)
       http.renew(renewed)
     }
-  return { listener, http, services, cluster, tls }
+  return { listener, http, services, cluster, tls, clusterTls }
 }
 
 interface CoreParts {

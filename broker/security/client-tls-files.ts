@@ -67,6 +67,12 @@ export class ClientTlsFiles {
   }
 
   async #look(): Promise<void> {
+    await this.reload()
+    if (this.#timer !== undefined) this.#watch()
+  }
+
+  /** Looks at the files now. Never rejects. */
+  async reload(): Promise<void> {
     const { peer, report } = this.#options
     try {
       const texts = await read(this.#options)
@@ -78,7 +84,6 @@ export class ClientTlsFiles {
       if (problem !== this.#problem) report('warn', `TLS to ${peer}: the files before stay in use: ${problem}`)
       this.#problem = problem
     }
-    if (this.#timer !== undefined) this.#watch()
   }
 }
 

@@ -11,7 +11,7 @@ import { BrokerConnection } from '../../client/connection.ts'
 import { connect } from '../../client/index.ts'
 import { sleep, systemClock } from '../../platform/clock.ts'
 import { nodeTransport } from '../../platform/node-transport.ts'
-import { makeAuthority } from '../certificates.ts'
+import { makeAuthority, makeCertificate } from '../certificates.ts'
 import { SecuredCluster } from './secured-cluster.ts'
 
 test('cluster with TLS and a secret (3 brokers, real etcd): a leader is killed, its events are there; strangers are refused', async () => {
@@ -63,4 +63,28 @@ test('cluster with TLS and a secret (3 brokers, real etcd): a leader is killed, 
   const places: unknown[] = []
   for await (const { data } of stream.read()) places.push((data as { place: number }).place)
   assert.deepEqual(places, [...Array(21).keys()])
+})
+
+test('cluster with client certificates required: brokers show their own to each other, and events are copied', async () => {
+  await using cluster = await SecuredCluster.start([1], [])
+  const required = [
+    '--tls-client-authority-file',
+    cluster.authority.certificate,
+    '--tls-client-certificates',
+    'required',
+  ]
+  await cluster.brokers.get(1)!.stop()
+  cluster.brokers.clear()
+  await Promise.all([1, 2].map((id) => cluster.serve(id, required)))
+  const authority = readFileSync(cluster.authority.certificate)
+  const own = await makeCertificate(cluster.directory, cluster.authority, { name: 'client' })
+  const tls = { authority, certificate: readFileSync(own.certificate), key: readFileSync(own.key) }
+  await using playhead = await connect(cluster.servers, { tls, timeoutMs: 30_000 })
+  await playhead.admin.createTopic('carts', { replicationFactor: 2 })
+  await playhead.topic('carts').stream('one').append({ type: 'Counted', data: {} })
+  for (;;) {
+    const { partitions } = await playhead.admin.describeTopic('carts')
+    if (partitions[0]?.inSync?.length === 2) break
+    await sleep(systemClock, 100)
+  }
 })

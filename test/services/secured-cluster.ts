@@ -56,8 +56,8 @@ export class SecuredCluster implements AsyncDisposable {
     return [...cluster, ...times, ...tls, ...others, ...secret, ...this.#security]
   }
 
-  async serve(id: number): Promise<ServedBroker> {
-    const broker = await ServedBroker.start(join(this.directory, `broker-${id}`), this.flags(id))
+  async serve(id: number, more: readonly string[] = []): Promise<ServedBroker> {
+    const broker = await ServedBroker.start(join(this.directory, `broker-${id}`), [...this.flags(id), ...more])
     this.brokers.set(id, broker)
     return broker
   }
