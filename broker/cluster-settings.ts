@@ -14,7 +14,7 @@ export const clusterSettings = {
   clusterKeyFile: text('', 'PEM: key of that certificate.'),
   clusterSecretFile: text(
     '',
-    'File with the secret by which the brokers of a cluster know each other: 32 or more characters, the same at all of them. Several lines: the first is proven, all are taken. Empty = they do not ask.',
+    'File with the secret by which the brokers of a cluster know each other: 32 or more characters, the same at all of them. Several lines: the first is proven, all are taken. Empty = they do not ask, and security is off.',
   ),
   clusterBrokerAuthorityFile: text(
     '',

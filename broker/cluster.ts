@@ -13,6 +13,7 @@ import type { LogStore } from '../storage/log-store.ts'
 import type { ClusterTls } from './cluster-tls.ts'
 import type { BrokerConfig } from './config.ts'
 import { release } from './release.ts'
+import type { OtherBrokers } from './security/internal-log.ts'
 import type { ClusterSecret } from './security/cluster-secret.ts'
 
 export interface ClusterParts {
@@ -30,14 +31,41 @@ export interface ClusterParts {
   readonly onFatal: (error: Error) => void
 }
 
-/** Throws invalidConfiguration for what a cluster cannot have yet. */
-export function checkClustered({ security }: BrokerConfig): void {
+/** Throws invalidConfiguration for what a cluster with security lacks. */
+export function checkClustered({ security, clusterSecretFile, adminTokenFile }: BrokerConfig): void {
   if (security === 'off') return
-  throw new PlayheadError(
+  if (clusterSecretFile === '')
+    throw lacking(
+      'clusterSecretFile',
+      'a file with a secret that all brokers of the cluster have: they are given what is replicated by it',
+    )
+  if (adminTokenFile === '')
+    throw lacking(
+      'adminTokenFile',
+      'a file with a token that all brokers of the cluster have: one that each makes for itself is good at one broker only',
+    )
+}
+
+function lacking(setting: 'clusterSecretFile' | 'adminTokenFile', wanted: string): PlayheadError {
+  return new PlayheadError(
     'invalidConfiguration',
-    'settings cluster and security: found a cluster and on, wanted one of the two: brokers of a cluster do not share users and grants yet; serve with --security off, with TLS and a clusterSecretFile',
-    { setting: 'security' },
+    `setting ${setting}: found none for a cluster with security on, wanted ${wanted}; make one with: openssl rand -base64 33`,
+    { setting },
   )
+}
+
+/** What security asks of the other brokers. */
+export function othersOf(cluster: ClusterNode, self: number): OtherBrokers {
+  return {
+    self,
+    get count() {
+      return [...cluster.image.state.sessions.keys()].filter((broker) => broker !== self).length
+    },
+    get replicationFactorMax() {
+      return cluster.replicationFactorMax
+    },
+    ask: (broker, api, request, options) => cluster.ask(broker, api, request, options),
+  }
 }
 
 /** Undefined for a broker by itself. Throws what keeps it out of its cluster. */

@@ -17,7 +17,7 @@ import { openStorage } from './broker-storage.ts'
 import type { BrokerStorage } from './broker-storage.ts'
 import { problemsOf, statusOf } from './broker-status.ts'
 import { brokersOf } from './brokers.ts'
-import { checkClustered, openCluster } from './cluster.ts'
+import { checkClustered, openCluster, othersOf } from './cluster.ts'
 import { ClusterTls } from './cluster-tls.ts'
 import type { BrokerConfig } from './config.ts'
 import { Dispatch } from './dispatch.ts'
@@ -113,6 +113,7 @@ export async function openParts(
   if (cluster !== undefined) {
     await cluster.start(services.partitions, { host: config.advertisedHost || config.host, port: listener.port })
     await services.playheads.open(cluster.replicationFactorMax)
+    await services.security.join(othersOf(cluster, config.brokerId))
   }
   const metrics = new Metrics({
     services,
@@ -164,7 +165,7 @@ async function openCore(
     await playheads.open(1)
     await limitedStreams.open()
   }
-  const security = await Security.open({ config, partitions, clusterSecret, ...seams })
+  const security = await Security.open({ config, partitions, clusterSecret, isClustered: isReplicated, ...seams })
   setUp.defer(() => security.close())
   const services: Services = {
     identity: {

@@ -11,6 +11,7 @@ import type { FileSystem } from '../platform/file-system.ts'
 import type { Random } from '../platform/random.ts'
 import type { Transport } from '../platform/transport.ts'
 import type { BrokerAddress } from './broker-address.ts'
+import type { ApiName, ReplyOf, RequestOf } from '../protocol/api.ts'
 import { PlayheadError } from '../protocol/errors.ts'
 import { formatUuid } from '../protocol/uuid.ts'
 import type { LogStore } from '../storage/log-store.ts'
@@ -21,7 +22,7 @@ import { checkBrokerId, joinCluster, readMembership, writeMembership } from './c
 import { GuardedMetadataStore } from './guarded-metadata-store.ts'
 import { IsrKeeper } from './isr-keeper.ts'
 import { LeaderLinks } from './leader-links.ts'
-import type { BrokerAccess } from './leader-links.ts'
+import type { AskOptions, BrokerAccess } from './leader-links.ts'
 import { metadataKeys } from './metadata-keys.ts'
 import type { MetadataStore } from './metadata-store.ts'
 import type { ChangeFoundation } from './partition-change.ts'
@@ -223,6 +224,17 @@ export class ClusterNode {
     await this.#replicas.settled()
     this.#hasJoined = true
     this.#planNote()
+  }
+
+  /** What this broker wants of another one. Rejects with unavailable while it is not registered. */
+  async ask<A extends ApiName>(
+    broker: number,
+    api: A,
+    request: RequestOf<A>,
+    options?: AskOptions,
+  ): Promise<{ readonly header: ReplyOf<A>; readonly body: Buffer }> {
+    if (this.#links === undefined) throw new PlayheadError('unavailable', 'cluster: found no way to other brokers yet')
+    return await this.#links.ask(broker, api, request, options)
   }
 
   #makeLinks(): LeaderLinks {

@@ -3,10 +3,12 @@
  * what a follower says of its disk never waits behind a reply full of batches. Neighbours: ReplicaFetcher asks through one, BrokerConnection carries it.
  */
 import { BrokerConnection } from '../client/connection.ts'
+import type { Reply } from '../client/connection.ts'
 import type { BrokerAddress } from './broker-address.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { ClientTls } from '../platform/tls.ts'
 import type { Transport } from '../platform/transport.ts'
+import type { ApiName, RequestOf } from '../protocol/api.ts'
 import { isPlayheadError, PlayheadError } from '../protocol/errors.ts'
 import type { LeaderLink } from './replica-fetcher.ts'
 
@@ -30,6 +32,12 @@ export interface LeaderLinksOptions {
   readonly addressOf: (broker: number) => BrokerAddress | undefined
 }
 
+export interface AskOptions {
+  readonly body?: readonly Buffer[]
+  readonly waitMs?: number
+  readonly signal?: AbortSignal
+}
+
 /** Asked for to see whether an answer is given at all. */
 const nilTopic = '00000000-0000-0000-0000-000000000000'
 const refusals: ReadonlySet<string> = new Set(['unauthenticated', 'notAuthorized', 'untrustedBroker'])
@@ -38,6 +46,7 @@ export class LeaderLinks {
   readonly #options: LeaderLinksOptions
   readonly #fetches = new Map<number, SharedConnection>()
   readonly #progress = new Map<number, SharedConnection>()
+  readonly #requests = new Map<number, SharedConnection>()
 
   constructor(options: LeaderLinksOptions) {
     this.#options = options
@@ -73,8 +82,20 @@ export class LeaderLinks {
     }
   }
 
+  /** Whatever else this broker wants of another. `waitMs`: how long that may hold it back on purpose. */
+  async ask<A extends ApiName>(
+    broker: number,
+    api: A,
+    request: RequestOf<A>,
+    { body = [], waitMs = 0, signal }: AskOptions = {},
+  ): Promise<Reply<A>> {
+    const timeoutMs = this.#options.timeoutMs + waitMs
+    const connection = await this.#connection(this.#requests, broker).open()
+    return await connection.request(api, request, body, { timeoutMs, ...(signal && { signal }) })
+  }
+
   close(): void {
-    for (const connections of [this.#fetches, this.#progress]) {
+    for (const connections of [this.#fetches, this.#progress, this.#requests]) {
       for (const connection of connections.values()) connection.close()
     }
   }

@@ -26,7 +26,7 @@ type Requested = RequestOf<'append'>
 type Verdict = ReplyOf<'append'>['groups'][number]
 
 export const append: Handler<'append'> = async (request, { services, session, body, piece, reply }) => {
-  refuseInternalTopic(request.topic)
+  if (!(session.isBroker && session.may('append', topicResource(request.topic)))) refuseInternalTopic(request.topic)
   const partition = services.partitions.get(request.topic, request.partition)
   const groups = cutGroups(body, request, piece, streamRule(session, request.topic))
   reserveVersions(groups, reply)

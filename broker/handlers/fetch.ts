@@ -2,6 +2,7 @@
 import { PlayheadError } from '../../protocol/errors.ts'
 import { delayedFetch } from '../delayed-fetch.ts'
 import type { Handler, RequestContext } from '../request.ts'
+import { accessTopic } from '../security/access-store.ts'
 import type { Token } from '../../protocol/token.ts'
 import type { Partition } from '../../replication/partition.ts'
 
@@ -9,6 +10,7 @@ export const fetch: Handler<'fetch'> = async (request, context) => {
   const { partitions, config } = context.services
   const partition = partitions.get(request.topic, request.partition)
   if (request.after) await reachToken(partition, request.after, context)
+  if (request.topic === accessTopic) context.services.security.store.hasRead(context.session, request.offset)
   const { batches, pieces, nextOffset, highWatermark } = await delayedFetch(
     partition,
     {

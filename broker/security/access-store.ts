@@ -1,36 +1,46 @@
 /**
- * AccessStore: the access topic, which is where users, tokens, grants and quotas are kept: an internal topic of this broker, so that they are as
+ * AccessStore: the access topic, which is where users, tokens, grants and quotas are kept: an internal topic of this broker, or of its cluster, so that they are as
  * durable as events, are backed up with them and follow the log wherever it goes. Read from its start when the broker starts; each change
- * is appended, and in force once it is durable.
+ * is appended where the topic is led, and in force once it is durable; the other brokers of a cluster read it from there.
  * Invariants: changes happen one after the other, each decided on all before it; facts are exactly what the topic says up to
  * `#nextOffset`; the topic is answered to nobody.
  * Neighbours: Security owns it; AccessFacts is what it makes of the topic.
  */
 import type { Clock } from '../../platform/clock.ts'
 import type { Random } from '../../platform/random.ts'
-import { PlayheadError } from '../../protocol/errors.ts'
+import { isPlayheadError, PlayheadError } from '../../protocol/errors.ts'
 import { encodeEvent } from '../../protocol/event.ts'
-import { MiB } from '../../protocol/limits.ts'
-import { encodeRecordBatch, splitBatches } from '../../protocol/record-batch.ts'
+import { encodeRecordBatch } from '../../protocol/record-batch.ts'
 import type { LogRecord } from '../../protocol/record.ts'
 import { uuidV7 } from '../../protocol/uuid.ts'
-import type { Partition } from '../../replication/partition.ts'
 import type { Partitions } from '../../replication/partitions.ts'
 import { AccessFacts } from './access-facts.ts'
 import type { AccessEvent } from './access-facts.ts'
+import { InternalLog } from './internal-log.ts'
+import type { InternalRead, OtherBrokers } from './internal-log.ts'
 
 export const accessTopic = '__access'
-const readBytesMax = 4 * MiB
+/** How long a change is held back for other brokers that have not heard of it. */
+const othersMsMax = 2_000
 const secretBytes = 32
 /** How long one look for changes that somebody else has written may take. */
 const followWaitMs = 60_000
+/** The same at another broker: one that has gone without a word is missed soon. */
+const askWaitMs = 1_000
 /** Changes that may wait for each other. */
 const waitingChangesMax = 1_000
+
+/** A connection of another broker; it is one until it ends. */
+export interface Reader {
+  readonly isBroker: boolean
+}
 
 export interface AccessStoreOptions {
   readonly partitions: Partitions
   readonly clock: Clock
   readonly random: Random
+  /** Undefined = this broker is by itself. */
+  readonly others: OtherBrokers | undefined
   /** The facts are other ones than before. */
   readonly onChange: () => void
   /** What others have changed cannot be read: a right that was taken may still be in force here. */
@@ -40,39 +50,37 @@ export interface AccessStoreOptions {
 export class AccessStore {
   readonly facts = new AccessFacts()
   readonly #options: AccessStoreOptions
-  readonly #home: Partition
+  readonly #log: InternalLog
   readonly #gone = new AbortController()
+  /** How far other brokers have read, by their connections. */
+  readonly #readers = new Map<Reader, number>()
+  #readerMoved = Promise.withResolvers<void>()
   #nextOffset = 0
-  #reading: Promise<void> | undefined
   #last: Promise<unknown> = Promise.resolve()
   #waiting = 0
 
-  private constructor(options: AccessStoreOptions, home: Partition) {
+  private constructor(options: AccessStoreOptions, log: InternalLog) {
     this.#options = options
-    this.#home = home
-    this.#nextOffset = home.log.logStartOffset
+    this.#log = log
   }
 
-  /** Creates the topic when it is missing. Throws corruptBatch when it cannot be read whole: nobody may get a right back that was taken. */
+  /**
+   * Creates the topic when it is missing. Throws corruptBatch when it cannot be read whole: nobody may get a right back that was taken. In a cluster also
+   * what asking its leader throws.
+   */
   static async open(options: AccessStoreOptions): Promise<AccessStore> {
-    const { partitions } = options
-    if (!partitions.has(accessTopic)) {
-      const topic = { name: accessTopic, partitions: 1, replicationFactor: 1, settings: {}, internal: true }
-      await partitions.create(topic)
-    }
-    const store = new AccessStore(options, partitions.get(accessTopic, 0))
+    const log = new InternalLog({ ...options, topic: accessTopic })
+    await log.create()
+    const store = new AccessStore(options, log)
     await store.#catchUp()
-    if (store.facts.secret === undefined) {
-      const secret = options.random.bytes(secretBytes).toString('base64')
-      await store.change('secret', () => ({ type: 'SecretMade', data: { secret } }))
-    }
+    await store.#makeSecret()
     void store.#follow()
     return store
   }
 
   /**
    * Appends what `decide` answers, decided on the facts as all changes before have left them; nothing when it answers undefined. Resolves when
-   * it is durable and in force. Throws what `decide` throws, and what an append does.
+   * it is durable and in force: here, and at all other brokers that follow within `othersMsMax`. Throws what `decide` throws, what an append does, and notLeader.
    */
   async change(stream: string, decide: (facts: AccessFacts) => AccessEvent | undefined): Promise<void> {
     if (this.#waiting >= waitingChangesMax) {
@@ -87,6 +95,14 @@ export class AccessStore {
     } finally {
       this.#waiting--
     }
+    await this.#othersHave(this.#nextOffset)
+  }
+
+  /** Another broker reads on from there: it has what is before. */
+  hasRead(reader: Reader, offset: number): void {
+    this.#readers.set(reader, offset)
+    this.#readerMoved.resolve()
+    this.#readerMoved = Promise.withResolvers()
   }
 
   close(): void {
@@ -94,53 +110,84 @@ export class AccessStore {
   }
 
   async #change(stream: string, decide: (facts: AccessFacts) => AccessEvent | undefined): Promise<void> {
+    this.#log.checkLeads()
     await this.#catchUp()
     const event = decide(this.facts)
     if (event === undefined) return
     const { clock, random } = this.#options
     const nowMs = clock.now()
     const defaults = { id: uuidV7(random.bytes(10), nowMs), timestampMs: nowMs }
-    const batch = encodeRecordBatch([encodeEvent(stream, { type: event.type, data: event.data }, defaults)])
-    await this.#home.append({ batch, expected: [], wantVersions: false, acks: 'all' })
+    this.#log.checkLeads()
+    await this.#log.append(
+      stream,
+      encodeRecordBatch([encodeEvent(stream, { type: event.type, data: event.data }, defaults)]),
+    )
     await this.#catchUp()
   }
 
-  /** One reading at a time: whoever comes later asks again, as what he waits for may lie behind what is being read. */
+  /** Those that do not follow are not waited for long: they have lost touch, and hear of it when they are back. */
+  async #othersHave(offset: number): Promise<void> {
+    const { others, clock } = this.#options
+    if (others === undefined) return
+    const overdue = Promise.withResolvers<void>()
+    const timer = clock.after(othersMsMax, overdue.resolve)
+    const deadlineMs = clock.monotonicMs() + othersMsMax
+    while (clock.monotonicMs() < deadlineMs && this.#readersAt(offset) < others.count)
+      await Promise.race([this.#readerMoved.promise, overdue.promise])
+    timer.cancel()
+  }
+
+  #readersAt(offset: number): number {
+    let count = 0
+    for (const [reader, at] of this.#readers) {
+      if (!reader.isBroker) this.#readers.delete(reader)
+      else if (at >= offset) count++
+    }
+    return count
+  }
+
+  async #makeSecret(): Promise<void> {
+    if (this.facts.secret !== undefined || !this.#log.leads) return
+    const secret = this.#options.random.bytes(secretBytes).toString('base64')
+    await this.#change('secret', ({ secret: made }) =>
+      made === undefined ? { type: 'SecretMade', data: { secret } } : undefined,
+    )
+  }
+
+  /** To where the topic ends now. */
   async #catchUp(): Promise<void> {
-    while (this.#reading !== undefined) await this.#reading
-    if (this.#nextOffset >= this.#home.highWatermark) return
-    this.#reading = this.#read()
-    try {
-      await this.#reading
-    } finally {
-      this.#reading = undefined
+    const end = await this.#log.end()
+    while (this.#nextOffset < end) {
+      const before = this.#nextOffset
+      this.#take(await this.#log.read(before, 0))
+      if (this.#nextOffset <= before) break
     }
   }
 
-  async #read(): Promise<void> {
-    while (this.#nextOffset < this.#home.highWatermark) {
-      const { batches, nextOffset } = await this.#home.read(this.#nextOffset, readBytesMax)
-      if (nextOffset <= this.#nextOffset) break
-      for (const bytes of batches) {
-        for (const batch of splitBatches(bytes)) {
-          for (const record of batch)
-            if (record.offset >= this.#nextOffset) this.facts.apply(eventOf(record), record.timestamp)
-        }
-      }
-      this.#nextOffset = nextOffset
-    }
+  /** In one step: several may read the same at one time. */
+  #take({ records, nextOffset }: InternalRead): void {
+    if (nextOffset <= this.#nextOffset) return
+    for (const record of records)
+      if (record.offset >= this.#nextOffset) this.facts.apply(eventOf(record), record.timestamp)
+    this.#nextOffset = nextOffset
     this.#options.onChange()
   }
 
   /** Where another broker leads the topic, its changes arrive here. */
   async #follow(): Promise<void> {
     const { signal } = this.#gone
+    const waitMs = this.#options.others === undefined ? followWaitMs : askWaitMs
     while (!signal.aborted) {
-      const moved = await this.#home
-        .waitForHighWatermark(this.#nextOffset + 1, followWaitMs, signal)
-        .catch(() => undefined)
-      if (moved === undefined) return // the topic is closed
-      if (moved) await this.#catchUp().catch((error: unknown) => this.#failed(error))
+      try {
+        this.#take(await this.#log.read(this.#nextOffset, waitMs, signal))
+        await this.#makeSecret()
+      } catch (error) {
+        if (signal.aborted) return
+        if (isPlayheadError(error, 'unknownTopic')) return // it is closed
+        const isElsewhere = this.#options.others !== undefined && error instanceof PlayheadError
+        if (!isElsewhere || isPlayheadError(error, 'corruptBatch')) return this.#failed(error)
+        await this.#log.pause(signal).catch(() => undefined)
+      }
     }
   }
 

@@ -9,17 +9,21 @@ import type { Clock, Timer } from '../../platform/clock.ts'
 import type { Random } from '../../platform/random.ts'
 import { chainStart, linkedData } from '../../protocol/audit-chain.ts'
 import type { AuditFacts } from '../../protocol/audit-chain.ts'
+import { isPlayheadError } from '../../protocol/errors.ts'
 import { encodeEvent } from '../../protocol/event.ts'
-import { MiB } from '../../protocol/limits.ts'
 import { encodeRecordBatch } from '../../protocol/record-batch.ts'
-import type { RecordInput } from '../../protocol/record.ts'
+import type { LogRecord, RecordInput } from '../../protocol/record.ts'
 import { uuidV7 } from '../../protocol/uuid.ts'
-import type { Partition } from '../../replication/partition.ts'
 import type { Partitions } from '../../replication/partitions.ts'
 
+import { InternalLog } from './internal-log.ts'
+import type { OtherBrokers } from './internal-log.ts'
+
 export const auditTopic = '__audit'
-/** All events are one stream: the chain. */
+/** All events of a broker are one stream: the chain. In a cluster each has its own, with its id behind this. */
 const auditStream = 'audit'
+/** In a cluster, how often events are sent again that the leader has not taken, every so often. */
+const triesMax = 60
 /** Events that wait to be written; and different refusals remembered to tell the next equal one. */
 const waitingMax = 10_000
 const batchEventsMax = 500
@@ -46,13 +50,16 @@ export interface AuditOptions {
   readonly partitions: Partitions
   readonly clock: Clock
   readonly random: Random
+  /** Undefined = this broker is by itself. */
+  readonly others: OtherBrokers | undefined
   readonly report: (level: 'warn', message: string) => void
 }
 
 export class Audit {
   readonly stats = { written: 0, lost: 0 }
   readonly #options: AuditOptions
-  readonly #home: Partition
+  readonly #log: InternalLog
+  readonly #stream: string
   #hash: string
   #number: number
   #waiting: { facts: AuditFacts; type: string }[] = []
@@ -61,28 +68,23 @@ export class Audit {
   #repeated = new Map<string, Repeated>()
   #round: Timer | undefined
   #lost = 0
+  /** In a cluster: what became of the last events is not known, nor where the chain stands. */
+  #isUncertain = false
   #closed = false
 
-  private constructor(options: AuditOptions, home: Partition, last: { hash: string; number: number }) {
+  private constructor(options: AuditOptions, log: InternalLog, last: { hash: string; number: number }) {
     this.#options = options
-    this.#home = home
+    this.#log = log
+    this.#stream = streamOf(options)
     this.#hash = last.hash
     this.#number = last.number
   }
 
   /** Creates the topic when it is missing; goes on with the chain where it ends. */
   static async open(options: AuditOptions): Promise<Audit> {
-    const { partitions } = options
-    if (!partitions.has(auditTopic)) {
-      const topic = { name: auditTopic, partitions: 1, replicationFactor: 1, settings: {}, internal: true }
-      await partitions.create(topic)
-    }
-    const home = partitions.get(auditTopic, 0)
-    const page = await home.readStream({ stream: auditStream, limit: 1, backwards: true, maxBytes: MiB })
-    const [record] = page.records
-    if (record === undefined) return new Audit(options, home, { hash: chainStart, number: 0 })
-    const { number, hash } = JSON.parse(record.value?.toString() ?? '') as { number: number; hash: string }
-    return new Audit(options, home, { hash, number: number + 1 })
+    const log = new InternalLog({ ...options, topic: auditTopic })
+    await log.create()
+    return new Audit(options, log, chainEnd(await log.lastOf(streamOf(options))))
   }
 
   /** Never waits and never throws. */
@@ -160,18 +162,20 @@ export class Audit {
 
   async #writeSome(events: readonly { facts: AuditFacts; type: string }[]): Promise<void> {
     const { clock, random } = this.#options
+    if (this.#isUncertain) await this.#resume()
     let [hash, number] = [this.#hash, this.#number]
     const records: RecordInput[] = []
     for (const { facts, type } of events) {
       const data = linkedData(number, type, facts, hash)
       const defaults = { id: uuidV7(random.bytes(10), clock.now()), timestampMs: facts.atMs }
-      records.push(encodeEvent(auditStream, { type, data }, defaults))
+      records.push(encodeEvent(this.#stream, { type, data }, defaults))
       hash = data.hash
       number++
     }
     try {
-      await this.#home.append({ batch: encodeRecordBatch(records), expected: [], wantVersions: false, acks: 'all' })
+      await this.#append(encodeRecordBatch(records), records.length)
     } catch (error) {
+      this.#isUncertain = this.#options.others !== undefined
       this.#lost += events.length
       this.stats.lost += events.length
       throw error
@@ -180,6 +184,42 @@ export class Audit {
     this.#number = number
     this.stats.written += events.length
   }
+
+  async #resume(): Promise<void> {
+    const last = chainEnd(await this.#log.lastOf(this.#stream))
+    this.#hash = last.hash
+    this.#number = last.number
+    this.#isUncertain = false
+  }
+
+  /** At a leader that may change: sent again behind the same version, so that it is there once. */
+  async #append(batch: Buffer, count: number): Promise<void> {
+    if (this.#options.others === undefined) return this.#log.append(this.#stream, batch)
+    const version = this.#number - 1
+    for (let tries = 1; ; tries++) {
+      try {
+        return await this.#log.append(this.#stream, batch, version)
+      } catch (error) {
+        if (!isPlayheadError(error) || this.#closed || tries >= triesMax) throw error
+        if (isPlayheadError(error, 'wrongExpectedVersion')) {
+          if (error.conflicts[0]?.found === version + count) return
+          throw error
+        }
+      }
+      await this.#log.pause()
+    }
+  }
+}
+
+/** Behind the last event that is there. */
+function chainEnd(last: LogRecord | undefined): { hash: string; number: number } {
+  if (last === undefined) return { hash: chainStart, number: 0 }
+  const { number, hash } = JSON.parse(last.value?.toString() ?? '') as { number: number; hash: string }
+  return { hash, number: number + 1 }
+}
+
+function streamOf({ others }: AuditOptions): string {
+  return others === undefined ? auditStream : `${auditStream}/${others.self}`
 }
 
 function cut(text: string): string {

@@ -4,6 +4,7 @@
  * Invariant: what changes access is durable before it is answered, and in force for every open connection at once.
  * Made by Broker; asked by ClientConnection, HttpServer and handlers.
  */
+import { sleep, within } from '../../platform/clock.ts'
 import type { Clock, Timer } from '../../platform/clock.ts'
 import type { FileSystem } from '../../platform/file-system.ts'
 import type { Random } from '../../platform/random.ts'
@@ -22,12 +23,16 @@ import { Authentication, certificatePrincipal } from './authentication.ts'
 import { brokerPrincipal } from './cluster-secret.ts'
 import type { ClusterSecret } from './cluster-secret.ts'
 import { IdentityTokens } from './identity-tokens.ts'
+import type { OtherBrokers } from './internal-log.ts'
 import type { Principal } from './principal.ts'
 import { Quotas } from './quotas.ts'
 import { Session } from './session.ts'
 
 /** How often open connections are looked at for principals that have expired: with this, what is revoked ends well within 5 s. */
 const lookMs = 1_000
+/** In a cluster, how long a start waits for users and grants, and between two attempts. */
+const joinMsMax = 5_000
+const joinRetryMs = 200
 
 export interface SecurityOptions {
   readonly config: BrokerConfig
@@ -39,6 +44,8 @@ export interface SecurityOptions {
   readonly onFatal: (error: Error) => void
   /** By which brokers of a cluster know each other. */
   readonly clusterSecret?: ClusterSecret | undefined
+  /** This broker is one of a cluster: `join` is called once it has a part in that. */
+  readonly isClustered?: boolean
 }
 
 /** Of other brokers: a follower that is slowed down is a replica that is lost. */
@@ -56,6 +63,8 @@ export class Security {
   readonly #options: SecurityOptions
   readonly #noFacts = new AccessFacts()
   readonly #looks = new Set<() => void>()
+  readonly #gone = new AbortController()
+  #adminTokenHash: Buffer = Buffer.alloc(0)
   #parts: Parts | undefined
   #timer: Timer | undefined
 
@@ -68,30 +77,70 @@ export class Security {
   static async open(options: SecurityOptions): Promise<Security> {
     const security = new Security(options)
     if (options.config.security === 'off') return security
-    const { config, partitions, clock, random, report, fileSystem, onFatal } = options
-    const onChange = () => security.#look()
-    const store = await AccessStore.open({ partitions, clock, random, onChange, onFailure: onFatal })
-    const audit = await Audit.open({ partitions, clock, random, report })
-    const admin = await AdminToken.open({ config, fileSystem, random })
+    const admin = await AdminToken.open(options)
+    options.report('info', `security is on; the token in ${admin.path} may do everything`)
+    security.#adminTokenHash = admin.hash
+    if (options.isClustered !== true) await security.#open(undefined)
+    return security
+  }
+
+  /**
+   * In a cluster, once this broker has a part in it: resolves when it knows what the others know, or after a while: then it goes on trying, and lets nobody in
+   * until it does.
+   */
+  async join(others: OtherBrokers): Promise<void> {
+    if (!this.isOn) return
+    await within(this.#options.clock, joinMsMax, this.#join(others))
+  }
+
+  async #join(others: OtherBrokers): Promise<void> {
+    const { clock, report, onFatal } = this.#options
+    let said = ''
+    while (!this.#gone.signal.aborted) {
+      try {
+        return await this.#open(others)
+      } catch (error) {
+        if (!(error instanceof PlayheadError) || error.code === 'invalidConfiguration')
+          return onFatal(error instanceof Error ? error : new Error(String(error)))
+        if (error.message !== said)
+          report('warn', `security: nobody is let in yet: users and grants cannot be read: ${error.message}`)
+        said = error.message
+      }
+      await sleep(clock, joinRetryMs, this.#gone.signal).catch(() => undefined)
+    }
+  }
+
+  async #open(others: OtherBrokers | undefined): Promise<void> {
+    const { config, partitions, clock, random, report, onFatal } = this.#options
+    const onChange = () => this.#look()
+    const store = await AccessStore.open({ partitions, clock, random, others, onChange, onFailure: onFatal })
+    const audit = await Audit.open({ partitions, clock, random, others, report }).catch((error: unknown) => {
+      store.close()
+      throw error
+    })
+    if (this.#gone.signal.aborted) return store.close()
     const authentication = new Authentication({
       facts: store.facts,
       clock,
       random,
-      adminTokenHash: admin.hash,
+      adminTokenHash: this.#adminTokenHash,
       identityTokens: identityTokensOf(config),
       onRefused: (address, claimed) => {
-        security.stats.refused++
+        this.stats.refused++
         audit.note({ action: 'authenticate', outcome: 'refused', principal: claimed, address })
       },
     })
-    security.#parts = { store, audit, authentication }
-    report('info', `security is on; the token in ${admin.path} may do everything`)
-    security.#lookLater()
-    return security
+    this.#parts = { store, audit, authentication }
+    this.#lookLater()
   }
 
   get isOn(): boolean {
-    return this.#parts !== undefined
+    return this.#options.config.security === 'on'
+  }
+
+  /** Throws unavailable while this broker does not know yet who may what. */
+  checkReady(): void {
+    if (this.isOn && this.#parts === undefined) throw notReady()
   }
 
   get brokersProve(): boolean {
@@ -169,12 +218,14 @@ export class Security {
     this.#timer?.cancel()
     this.#timer = undefined
     this.#looks.clear()
+    this.#gone.abort()
     this.#parts?.store.close()
     await this.#parts?.audit.close()
   }
 
   #on(): Parts {
     if (this.#parts !== undefined) return this.#parts
+    this.checkReady()
     throw new PlayheadError(
       'securityOff',
       'broker: found security off, wanted it on; start it with --security on, see docs/operations/security.md',
@@ -205,6 +256,14 @@ export class Security {
       }
     )
   }
+}
+
+function notReady(): PlayheadError {
+  return new PlayheadError(
+    'unavailable',
+    'broker: found it without word of users and grants yet, wanted it to have read them from the broker that leads them; ask another one, or again later',
+    { outcome: 'notApplied' },
+  )
 }
 
 function identityTokensOf(config: BrokerConfig): IdentityTokens | undefined {

@@ -10,6 +10,7 @@ import { describeResource, topicResource } from '../../protocol/rights.ts'
 import type { Grant, Operation, Resource } from '../../protocol/rights.ts'
 import type { AccessFacts } from './access-facts.ts'
 import { accessTopic } from './access-store.ts'
+import { auditTopic } from './audit.ts'
 import type { AuditNote } from './audit.ts'
 import { principalText } from './principal.ts'
 import type { Principal, SignInReason } from './principal.ts'
@@ -24,6 +25,8 @@ export interface Guard {
   readonly quotas: Quotas
   /** Brokers have to prove that they are of this cluster. */
   readonly brokersProve: boolean
+  /** Throws unavailable while it is not known who may what. */
+  checkReady(): void
   holds(principal: Principal): boolean
   note(note: AuditNote): void
 }
@@ -105,7 +108,13 @@ export class Session {
     this.#principal = undefined
   }
 
+  /** Another broker of this cluster is there. */
+  get isBroker(): boolean {
+    return this.#principal?.isBroker === true
+  }
+
   may(operation: Operation, resource: Resource): boolean {
+    if (this.isBroker && isBetweenBrokers(operation, resource)) return true
     if (isSecret(resource)) return false
     if (!this.#security.isOn) return true
     const principal = this.#principal
@@ -114,6 +123,7 @@ export class Session {
 
   /** On at least something in the topic. */
   maySome(operation: Operation, topic: string): boolean {
+    if (this.isBroker && isBetweenBrokers(operation, topicResource(topic))) return true
     if (topic === accessTopic) return false
     if (!this.#security.isOn) return true
     const principal = this.#principal
@@ -130,6 +140,7 @@ export class Session {
   /** Throws unauthenticated unless somebody has said who he is and still is. */
   requirePrincipal(): void {
     if (!this.#security.isOn) return
+    this.#security.checkReady()
     if (this.#principal === undefined) throw this.#anonymous()
     if (!this.holds) throw gone(this.#principal)
   }
@@ -143,7 +154,7 @@ export class Session {
 
   /** For what brokers ask of each other, and nobody else. Throws unauthenticated or notAuthorized; the refusal is audited. */
   requireBroker(): void {
-    if (!this.#security.brokersProve || this.#principal?.isBroker === true) return
+    if (!this.#security.brokersProve || this.isBroker) return
     this.requirePrincipal()
     const { name, address } = this
     this.#security.note({ action: 'replicate', outcome: 'refused', principal: name, address, resource: 'cluster' })
@@ -185,6 +196,13 @@ export class Session {
       { reason: 'missing' satisfies SignInReason },
     )
   }
+}
+
+/** Users and grants are read from the broker that leads them, and audit events brought to it. */
+function isBetweenBrokers(operation: Operation, resource: Resource): boolean {
+  if (resource.kind === 'cluster') return false
+  if (operation === 'read') return resource.topic === accessTopic || resource.topic === auditTopic
+  return operation === 'append' && resource.topic === auditTopic
 }
 
 function isSecret(resource: Resource): boolean {

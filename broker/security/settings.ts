@@ -14,7 +14,7 @@ export const securitySettings = {
   ),
   adminTokenFile: text(
     '',
-    'File with the token that may do everything. Empty = admin.token in the data directory, made at the first start with security on.',
+    'File with the token that may do everything. Empty = admin.token in the data directory, made at the first start with security on; in a cluster it is named, and the same everywhere.',
   ),
 
   tlsCertificateFile: text(

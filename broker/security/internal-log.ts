@@ -1,0 +1,150 @@
+/**
+ * InternalLog: an internal topic of security with its one partition, wherever that is led: here, or at another broker of the cluster, which is asked as a broker.
+ * Invariant: what is read is committed. Neighbours: AccessStore and Audit each have one; Partition and ClusterNode do the work.
+ */
+import { sleep } from '../../platform/clock.ts'
+import type { Clock } from '../../platform/clock.ts'
+import type { ApiName, ReplyOf, RequestOf } from '../../protocol/api.ts'
+import { isPlayheadError, PlayheadError } from '../../protocol/errors.ts'
+import { errorOf } from '../../protocol/header-codec.ts'
+import { MiB } from '../../protocol/limits.ts'
+import { splitBatches } from '../../protocol/record-batch.ts'
+import type { LogRecord } from '../../protocol/record.ts'
+import type { Partition } from '../../replication/partition.ts'
+import type { Partitions } from '../../replication/partitions.ts'
+
+/** The other brokers, as far as security has to do with them. */
+export interface OtherBrokers {
+  /** Of this broker: its events are told from those of others by it. */
+  readonly self: number
+  /** Those that are there, this one left out. */
+  readonly count: number
+  /** Replicas of a topic that there is room for now. */
+  readonly replicationFactorMax: number
+  ask<A extends ApiName>(
+    broker: number,
+    api: A,
+    request: RequestOf<A>,
+    options?: { readonly body?: readonly Buffer[]; readonly waitMs?: number; readonly signal?: AbortSignal },
+  ): Promise<{ readonly header: ReplyOf<A>; readonly body: Buffer }>
+}
+
+export interface InternalLogOptions {
+  readonly partitions: Partitions
+  readonly clock: Clock
+  readonly topic: string
+  /** Undefined = this broker is by itself. */
+  readonly others: OtherBrokers | undefined
+}
+
+export interface InternalRead {
+  readonly records: readonly LogRecord[]
+  /** Where to read on. */
+  readonly nextOffset: number
+}
+
+const readBytesMax = 4 * MiB
+const retryMs = 200
+
+export class InternalLog {
+  readonly #options: InternalLogOptions
+
+  constructor(options: InternalLogOptions) {
+    this.#options = options
+  }
+
+  /** Makes the topic when it is missing. */
+  async create(): Promise<void> {
+    const { partitions, topic: name, others } = this.#options
+    if (partitions.has(name)) return
+    const replicationFactor = others?.replicationFactorMax ?? 1
+    const topic = { name, partitions: 1, replicationFactor, settings: {}, internal: true }
+    await partitions.create(topic).catch((error: unknown) => {
+      if (others === undefined || !isPlayheadError(error, 'topicExists')) throw error // another broker was faster
+    })
+  }
+
+  get leads(): boolean {
+    return this.#here.following === undefined
+  }
+
+  /** Throws notLeader, which says who leads. */
+  checkLeads(): void {
+    this.#here.checkLeads()
+  }
+
+  /** Where what is committed ends, for certain. */
+  async end(): Promise<number> {
+    const { topic } = this.#options
+    if (this.leads) {
+      await this.#here.settled()
+      return this.#here.highWatermark
+    }
+    const request = { topic, partition: 0, at: 'end', timestamp: undefined, clock: 'event' } as const
+    return (await this.#ask('listOffsets', request)).header.offset
+  }
+
+  /** What is committed from `offset` on; waits so long for there to be something. */
+  async read(offset: number, waitMs: number, signal?: AbortSignal): Promise<InternalRead> {
+    const { topic } = this.#options
+    if (this.leads) {
+      await this.#here.waitForHighWatermark(offset + 1, waitMs, signal)
+      const { batches, nextOffset } = await this.#here.read(offset, readBytesMax)
+      return { records: recordsOf(batches), nextOffset }
+    }
+    const wish = { offset, minBytes: 1, maxBytes: readBytesMax, waitMsMax: waitMs, after: undefined }
+    const options = { waitMs, ...(signal !== undefined && { signal }) }
+    const { header, body } = await this.#ask('fetch', { topic, partition: 0, ...wish }, options)
+    return { records: recordsOf([body]), nextOffset: header.nextOffset }
+  }
+
+  /** The last event of a stream, for certain. */
+  async lastOf(stream: string): Promise<LogRecord | undefined> {
+    if (this.leads)
+      return (await this.#here.readStream({ stream, limit: 1, backwards: true, maxBytes: MiB })).records[0]
+    const wish = { from: undefined, limit: 1, backwards: true, asOf: undefined, knownAt: undefined }
+    const request = { topic: this.#options.topic, stream, ...wish, maxBytes: MiB, after: undefined }
+    return recordsOf([(await this.#ask('readStream', request)).body]).at(-1)
+  }
+
+  /** Resolves when it is durable. `version`: of the stream before; undefined = no matter which. Throws wrongExpectedVersion. */
+  async append(stream: string, batch: Buffer, version?: number): Promise<void> {
+    const expected = version === undefined ? [] : [{ stream, version }]
+    if (this.leads) {
+      await this.#here.append({ batch, expected, wantVersions: false, acks: 'all' })
+      return
+    }
+    const groups = [{ batchBytes: batch.length, expected, wantVersions: false }]
+    const request = { topic: this.#options.topic, partition: 0, acks: 'all', groups } as const
+    const { header } = await this.#ask('append', request, { body: [batch] })
+    const failure = header.groups[0]?.failure
+    if (failure !== undefined) throw errorOf(failure)
+  }
+
+  pause(signal?: AbortSignal): Promise<void> {
+    return sleep(this.#options.clock, retryMs, signal)
+  }
+
+  get #here(): Partition {
+    const [partition] = this.#options.partitions.topic(this.#options.topic).partitions
+    return partition!
+  }
+
+  async #ask<A extends ApiName>(
+    api: A,
+    request: RequestOf<A>,
+    options: { readonly body?: readonly Buffer[]; readonly waitMs?: number; readonly signal?: AbortSignal } = {},
+  ): Promise<{ readonly header: ReplyOf<A>; readonly body: Buffer }> {
+    const { others, topic } = this.#options
+    const leader = this.#here.following?.leader
+    if (others === undefined || typeof leader !== 'number') {
+      const message = `${topic}: found no leader, wanted one; start the brokers that are missing, or ask again later`
+      throw new PlayheadError('unavailable', message, { outcome: 'notApplied' })
+    }
+    return others.ask(leader, api, request, options)
+  }
+}
+
+function recordsOf(batches: readonly Buffer[]): LogRecord[] {
+  return batches.flatMap((bytes) => splitBatches(bytes).flatMap((batch) => (batch.isControl ? [] : [...batch])))
+}
