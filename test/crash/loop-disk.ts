@@ -3,7 +3,8 @@
  * (FS_IOC_SHUTDOWN), so that what was not synced is gone once it is mounted again. What the disk's own cache held is not lost by this: the file
  * stands for it. Needs root. `await using disk = await LoopDisk.make(bytes)`.
  */
-import { execFile } from 'node:child_process'
+import { execFile, spawnSync } from 'node:child_process'
+import { rmSync } from 'node:fs'
 import { mkdtemp, mkdir, open, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -55,6 +56,12 @@ export class LoopDisk {
 
   async #mount(): Promise<void> {
     await run('mount', ['-o', 'loop', this.#image, this.path])
+  }
+
+  /** For a process that is about to exit: also while somebody still has a file of it open. */
+  removeNow(): void {
+    spawnSync('umount', ['--lazy', this.path])
+    rmSync(this.#directory, { recursive: true, force: true })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

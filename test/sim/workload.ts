@@ -30,9 +30,11 @@ export interface WorkloadOptions {
   readonly mayTrim?: boolean
   /** Others take over after seconds, not milliseconds: less is done, for longer. */
   readonly isCluster?: boolean
+  readonly topic?: string
 }
 
 export class Workload {
+  readonly topic: string
   readonly sessions: number
   readonly partitions: number
   readonly settings: Readonly<Record<string, string>>
@@ -50,9 +52,10 @@ export class Workload {
   readonly #scheduler: Scheduler
   #values = 0
 
-  constructor(scheduler: Scheduler, { mayTrim = true, isCluster = false }: WorkloadOptions = {}) {
+  constructor(scheduler: Scheduler, { mayTrim = true, isCluster = false, topic = topicName }: WorkloadOptions = {}) {
     const { random } = scheduler
     this.#scheduler = scheduler
+    this.topic = topic
     this.sessions = 2 + random.below(3)
     this.partitions = random.pick([1, 1, 2, 3])
     this.settings = {
