@@ -1,9 +1,10 @@
 /**
  * Machine: the computer of one broker: a place in the network, a disk of its own (ext4, the power of which can be cut), and the process that serves on it,
  * started through the command line. What is meant to run and has ended is started again by `supervise`. Only a broker whose disk was taken from it may end
- * by itself, and one that starts without etcd; the end of any other is a finding. Neighbours: fleet.ts owns three, nemesis.ts does harm to them.
+ * by itself, and one that starts
+ * without etcd on an empty disk; the end of any other is a finding. Neighbours: fleet.ts owns three, nemesis.ts does harm to them.
  */
-import { appendFileSync } from 'node:fs'
+import { appendFileSync, existsSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -153,8 +154,9 @@ export class Machine {
     const isReady = await process.ready
     await process.ended
     if (this.#ended.has(process)) return
-    // Who starts while etcd does not answer says so, and is started again.
-    if (isReady === undefined && withoutEtcd.test(this.#lastLine)) return
+    // Who has never been in the cluster is told that etcd does not answer, and is started again.
+    const isNew = isReady === undefined && !existsSync(join(this.dataDirectory, 'cluster.json'))
+    if (isNew && withoutEtcd.test(this.#lastLine)) return
     this.#options.onFinding(`broker ${this.broker} ended by itself: ${this.#lastLine}`)
   }
 

@@ -183,7 +183,8 @@ class Round {
     // Of its own, so that the same seed gives the same harm, whatever clients do meanwhile.
     const scheduler = new RealTime(new SeededRandom(seed + 0x5eed))
     const onClientDeath = () => this.#places.killOne()
-    this.#nemesis = new Nemesis({ scheduler, fleet, kinds, onClientDeath, note, onFinding })
+    const nextTold: Recorder['nextTold'] = (what) => this.#recorder.nextTold(what)
+    this.#nemesis = new Nemesis({ scheduler, fleet, kinds, onClientDeath, nextTold, note, onFinding })
     this.#places = new SessionPlaces({
       scheduler: this.#time,
       workload: this.#workload,

@@ -37,6 +37,8 @@ export interface NemesisOptions {
   /** Only these kinds; drawn when absent. */
   readonly kinds?: readonly NemesisFault[] | undefined
   readonly onClientDeath: () => void
+  /** Resolves when a client hears of its next append, or of its next conflict. */
+  readonly nextTold: (what: 'written' | 'conflict') => Promise<void>
   readonly note: (line: string) => void
   readonly onFinding: (finding: string) => void
 }
@@ -62,7 +64,7 @@ export class Nemesis {
     const drawn = given ?? nemesisFaults.filter(() => scheduler.oneIn(2))
     this.#options = options
     this.kinds = drawn.length > 0 ? drawn : ['kill']
-    this.#pauseMs = scheduler.random.pick([500, 1_500, 4_000])
+    this.#pauseMs = scheduler.random.pick([300, 1_000, 3_000])
   }
 
   get #isOver(): boolean {
@@ -184,6 +186,13 @@ export class Nemesis {
     await endOnce()
   }
 
+  /** Half the times in the moment in which a client is told something. */
+  async #aim(): Promise<void> {
+    const { scheduler, nextTold } = this.#options
+    if (scheduler.oneIn(2))
+      await Promise.race([nextTold(scheduler.random.pick(['written', 'conflict'])), this.#wait(500)])
+  }
+
   async #wait(ms: number): Promise<void> {
     await sleep(ms, undefined, { signal: this.#over.signal }).catch(() => undefined)
   }
@@ -196,6 +205,7 @@ export class Nemesis {
       // Who stands still does not stop; a disk that waits is no reason to.
       if (kind === 'loseDisk' && !(await fleet.loseDisk(machine).catch(() => false))) return
       this.#count(kind, machine.party)
+      await this.#aim()
       if (kind === 'kill') await machine.kill()
       else if (kind === 'power') await machine.cutPower(scheduler.random.below(agonyMsMax))
       else if (kind === 'stop') await machine.stop()
@@ -216,6 +226,7 @@ export class Nemesis {
     const { scheduler, fleet } = this.#options
     if (fleet.machines.some(({ isDown }) => isDown) || this.#isOver) return
     for (const machine of fleet.machines) machine.isDown = true
+    await this.#aim()
     try {
       if (kind === 'killAll') {
         this.#count(kind)
