@@ -21,12 +21,14 @@ export class LoopDisk {
   readonly #directory: string
   readonly #image: string
   readonly #anyFile: string
+  readonly #onExit = () => this.removeNow()
 
   private constructor(directory: string) {
     this.#directory = directory
     this.#image = join(directory, 'image')
     this.path = join(directory, 'mounted')
     this.#anyFile = join(this.path, 'any-file')
+    process.once('exit', this.#onExit)
   }
 
   static async make(bytes: number): Promise<LoopDisk> {
@@ -60,11 +62,13 @@ export class LoopDisk {
 
   /** For a process that is about to exit: also while somebody still has a file of it open. */
   removeNow(): void {
+    process.off('exit', this.#onExit)
     spawnSync('umount', ['--lazy', this.path])
     rmSync(this.#directory, { recursive: true, force: true })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    process.off('exit', this.#onExit)
     await run('umount', [this.path])
     await rm(this.#directory, { recursive: true })
   }

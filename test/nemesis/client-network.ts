@@ -26,6 +26,11 @@ export class ClientNetwork implements SessionNetwork {
     }
   }
 
+  /** Of all. */
+  close(): void {
+    for (const process of this.#open.keys()) this.ended(process)
+  }
+
   ended(process: SimulatedProcess): void {
     for (const connection of this.#open.get(process) ?? []) connection.deref()?.destroy()
     this.#open.delete(process)

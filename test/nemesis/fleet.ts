@@ -20,13 +20,14 @@ export const etcdParty = 'etcd'
 export const sessionMs = 3_000
 const lagMsMax = 2_000
 const etcdDiskBytes = 256 * 1024 * 1024
+/** Of one partition, in one round. */
+const isrChangesMax = 100
 const clusterName = 'nemesis'
 
 export interface FleetOptions {
   /** Of logs. */
   readonly directory: string
   readonly onFinding: (finding: string) => void
-  readonly onReport: (line: string) => void
 }
 
 export class Fleet implements AsyncDisposable {
@@ -36,6 +37,7 @@ export class Fleet implements AsyncDisposable {
   readonly #losses = new DiskLosses()
   /** "<topic>/<partition> <epoch>" → which start of which broker leads in it. */
   readonly #leaders = new Map<string, string>()
+  readonly #isrChanges = new Map<string, number>()
   #etcd: EtcdServer | undefined
   #etcdDisk: LoopDisk | undefined
   #metadata: EtcdMetadataStore | undefined
@@ -154,10 +156,18 @@ export class Fleet implements AsyncDisposable {
     this.#supervision = Promise.all(this.machines.map((machine) => machine.supervise(() => this.#isOver)))
   }
 
+  /** Partitions whose in-sync sets were changed more often since the last time than any harm explains: a loop, for which etcd pays. */
+  restless(): string[] {
+    const found = [...this.#isrChanges].filter(([, times]) => times > isrChangesMax)
+    this.#isrChanges.clear()
+    return found.map(([partition, times]) => `${partition}: its in-sync set was changed ${times} times`)
+  }
+
   /** Of one epoch there is one leader, in one run of it. */
   #said(machine: Machine, line: string): void {
-    const { onFinding, onReport } = this.#options
-    onReport(line)
+    const { onFinding } = this.#options
+    const [, changed] = /(\S+\/\d+): in sync are brokers/.exec(line) ?? []
+    if (changed !== undefined) this.#isrChanges.set(changed, (this.#isrChanges.get(changed) ?? 0) + 1)
     const [, partition, epoch] = /(\S+\/\d+): leads in epoch (\d+)/.exec(line) ?? []
     if (partition === undefined) return
     const key = `${partition} ${epoch}`

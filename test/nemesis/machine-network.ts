@@ -29,7 +29,11 @@ export class MachineNetwork {
   /** One change after the other. */
   #changed: Promise<unknown> = Promise.resolve()
 
-  private constructor() {}
+  readonly #onExit = () => this.remove()
+
+  private constructor() {
+    process.once('exit', this.#onExit)
+  }
 
   static async make(parties: readonly string[]): Promise<MachineNetwork> {
     const network = new MachineNetwork()
@@ -61,6 +65,7 @@ export class MachineNetwork {
 
   /** Kills nobody: whoever runs in a namespace is to be gone before. */
   remove(): void {
+    process.off('exit', this.#onExit)
     for (const { namespace, device } of this.#places.values()) {
       if (namespace === undefined) continue
       spawnSync('ip', ['link', 'del', device])

@@ -6,8 +6,8 @@
  * Neighbours: run.ts and nemesis.test.ts call it; test/sim has the sessions, test/history the checker.
  */
 import { createHash } from 'node:crypto'
-import { appendFileSync } from 'node:fs'
-import { cp, mkdtemp, rm } from 'node:fs/promises'
+import { appendFileSync, rmSync } from 'node:fs'
+import { cp, mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -76,9 +76,12 @@ const differPollMs = 1_000
 
 export async function nemesisLife(options: LifeOptions): Promise<LifeResult> {
   const directory = await mkdtemp(join(tmpdir(), 'playhead-nemesis-'))
+  const remove = () => rmSync(directory, { recursive: true, force: true })
+  process.once('exit', remove)
   const life = new Life(options, directory)
   await life.run()
-  if (life.findings.length === 0) await rm(directory, { recursive: true })
+  process.off('exit', remove)
+  if (life.findings.length === 0) remove()
   return { seed: options.seed, rounds: life.rounds, findings: life.findings, directory }
 }
 
@@ -87,6 +90,7 @@ class Life {
   readonly rounds: RoundResult[] = []
   readonly #options: LifeOptions
   readonly #directory: string
+  readonly #begun: Round[] = []
   /** Of rounds that are over: what there was. */
   readonly #kept: { readonly round: Round; readonly digest: string }[] = []
 
@@ -101,12 +105,13 @@ class Life {
     const onFinding = (finding: string) => this.#found(`seed ${at}: ${finding}`)
     const note = (line: string) => this.#note(line)
     const directory = this.#directory
-    await using fleet = await Fleet.start({ directory, onFinding, onReport: () => {} })
+    await using fleet = await Fleet.start({ directory, onFinding })
     try {
       for (let place = 0; place < rounds && performance.now() < untilMs && this.findings.length === 0; place++) {
         at = seed + place
         note(`round ${place}, seed ${at}`)
         const round = new Round({ ...this.#options, seed: at, fleet, note, onFinding })
+        this.#begun.push(round)
         const result = await round.run()
         this.rounds.push(result)
         this.#kept.push({ round, digest: round.digest })
@@ -115,6 +120,7 @@ class Life {
       await this.#lookBack()
       await this.#verify(fleet)
     } catch (error) {
+      for (const round of this.#begun) round.giveUp()
       onFinding(error instanceof Error ? (error.stack ?? error.message) : String(error))
     }
     if (this.findings.length > 0) await this.#keepDisks(fleet)
@@ -172,6 +178,7 @@ class Round {
   readonly #nemesis: Nemesis
   readonly #places: SessionPlaces
   #recorder: Recorder
+  #pulse: Pulse | undefined
 
   constructor(options: RoundOptions) {
     const { seed, fleet, kinds, note, onFinding } = options
@@ -197,6 +204,7 @@ class Round {
     const { addresses } = fleet
     await this.#begin()
     const pulse = await Pulse.start({ addresses, recorder: this.#recorder, workload: this.#workload, onFinding })
+    this.#pulse = pulse
     const sessions = this.#places.run()
     await within(livenessMsMax, 'appends before any harm', pulse.untilMore(beatsAround))
     const killedAtMs = await this.#nemesis.killLeader(this.topic, pulse.partition)
@@ -213,8 +221,16 @@ class Round {
     note(`at rest after ${Math.round(restMs)} ms`)
     const { appends, acknowledged, refused, reads } = this.#recorder
     const operations = await this.#judge()
+    for (const finding of fleet.restless()) onFinding(finding)
     const { kinds, counts: faults } = this.#nemesis
     return { seed, kinds, faults, appends, acknowledged, refused, reads, operations, failoverMs, restMs }
+  }
+
+  /** Nobody waits for anything any more. */
+  giveUp(): void {
+    this.#time.stop()
+    this.#network.close()
+    this.#pulse?.giveUp()
   }
 
   /** Everything in the topic. */
