@@ -200,9 +200,8 @@ export class ReplicaSet implements CommitPoint {
     const found: BrokerEpoch[] = []
     for (const broker of replicas) {
       const follower = this.#followers.get(broker)
-      if (isr.includes(broker) || follower === undefined || follower.durableOffset < least || !this.#keepsUp(broker))
-        continue
-      found.push({ broker, brokerEpoch: follower.brokerEpoch })
+      if (isr.includes(broker) || follower === undefined || follower.durableOffset < least) continue
+      if (this.#keepsUp(broker)) found.push({ broker, brokerEpoch: follower.brokerEpoch })
     }
     return found
   }
