@@ -11,13 +11,23 @@ import type { Fleet } from './fleet.ts'
 
 const pollMs = 300
 const timeoutMs = 10_000
+/** Why it is not at rest yet is noted so often. */
+const noteMs = 5_000
 
 /** Resolves with undefined once it is; with what is wrong when it is not in `msMax`. */
-export async function comeToRest(fleet: Fleet, msMax: number): Promise<string | undefined> {
+export async function comeToRest(
+  fleet: Fleet,
+  msMax: number,
+  note: (line: string) => void,
+): Promise<string | undefined> {
   const until = performance.now() + msMax
-  for (;;) {
+  for (let notedMs = performance.now(); ; ) {
     const wrong = await whyNotAtRest(fleet)
     if (wrong === undefined) return undefined
+    if (performance.now() > notedMs + noteMs) {
+      notedMs = performance.now()
+      note(`not at rest: ${wrong}`)
+    }
     if (performance.now() > until) return `not at rest ${msMax / 1000} s after everything healed: ${wrong}`
     await sleep(pollMs)
   }

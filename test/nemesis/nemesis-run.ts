@@ -73,6 +73,7 @@ const lookMsMax = 60_000
 /** Acknowledged before the leader is killed, and after it. */
 const beatsAround = 40
 const differPollMs = 1_000
+const segmentMsMin = 1_000
 
 export async function nemesisLife(options: LifeOptions): Promise<LifeResult> {
   const directory = await mkdtemp(join(tmpdir(), 'playhead-nemesis-'))
@@ -117,6 +118,11 @@ class Life {
         this.#kept.push({ round, digest: round.digest })
         onRound?.(result)
       }
+      if (
+        this.rounds.some(({ faults }) => faults.slow) &&
+        fleet.machines.every(({ slowDisk }) => slowDisk.waited === 0)
+      )
+        this.#found('slow: found no write that waited, wanted some')
       await this.#lookBack()
       await this.#verify(fleet)
     } catch (error) {
@@ -186,7 +192,8 @@ class Round {
     this.topic = `carts-${seed}`
     this.#time = new RealTime(new SeededRandom(seed))
     this.#recorder = new Recorder(this.#time)
-    this.#workload = new Workload(this.#time, { mayTrim: false, isCluster: true, topic: this.topic })
+    const { topic } = this
+    this.#workload = new Workload(this.#time, { mayTrim: false, isCluster: true, topic, segmentMsMin })
     // Of its own, so that the same seed gives the same harm, whatever clients do meanwhile.
     const scheduler = new RealTime(new SeededRandom(seed + 0x5eed))
     const onClientDeath = () => this.#places.killOne()
@@ -215,7 +222,9 @@ class Round {
     const healedAtMs = performance.now()
     this.#places.end()
     await within(livenessMsMax, 'an append and a read of every client after everything healed', sessions)
+    note('every client has appended and read')
     await within(livenessMsMax, 'an append after everything healed', pulse.end())
+    note('no more appends')
     await this.#rest()
     const restMs = performance.now() - healedAtMs
     note(`at rest after ${Math.round(restMs)} ms`)
@@ -261,12 +270,9 @@ class Round {
 
   /** As it is, and once more after the power of all was cut. */
   async #judge(): Promise<number> {
-    const { fleet, onFinding, note } = this.#options
+    const { onFinding } = this.#options
     const before = await this.contents('before the power cut')
-    for (const machine of fleet.machines) machine.isDown = true
-    note('power of all cut')
-    await fleet.cutAllPower(0, true)
-    for (const machine of fleet.machines) machine.isDown = false
+    await this.#nemesis.cutAllPower()
     await this.#rest('after the power of all was cut')
     const after = await this.contents('after the power cut')
     this.digest = digestOf(after)
@@ -280,8 +286,8 @@ class Round {
   }
 
   async #rest(when = 'after everything healed'): Promise<void> {
-    const { fleet, onFinding } = this.#options
-    const wrong = await comeToRest(fleet, livenessMsMax)
+    const { fleet, note, onFinding } = this.#options
+    const wrong = await comeToRest(fleet, livenessMsMax, note)
     if (wrong !== undefined) throw new Error(`${when}: ${wrong}`)
     for (const until = performance.now() + livenessMsMax; ; await sleep(differPollMs)) {
       // A change of leaders under way may write to one before the others.

@@ -47,6 +47,8 @@ export interface NemesisOptions {
 const agonyMsMax = 60
 /** How long a broker of a rolling restart waits for the others to be in sync. */
 const rollingWaitMsMax = 15_000
+/** A disk is lost only while all replicas are in sync: so long is waited for that. */
+const wholeWaitMsMax = 8_000
 
 export class Nemesis {
   readonly counts: Partial<Record<NemesisFault, number>> = {}
@@ -64,7 +66,7 @@ export class Nemesis {
     const drawn = given ?? nemesisFaults.filter(() => scheduler.oneIn(2))
     this.#options = options
     this.kinds = drawn.length > 0 ? drawn : ['kill']
-    this.#pauseMs = scheduler.random.pick([300, 1_000, 3_000])
+    this.#pauseMs = scheduler.random.pick([200, 700, 2_000])
   }
 
   get #isOver(): boolean {
@@ -105,6 +107,15 @@ export class Nemesis {
     return atMs
   }
 
+  /** Of all brokers and of etcd, nothing else being wrong. */
+  async cutAllPower(): Promise<void> {
+    const { fleet } = this.#options
+    this.#count('powerAll', 'and of etcd')
+    for (const machine of fleet.machines) machine.isDown = true
+    await fleet.cutAllPower(0, true)
+    for (const machine of fleet.machines) machine.isDown = false
+  }
+
   async #restartLater(machine: Machine, afterMs: number): Promise<void> {
     await this.#wait(afterMs)
     machine.isDown = false
@@ -125,6 +136,7 @@ export class Nemesis {
     if (kind === 'rolling') return await this.#restartAll()
     if (kind === 'etcdKill' || kind === 'etcdPause') return await this.#harmEtcd(kind)
     const machine = scheduler.random.pick(fleet.machines)
+    if (kind === 'loseDisk') await this.#untilWhole(wholeWaitMsMax)
     if (kind === 'kill' || kind === 'power' || kind === 'stop' || kind === 'loseDisk')
       return await this.#end(machine, kind)
     if (kind === 'pause') {
@@ -254,8 +266,12 @@ export class Nemesis {
       machine.isDown = true
       await machine.stop()
       machine.isDown = false
-      const untilMs = performance.now() + rollingWaitMsMax
-      while (!this.#isOver && performance.now() < untilMs && !(await fleet.isWhole())) await this.#wait(200)
+      await this.#untilWhole(rollingWaitMsMax)
     }
+  }
+
+  async #untilWhole(msMax: number): Promise<void> {
+    const untilMs = performance.now() + msMax
+    while (!this.#isOver && performance.now() < untilMs && !(await this.#options.fleet.isWhole())) await this.#wait(200)
   }
 }

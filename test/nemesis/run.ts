@@ -107,5 +107,6 @@ function roundText({
 function failoverText(): string {
   const all = rounds.map(({ failoverMs }) => failoverMs).toSorted((a, b) => a - b)
   const seconds = (ms = NaN) => `${(ms / 1000).toFixed(1)} s`
-  return `failover after a kill -9 of the leader: median ${seconds(all[all.length >> 1])}, longest ${seconds(all.at(-1))} (two lease times: ${seconds(2 * sessionMs)})`
+  const rest = Math.max(...rounds.map(({ restMs }) => restMs))
+  return `failover after a kill -9 of the leader: median ${seconds(all[all.length >> 1])}, longest ${seconds(all.at(-1))} (two lease times: ${seconds(2 * sessionMs)}); at rest ${seconds(rest)} after healing at most`
 }

@@ -31,6 +31,8 @@ export interface WorkloadOptions {
   /** Others take over after seconds, not milliseconds: less is done, for longer. */
   readonly isCluster?: boolean
   readonly topic?: string
+  /** A real disk makes some ten files a second: more segments than that would be all that a broker does. */
+  readonly segmentMsMin?: number
 }
 
 export class Workload {
@@ -52,7 +54,10 @@ export class Workload {
   readonly #scheduler: Scheduler
   #values = 0
 
-  constructor(scheduler: Scheduler, { mayTrim = true, isCluster = false, topic = topicName }: WorkloadOptions = {}) {
+  constructor(
+    scheduler: Scheduler,
+    { mayTrim = true, isCluster = false, topic = topicName, segmentMsMin = 0 }: WorkloadOptions = {},
+  ) {
     const { random } = scheduler
     this.#scheduler = scheduler
     this.topic = topic
@@ -60,7 +65,7 @@ export class Workload {
     this.partitions = random.pick([1, 1, 2, 3])
     this.settings = {
       'segment.bytes': '1048576',
-      'segment.ms': random.pick(['100', '1000', '5000', '604800000']),
+      'segment.ms': String(Math.max(segmentMsMin, random.pick([100, 1_000, 5_000, 604_800_000]))),
     }
     const count = random.pick([1, 3, 10])
     this.streams = Array.from({ length: count }, (_, index) => `s${index}`)
