@@ -1,10 +1,12 @@
 /** A broker's part in a cluster, from its settings. Called by Broker; ClusterNode is what does it. */
+import { sleep } from '../platform/clock.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { FileSystem } from '../platform/file-system.ts'
 import type { TlsOptions } from '../platform/http-client.ts'
 import type { Random } from '../platform/random.ts'
 import type { Transport } from '../platform/transport.ts'
-import { PlayheadError } from '../protocol/errors.ts'
+import { isPlayheadError, PlayheadError } from '../protocol/errors.ts'
+import { readMembership } from '../replication/cluster-membership.ts'
 import { ClusterNode } from '../replication/cluster-node.ts'
 import { parseEtcdAddress } from '../replication/etcd-address.ts'
 import { EtcdMetadataStore } from '../replication/etcd-metadata-store.ts'
@@ -68,20 +70,38 @@ export function othersOf(cluster: ClusterNode, self: number): OtherBrokers {
   }
 }
 
-/** Undefined for a broker by itself. Throws what keeps it out of its cluster. */
-export async function openCluster({
-  config,
-  metadata,
-  tls,
-  secret,
-  ...parts
-}: ClusterParts): Promise<ClusterNode | undefined> {
-  if (config.cluster === '' && metadata === undefined) return undefined
+/** Between two looks for an etcd that does not answer. */
+const etcdPauseMs = 2_000
+
+/**
+ * Undefined for a broker by itself. Throws what keeps it out of its cluster. One that has been in it waits for its etcd: after a power cut of all it may be
+ * back before that, and nobody should have to come and start it again. One that has not is told: its address may be wrong.
+ */
+export async function openCluster(parts: ClusterParts): Promise<ClusterNode | undefined> {
+  const { config, metadata, tls, fileSystem, clock, report } = parts
+  if (metadata !== undefined) return await join(parts, metadata)
+  if (config.cluster === '') return undefined
+  const wasMember = (await readMembership(fileSystem, config.data)) !== undefined
+  for (let said = ''; ; await sleep(clock, etcdPauseMs)) {
+    let store: MetadataStore | undefined
+    try {
+      store = await openEtcd(config, clock, tls?.etcd)
+      return await join(parts, store)
+    } catch (error) {
+      await store?.close()
+      if (!wasMember || !isPlayheadError(error, 'unavailable')) throw error
+      if (error.message !== said) report('warn', `${error.message}; waits for it before it serves`)
+      said = error.message
+    }
+  }
+}
+
+async function join({ config, tls, secret, ...parts }: ClusterParts, metadata: MetadataStore): Promise<ClusterNode> {
   const { clusterSessionMs, replicaLagMsMax, replicaFetchBytesMax, partitionsTotalMax } = config
   return await ClusterNode.open({
     ...parts,
     access: { secret: secret?.own, tls: tls?.brokers },
-    metadata: metadata ?? (await openEtcd(config, parts.clock, tls?.etcd)),
+    metadata,
     address: config.cluster,
     directory: config.data,
     broker: config.brokerId,

@@ -182,15 +182,18 @@ export class ReplicaSet implements CommitPoint {
 
   /** Members of the in-sync set that do not keep up. */
   get lagging(): number[] {
-    const { self, nowMs, lagMsMax } = this.#options
-    const oldest = nowMs() - lagMsMax
-    return this.#seen.state.isr.filter(
-      (broker) =>
-        broker !== self && Math.max(this.#sinceMs, this.#followers.get(broker)?.caughtUpMs ?? -Infinity) < oldest,
-    )
+    return this.#seen.state.isr.filter((broker) => broker !== this.#options.self && !this.#keepsUp(broker))
   }
 
-  /** Replicas out of sync that have all that is committed, all of it fetched or confirmed in this epoch. */
+  #keepsUp(broker: number): boolean {
+    const { nowMs, lagMsMax } = this.#options
+    return Math.max(this.#sinceMs, this.#followers.get(broker)?.caughtUpMs ?? -Infinity) >= nowMs() - lagMsMax
+  }
+
+  /**
+   * Replicas out of sync that have all that is committed, all of it fetched or confirmed in this epoch. Not those that would be put out again at once: who
+   * is silent has all that there is in a quiet partition, and would go in and out as fast as the store can write.
+   */
   get caughtUp(): BrokerEpoch[] {
     const { replicas, isr } = this.#seen.state
     const least = Math.max(this.#highWatermark, this.#options.startOffset)
@@ -198,7 +201,7 @@ export class ReplicaSet implements CommitPoint {
     for (const broker of replicas) {
       const follower = this.#followers.get(broker)
       if (isr.includes(broker) || follower === undefined || follower.durableOffset < least) continue
-      found.push({ broker, brokerEpoch: follower.brokerEpoch })
+      if (this.#keepsUp(broker)) found.push({ broker, brokerEpoch: follower.brokerEpoch })
     }
     return found
   }

@@ -24,10 +24,11 @@ const services = [
   'test/e2e/package.test.ts',
   'test/replication/metadata-etcd.test.ts',
   ...testFiles('test/services'),
+  ...testFiles('test/nemesis'),
   'test/replication/cluster-etcd.test.ts',
 ]
 /** Folders of tests with a layer of their own. */
-const ownLayer = ['console', 'crash', 'e2e', 'golden', 'hostile', 'mutants', 'services', 'sim']
+const ownLayer = ['console', 'crash', 'e2e', 'golden', 'hostile', 'mutants', 'nemesis', 'services', 'sim']
 
 function testFiles(folder: string): string[] {
   return readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
@@ -61,7 +62,7 @@ const layers: Layer[] = [
   { name: 'end to end', budgetMinutes: 8, command: nodeTest(e2e, 1) },
 ]
 if (!core) layers.push({ name: 'console', budgetMinutes: 2, command: nodeTest(consoleTests, 1) })
-if (!core) layers.push({ name: 'services', budgetMinutes: 6, command: nodeTest(services, 1) })
+if (!core) layers.push({ name: 'services', budgetMinutes: 8, command: nodeTest(services, 1) })
 
 const wanted = process.argv.slice(2)
 const times: string[] = []

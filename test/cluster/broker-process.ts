@@ -1,6 +1,6 @@
 /**
  * One broker of a cluster as a process of this machine: started with `playhead serve --cluster`, its reports printed under its name, signalled and
- * stopped. Used by `npm run cluster`.
+ * stopped. Used by `npm run cluster` and test/nemesis.
  */
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
@@ -15,6 +15,13 @@ export interface BrokerPlace {
   readonly rack: string
   readonly cluster: string
   readonly directory: string
+  readonly flags?: Readonly<Record<string, string | number>>
+  /** Added to that of this process. */
+  readonly environment?: Readonly<Record<string, string>>
+  /** What its command begins with, to run somewhere else than here. */
+  readonly within?: readonly string[]
+  /** Takes what it reports, line by line; this process prints it by default. */
+  readonly say?: (line: string) => void
 }
 
 interface Ready {
@@ -30,23 +37,35 @@ export class BrokerProcess {
   readonly id: number
   /** Undefined when it ended before. */
   readonly ready: Promise<Ready | undefined>
+  readonly ended: Promise<void>
   port: number | undefined
   readonly #child: ChildProcess
+  readonly #say: (line: string) => void
 
-  private constructor(id: number, child: ChildProcess) {
+  private constructor(id: number, child: ChildProcess, say: (line: string) => void) {
     this.id = id
     this.#child = child
+    this.#say = say
     this.ready = this.#readyLine()
+    this.ended = new Promise((resolve) => {
+      child.once('error', () => resolve())
+      child.once('close', () => resolve())
+    })
   }
 
-  static start({ id, port, httpPort, rack, cluster, directory }: BrokerPlace): BrokerProcess {
-    const settings = { cluster, 'broker-id': id, rack, data: directory, port, 'http-port': httpPort }
+  static start({ id, say = (line) => console.log(line), ...place }: BrokerPlace): BrokerProcess {
+    const { port, httpPort, rack, cluster, directory, flags: more = {}, environment = {}, within = [] } = place
+    const settings = { cluster, 'broker-id': id, rack, data: directory, port, 'http-port': httpPort, ...more }
     const flags = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)])
-    const child = spawn(join(root, 'bin', 'playhead'), ['serve', '--json', ...flags], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    })
-    createInterface({ input: child.stderr }).on('line', (line) => console.log(`  [broker ${id}] ${line}`))
-    return new BrokerProcess(id, child)
+    const [command = '', ...args] = [...within, join(root, 'bin', 'playhead'), 'serve', '--json', ...flags]
+    const env = { ...process.env, ...environment }
+    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env })
+    createInterface({ input: child.stderr }).on('line', (line) => say(`  [broker ${id}] ${line}`))
+    return new BrokerProcess(id, child, say)
+  }
+
+  get processId(): number | undefined {
+    return this.#child.pid
   }
 
   get isRunning(): boolean {
@@ -75,9 +94,9 @@ export class BrokerProcess {
         this.port = ready.port
         resolve(ready)
       })
-      this.#child.once('error', (error) => console.log(`  [broker ${this.id}] ${error.message}`))
+      this.#child.once('error', (error) => this.#say(`  [broker ${this.id}] ${error.message}`))
       this.#child.once('close', (code, signal) => {
-        console.log(`broker ${this.id} ended: ${signal ?? `exit code ${code}`}`)
+        this.#say(`broker ${this.id} ended: ${signal ?? `exit code ${code}`}`)
         this.port = undefined
         resolve(undefined)
       })

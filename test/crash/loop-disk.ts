@@ -3,7 +3,8 @@
  * (FS_IOC_SHUTDOWN), so that what was not synced is gone once it is mounted again. What the disk's own cache held is not lost by this: the file
  * stands for it. Needs root. `await using disk = await LoopDisk.make(bytes)`.
  */
-import { execFile } from 'node:child_process'
+import { execFile, spawnSync } from 'node:child_process'
+import { rmSync } from 'node:fs'
 import { mkdtemp, mkdir, open, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -20,12 +21,14 @@ export class LoopDisk {
   readonly #directory: string
   readonly #image: string
   readonly #anyFile: string
+  readonly #onExit = () => this.removeNow()
 
   private constructor(directory: string) {
     this.#directory = directory
     this.#image = join(directory, 'image')
     this.path = join(directory, 'mounted')
     this.#anyFile = join(this.path, 'any-file')
+    process.once('exit', this.#onExit)
   }
 
   static async make(bytes: number): Promise<LoopDisk> {
@@ -57,7 +60,15 @@ export class LoopDisk {
     await run('mount', ['-o', 'loop', this.#image, this.path])
   }
 
+  /** For a process that is about to exit: also while somebody still has a file of it open. */
+  removeNow(): void {
+    process.off('exit', this.#onExit)
+    spawnSync('umount', ['--lazy', this.path])
+    rmSync(this.#directory, { recursive: true, force: true })
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
+    process.off('exit', this.#onExit)
     await run('umount', [this.path])
     await rm(this.#directory, { recursive: true })
   }

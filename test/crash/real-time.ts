@@ -9,11 +9,19 @@ import type { ScheduledEvent } from '../sim/scheduler.ts'
 
 /** Real time gives no trace that could be compared. */
 export class RealTime extends Scheduler {
+  #isStopped = false
+
+  /** Nothing that is planned from now on happens: what waits for it is given up. */
+  stop(): void {
+    this.#isStopped = true
+  }
+
   override get nowMs(): number {
     return performance.now()
   }
 
   override after(delayMs: number, _label: string, run: () => void): ScheduledEvent {
+    if (this.#isStopped) return { cancel: () => undefined }
     const timer = setTimeout(run, delayMs)
     return { cancel: () => clearTimeout(timer) }
   }

@@ -91,6 +91,13 @@ export const clusterMutants: readonly Mutant[] = [
     ],
   },
   {
+    name: 'cluster: let in sync while nothing is heard of it',
+    by: { test: 'test/replication/replica-set.test.ts', pattern: 'is silent is put out of sync once' },
+    edits: [
+      { file: 'replication/replica-set.ts', find: '      if (this.#keepsUp(broker)) found', replace: '      found' },
+    ],
+  },
+  {
     name: 'cluster: let in sync below the beginning of the epoch',
     by: { test: 'test/replication/replica-set.test.ts', pattern: 'has all from before the epoch' },
     edits: [

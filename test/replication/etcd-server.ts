@@ -1,5 +1,5 @@
 /**
- * A real etcd for tests: one member on free ports of the loopback, its data in a temporary directory, ended and started again at will.
+ * A real etcd for tests: one member on free ports of the loopback or of a place of its own, its data in a temporary directory, ended and started again at will.
  * `etcd` comes from PATH, or with root as a Debian package; where neither is possible the test fails naming the command to run.
  */
 import { spawn } from 'node:child_process'
@@ -32,6 +32,10 @@ export interface EtcdPlace {
   readonly directory?: string
   /** For clients, and for members; free ones if there are none. */
   readonly ports?: readonly [number, number]
+  /** An address of this machine; the loopback's if there is none. */
+  readonly host?: string
+  /** What its command begins with, to run somewhere else than here. */
+  readonly within?: readonly string[]
 }
 
 /** One that nobody listens on, now. */
@@ -51,26 +55,31 @@ function flagsOf({ own, clientAuthority }: EtcdCertificates): string[] {
 
 export class EtcdServer {
   readonly port: number
+  readonly host: string
   readonly directory: string
   readonly #temporary: TemporaryDirectory | undefined
-  readonly #arguments: readonly string[]
+  readonly #command: readonly string[]
   #child: ChildProcess | undefined
   #said = ''
 
   private constructor(
     directory: string,
     [port, peerPort]: readonly [number, number],
-    tls: readonly string[],
+    { isTls = false, certificates, host = '127.0.0.1', within = [] }: EtcdPlace,
     temporary?: TemporaryDirectory,
   ) {
     this.#temporary = temporary
     this.port = port
+    this.host = host
     this.directory = directory
-    const client = `${tls.length > 0 ? 'https' : 'http'}://127.0.0.1:${port}`
-    const peer = `http://127.0.0.1:${peerPort}`
+    const tls = certificates === undefined ? (isTls ? ['--auto-tls'] : []) : flagsOf(certificates)
+    const client = `${tls.length > 0 ? 'https' : 'http'}://${host}:${port}`
+    const peer = `http://${host}:${peerPort}`
     // Elections within 100 ms instead of a second: the shortest lease follows from it.
     const fast = ['--heartbeat-interval=10', '--election-timeout=100']
-    this.#arguments = [
+    this.#command = [
+      ...within,
+      program,
       `--data-dir=${this.directory}`,
       `--listen-client-urls=${client}`,
       `--advertise-client-urls=${client}`,
@@ -83,12 +92,12 @@ export class EtcdServer {
   }
 
   /** With TLS the certificate is etcd's own; it is in `certificateFile`. */
-  static async start({ isTls = false, certificates, directory, ports }: EtcdPlace = {}): Promise<EtcdServer> {
+  static async start(place: EtcdPlace = {}): Promise<EtcdServer> {
+    const { directory, ports } = place
     await needPrograms([program], ['etcd-server'])
     const temporary = directory === undefined ? await TemporaryDirectory.make() : undefined
     const at = directory ?? join(temporary!.path, 'etcd')
-    const tls = certificates === undefined ? (isTls ? ['--auto-tls'] : []) : flagsOf(certificates)
-    const server = new EtcdServer(at, ports ?? [await freePort(), await freePort()], tls, temporary)
+    const server = new EtcdServer(at, ports ?? [await freePort(), await freePort()], place, temporary)
     await server.start()
     return server
   }
@@ -98,7 +107,7 @@ export class EtcdServer {
   }
 
   get member(): string {
-    return `127.0.0.1:${this.port}`
+    return `${this.host}:${this.port}`
   }
 
   connect(options: Partial<EtcdOptions> = {}): Promise<EtcdMetadataStore> {
@@ -106,7 +115,8 @@ export class EtcdServer {
   }
 
   async start(): Promise<void> {
-    const child = spawn(program, this.#arguments, { stdio: ['ignore', 'pipe', 'pipe'], env: childEnvironment() })
+    const [command = '', ...args] = this.#command
+    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env: childEnvironment() })
     this.#child = child
     // Not left behind when the test process ends without having cleaned up.
     const kill = () => child.kill('SIGKILL')
@@ -125,6 +135,10 @@ export class EtcdServer {
     )
     const tooLong = systemClock.after(startMsMax, () => ready.reject(new Error(`etcd: not ready: ${this.#said}`)))
     await ready.promise.finally(() => tooLong.cancel())
+  }
+
+  get isRunning(): boolean {
+    return this.#child !== undefined && this.#child.exitCode === null && this.#child.signalCode === null
   }
 
   async kill(): Promise<void> {

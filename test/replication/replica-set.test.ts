@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { newPartitionState } from '../../replication/isr-change.ts'
 import { ReplicaSet } from '../../replication/replica-set.ts'
 
-function leading(highWatermark: number): ReplicaSet {
+function leading(highWatermark: number, nowMs = () => 0): ReplicaSet {
   const state = { ...newPartitionState({ replicas: [1, 2, 3], isrMin: 2, nonce: 'n' }), isr: [1, 2] }
   return new ReplicaSet({
     self: 1,
@@ -11,7 +11,7 @@ function leading(highWatermark: number): ReplicaSet {
     startOffset: 10,
     highWatermark,
     durableOffset: () => 20,
-    nowMs: () => 0,
+    nowMs,
     lagMsMax: 1_000,
     onHighWatermark: () => undefined,
     onConfirmed: () => undefined,
@@ -30,6 +30,20 @@ for (const [what, highWatermark, least] of [
     assert.deepEqual(set.caughtUp, [{ broker: 3, brokerEpoch: 7 }])
   })
 }
+
+test('replica set: one that has everything and is silent is put out of sync once, and let in when it says something again', () => {
+  let now = 0
+  const set = leading(20, () => now)
+  const { state } = set.seen
+  set.heard({ broker: 2, brokerEpoch: 6 }, 20)
+  now = 1_001
+  assert.deepEqual(set.lagging, [2])
+  set.observe({ state: { ...state, isr: [1] }, modRevision: 2 })
+  assert.deepEqual(set.caughtUp, [])
+  now = 5_000
+  set.heard({ broker: 2, brokerEpoch: 6 }, 20)
+  assert.deepEqual(set.caughtUp, [{ broker: 2, brokerEpoch: 6 }])
+})
 
 test('replica set: one that was moved away and back in one epoch, seen or not, counts only for what it says from then on', () => {
   for (const isSeen of [true, false]) {

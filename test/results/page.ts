@@ -67,6 +67,31 @@ const clusterMeanings: Readonly<Record<string, string>> = {
   skew: 'the wall clock of one broker jumps by up to an hour',
 }
 
+/** The same of real machines. */
+const nemesisMeanings: Readonly<Record<string, string>> = {
+  kill: 'kill -9 of a broker, the leader or any, now and then again while it starts',
+  killAll: 'kill -9 of all brokers at once',
+  power: 'power cut of one broker: its ext4 is shut down and mounted again',
+  powerAll: 'power cut of all brokers at once, half the times of etcd too',
+  stop: 'a broker hands over, stops and is started',
+  rolling: 'all are stopped and started, one after the other',
+  loseDisk: 'a disk is lost, all replicas being in sync: the broker comes back with an empty one',
+  pause: 'a broker stands still (SIGSTOP) for half to three lease times',
+  cut: 'packets between two of brokers, clients and etcd get lost',
+  cutOneWay: 'the same in one direction',
+  isolate: 'a broker reaches nobody, or clients only',
+  cutFromEtcd: 'a broker does not reach etcd',
+  etcdKill: 'kill -9 of etcd, back after up to three lease times',
+  etcdPause: 'etcd stands still',
+  slow: 'every write and sync of a broker takes 20 to 500 ms longer',
+  clientDeath: 'a client dies in the middle of its work',
+}
+
+const meaningsOf: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  'test:sim --cluster': clusterMeanings,
+  'test:nemesis': nemesisMeanings,
+}
+
 /** The page with its part made anew. Throws when it has no place for it. */
 export function pageWith(page: string, runs: readonly TestRun[]): string {
   const [from, to] = [page.indexOf(begin), page.indexOf(end)]
@@ -104,7 +129,7 @@ function faultTable(runs: readonly TestRun[]): string {
   const rows: string[][] = []
   for (const [command, faults] of [...sumsOf(runs)].toSorted(([a], [b]) => a.localeCompare(b))) {
     for (const [fault, { times, operations }] of [...faults].toSorted(([a], [b]) => a.localeCompare(b))) {
-      const meaning = (command.endsWith('--cluster') ? clusterMeanings[fault] : undefined) ?? meanings[fault]
+      const meaning = meaningsOf[command]?.[fault] ?? meanings[fault]
       const title = meaning === undefined ? fault : `${fault}: ${meaning}`
       rows.push([title, command, number(times), operations === 0 ? '' : number(operations)])
     }

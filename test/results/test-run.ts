@@ -1,6 +1,7 @@
 /**
  * TestRun: what one long run of the harness has been through, as it lies in test/results/. Invariant: a run that is written is never overwritten, and
- * one that found something says so. Written by the `--report` of test:sim, test:crash, test:power, test:flips and test:mutants; read by page.ts.
+ * one that found something says so. Written by the `--report` of test:sim, test:crash, test:power, test:nemesis, test:flips
+ * and test:mutants; read by page.ts.
  */
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

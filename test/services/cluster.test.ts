@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { rm } from 'node:fs/promises'
 import { sleep, systemClock } from '../../platform/clock.ts'
+import { Broker } from '../../broker/broker.ts'
 import { connect } from '../../client/index.ts'
 import type { Playhead } from '../../client/index.ts'
 import { ServedBroker } from '../e2e/served-broker.ts'
@@ -172,6 +173,26 @@ test('cluster: etcd is gone for a while: appends are acknowledged all the same; 
   await cluster.inSync(playhead, 'carts', 3)
   await load.stop()
   await assertWhole(playhead, 'carts', 'one', load.count)
+  await playhead.close()
+})
+
+test('cluster: a broker that starts while its etcd is gone waits for it, and serves once it is back; one that never was in the cluster is told', async () => {
+  await using directory = await TemporaryDirectory.make()
+  const settings = { data: join(directory.path, 'data'), cluster: `etcd://${etcd.member}/late`, port: 0, httpPort: 0 }
+  await using first = await Broker.start(settings)
+  await first.stop()
+  await etcd.kill()
+  await assert.rejects(Broker.start({ ...settings, data: join(directory.path, 'fresh') }), { code: 'unavailable' })
+  const waits = Promise.withResolvers<void>()
+  const report = (_: string, text: string) => {
+    if (/waits for it before it serves/.test(text)) waits.resolve()
+  }
+  const starting = Broker.start(settings, { report })
+  await Promise.race([waits.promise, starting])
+  await etcd.start()
+  await using broker = await starting
+  const playhead = await connect(`playhead://127.0.0.1:${broker.port}`)
+  assert.deepEqual(await playhead.admin.listTopics(), [])
   await playhead.close()
 })
 

@@ -3,6 +3,9 @@ import { isPlayheadError } from '../../client/index.ts'
 import { isIndefinite } from '../../client/retry.ts'
 import type { AppendOutcome } from '../history/history.ts'
 
+/** What a client of a cluster may be told beside what one broker says. */
+export const clusterCodes: ReadonlySet<string> = new Set(['notLeader', 'notEnoughReplicas', 'fencedEpoch'])
+
 export function outcomeOf(error: unknown): AppendOutcome {
   if (isPlayheadError(error, 'wrongExpectedVersion')) return { kind: 'refused', conflicts: error.conflicts }
   const surelyNot = isPlayheadError(error) && !isIndefinite(error)

@@ -13,7 +13,7 @@ import type { DamageExcuse } from './rot.ts'
 import type { Scheduler } from './scheduler.ts'
 import { SimulatedProcess } from './simulated-process.ts'
 import { playheadsTopic } from '../../broker/playheads.ts'
-import { topicName, valueOf } from './workload.ts'
+import { valueOf } from './workload.ts'
 import type { Task, Workload } from './workload.ts'
 
 export interface SessionOptions {
@@ -79,7 +79,7 @@ export class Session {
     this.process = process
     this.#options = options
     this.#playhead = playhead
-    this.#topic = playhead.topic(topicName)
+    this.#topic = playhead.topic(options.workload.topic)
     this.death = new Promise((resolve) => {
       this.#onDeath = resolve
     })
@@ -126,10 +126,10 @@ export class Session {
 
   async createTopic(): Promise<void> {
     const { workload, scheduler, replicationFactor = 1 } = this.#options
-    const { partitions, settings } = workload
+    const { topic, partitions, settings } = workload
     for (;;) {
       try {
-        await this.#playhead.admin.createTopic(topicName, { partitions, settings, replicationFactor })
+        await this.#playhead.admin.createTopic(topic, { partitions, settings, replicationFactor })
         return
       } catch (error) {
         if (isPlayheadError(error, 'topicExists')) return
@@ -208,7 +208,7 @@ export class Session {
     if (!isPlayheadError(error, 'corruptBatch')) throw error
     const { offset: from, nextOffset: until } = error.details as { offset: number; nextOffset: number }
     if (!(until > from)) throw error
-    if (!this.#options.rot.explains(topicName, partition, from, until))
+    if (!this.#options.rot.explains(this.#options.workload.topic, partition, from, until))
       this.#options.onFinding(`${this.name}: damage that nobody did: ${error.message}`)
     return { from, until }
   }
@@ -452,7 +452,7 @@ export class Session {
     if (entries.length !== before - logStartOffset)
       this.#options.onFinding(`${this.name}: a replay of ${logStartOffset}…${before} gave ${entries.length}`)
     recorder.trimming(partition, before)
-    const [start] = await this.#playhead.admin.deleteRecords(topicName, [{ partition, offset: before }])
+    const [start] = await this.#playhead.admin.deleteRecords(workload.topic, [{ partition, offset: before }])
     if ((start?.logStartOffset ?? -1) < before)
       this.#options.onFinding(`${this.name}: trimmed before ${before}, told ${start?.logStartOffset}`)
   }
@@ -474,7 +474,11 @@ export class Session {
   #checkDamage(partition: number, text: string): void {
     const [, first, last] = /offsets (\d+) to (\d+):/.exec(text) ?? []
     if (first === undefined && this.#options.rot.explainsText(text)) return
-    if (first !== undefined && this.#options.rot.explains(topicName, partition, Number(first), Number(last) + 1)) return
+    if (
+      first !== undefined &&
+      this.#options.rot.explains(this.#options.workload.topic, partition, Number(first), Number(last) + 1)
+    )
+      return
     this.#options.onFinding(`${this.name}: damage that nobody did: ${text}`)
   }
 

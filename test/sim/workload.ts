@@ -30,9 +30,13 @@ export interface WorkloadOptions {
   readonly mayTrim?: boolean
   /** Others take over after seconds, not milliseconds: less is done, for longer. */
   readonly isCluster?: boolean
+  readonly topic?: string
+  /** A real disk makes some ten files a second: more segments than that would be all that a broker does. */
+  readonly segmentMsMin?: number
 }
 
 export class Workload {
+  readonly topic: string
   readonly sessions: number
   readonly partitions: number
   readonly settings: Readonly<Record<string, string>>
@@ -50,14 +54,18 @@ export class Workload {
   readonly #scheduler: Scheduler
   #values = 0
 
-  constructor(scheduler: Scheduler, { mayTrim = true, isCluster = false }: WorkloadOptions = {}) {
+  constructor(
+    scheduler: Scheduler,
+    { mayTrim = true, isCluster = false, topic = topicName, segmentMsMin = 0 }: WorkloadOptions = {},
+  ) {
     const { random } = scheduler
     this.#scheduler = scheduler
+    this.topic = topic
     this.sessions = 2 + random.below(3)
     this.partitions = random.pick([1, 1, 2, 3])
     this.settings = {
       'segment.bytes': '1048576',
-      'segment.ms': random.pick(['100', '1000', '5000', '604800000']),
+      'segment.ms': String(Math.max(segmentMsMin, random.pick([100, 1_000, 5_000, 604_800_000]))),
     }
     const count = random.pick([1, 3, 10])
     this.streams = Array.from({ length: count }, (_, index) => `s${index}`)

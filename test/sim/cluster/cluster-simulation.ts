@@ -10,6 +10,7 @@ import type { SeedOptions, SimulationResult } from '../run-seed.ts'
 import { isPlayheadError } from '../../../client/index.ts'
 import type { Dump } from '../../history/history.ts'
 import type { MachineOptions } from '../machine.ts'
+import { clusterCodes } from '../answers.ts'
 import { Network } from '../network.ts'
 import { Recorder } from '../recorder.ts'
 import { noExcuse } from '../rot.ts'
@@ -34,8 +35,6 @@ const eventsMax = 5_000_000
 /** What is not done for so long after everything healed never will be. */
 const livenessMsMax = 120_000
 const replicationFactor = 3
-/** What a client of a cluster may be told beside what one broker says. */
-const clusterCodes = new Set(['notLeader', 'notEnoughReplicas', 'fencedEpoch'])
 
 export function simulateCluster(options: ClusterSimulationOptions): Promise<SimulationResult> {
   return runSeed(options, eventsMax, (scheduler) => new ClusterRun(scheduler, options))

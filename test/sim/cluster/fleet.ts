@@ -1,10 +1,10 @@
 /**
  * Fleet: the machines of a simulated cluster and the etcd between them: who runs, who is cut off from whom, whose disk may be lost.
- * Invariant: a disk is lost only while every partition has all of its replicas in sync: that is all that replication promises to survive.
  * Neighbours: cluster-nemesis.ts does harm to it, cluster-simulation.ts lets clients loose on it.
  */
 import type { ClusterState } from '../../../replication/cluster-state.ts'
 import type { StorageSettings } from '../../../storage/storage-settings.ts'
+import { DiskLosses } from '../../replication/disk-losses.ts'
 import { MetadataInvariants } from '../../replication/metadata-invariants.ts'
 import { SimulatedEtcd, SimulatedMetadataStore } from '../../replication/simulated-metadata-store.ts'
 import { Machine } from '../machine.ts'
@@ -47,8 +47,7 @@ export class Fleet {
   /** "<topic>/<partition> <epoch>" → the process that leads in it. */
   readonly #leaders = new Map<string, string>()
   readonly #options: FleetOptions
-  /** Whose disk was lost last, and when by etcd's revision: the broker is not in sync again before it has registered after that. */
-  #lost: { readonly broker: number; readonly revision: number } | undefined
+  readonly #losses = new DiskLosses()
 
   constructor(options: FleetOptions) {
     const { scheduler, network, count } = options
@@ -73,19 +72,12 @@ export class Fleet {
     return [...this.state.allPartitions()].every(({ state }) => state.isr.length === state.replicas.length)
   }
 
-  /** All that it has is on two other disks, or will be once they are up; and who lost one before has all of it again. */
   mayLoseDiskOf({ broker }: Member): boolean {
-    const { state } = this
-    if (this.#lost !== undefined && (state.sessions.get(this.#lost.broker)?.brokerEpoch ?? 0) <= this.#lost.revision)
-      return false
-    return [...state.allPartitions()].every(
-      ({ state: { isr, replicas, isrMin } }) =>
-        isr.length === replicas.length && (!replicas.includes(broker) || (replicas.length > 2 && isrMin >= 2)),
-    )
+    return this.#losses.mayLose(this.state, broker)
   }
 
   loseDisk({ broker, machine }: Member): void {
-    this.#lost = { broker, revision: this.etcd.table.revision }
+    this.#losses.lost(broker, this.etcd.table.revision)
     machine.loseDisk()
   }
 
