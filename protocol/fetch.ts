@@ -1,4 +1,5 @@
 /** fetch: raw batches of one partition from an offset on; and listOffsets: which offset stands at a time. */
+import { keptConsistency, wantedConsistency } from './consistency.ts'
 import { int, oneOf, optional, struct, text } from './header-schema.ts'
 import { topicName } from './topic.ts'
 import { token } from './token.ts'
@@ -36,10 +37,14 @@ export const listOffsetsRequest = struct({
   timestamp: optional(int(-8.64e15, 8.64e15)),
   /** Which time: the event's own, or the broker's append time. */
   clock: oneOf('event', 'append'),
+  /** `linearizable`: every append that was acknowledged before this request counts; absent = `committed`. */
+  consistency: wantedConsistency,
 })
 export const listOffsetsReply = struct({
   /** The first offset at or after the time; the high watermark when there is none. */
   offset: int(),
   topicId: text(36),
   highWatermark: int(),
+  /** True when that was asked for. Absent = it was not, or the broker cannot. */
+  isLinearizable: keptConsistency,
 })

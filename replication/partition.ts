@@ -205,15 +205,29 @@ export class Partition {
   }
 
   /**
+   * Before a read that is to see all that was acknowledged before this call, whoever acknowledged it: resolves once it is certain that nobody else led
+   * by then, and the high watermark says all that is committed. A broker by itself need not ask. Throws notLeader, timedOut.
+   */
+  async linearized(): Promise<void> {
+    this.checkLeads()
+    const set = this.#leading
+    if (set !== undefined && !(await this.#isConfirmed(set))) {
+      const message = `${this.topic}/${this.partition}: found followers that do not answer whether this broker leads still, wanted all that could lead instead (in sync: brokers ${set.seen.state.isr.join(', ')}); ask again, or read what is committed as far as it knows`
+      throw new PlayheadError('timedOut', message, { leaderEpoch: set.leaderEpoch, waitMs: settleMsMax })
+    }
+    await this.settled()
+  }
+
+  /**
    * Resolves once the high watermark says all that is committed. A leader that has just begun knows less than those before it have told: until its
    * followers have answered, nobody may be told where something ends. Throws notLeader, timedOut.
    */
   async settled(): Promise<void> {
+    this.checkLeads()
     const leading = this.#leading
     if (leading === undefined || leading.isSettled) return
     const isReached = await this.#waiters.wait(leading.startOffset, settleMsMax)
-    this.checkLeads()
-    if (isReached) return await this.settled()
+    if (isReached || this.#leading !== leading) return await this.settled()
     const { isr, isrMin } = leading.seen.state
     const message = `${this.topic}/${this.partition}: found too few of its replicas answering to know what is committed (in sync: brokers ${isr.join(', ')}), wanted ${isrMin}; start the missing brokers, or ask again later`
     throw new PlayheadError('timedOut', message, { highWatermark: leading.highWatermark })
@@ -234,18 +248,15 @@ export class Partition {
   }
 
   /**
-   * Read your writes: resolves once all that the token has seen is committed. Throws tokenMismatch when the token is of another
-   * topic (of that name, before it was deleted), timedOut when it takes longer than `waitMsMax`, stopping when
-   * the signal aborts.
+   * Read your writes: resolves once all that the token has seen is committed, and this broker leads. Throws notLeader, tokenMismatch as `checkToken`,
+   * timedOut when it takes longer than `waitMsMax`, stopping when the signal aborts.
    */
   async reach(token: Token, waitMsMax: number, signal?: AbortSignal): Promise<void> {
-    if (token.topicId !== this.topicId) {
-      throw new PlayheadError(
-        'tokenMismatch',
-        `token for ${this.topic}: found topic id ${token.topicId}, wanted ${this.topicId}; the topic was created anew: drop the token`,
-      )
-    }
-    if (await this.waitForHighWatermark(token.endOffset, waitMsMax, signal)) return
+    this.checkToken(token)
+    this.checkLeads()
+    const isReached = await this.waitForHighWatermark(token.endOffset, waitMsMax, signal)
+    this.checkLeads()
+    if (isReached) return
     if (signal?.aborted) {
       throw new PlayheadError(
         'stopping',
@@ -256,6 +267,15 @@ export class Partition {
       'timedOut',
       `${this.topic}/${this.partition}: found high watermark ${this.highWatermark} after ${waitMsMax} ms, wanted ${token.endOffset} as the token says; try again`,
       { highWatermark: this.highWatermark, endOffset: token.endOffset, waitMs: waitMsMax },
+    )
+  }
+
+  /** Throws tokenMismatch when the token is of another topic: of that name, before it was deleted. */
+  checkToken({ topicId }: Token): void {
+    if (topicId === this.topicId) return
+    throw new PlayheadError(
+      'tokenMismatch',
+      `token for ${this.topic}: found topic id ${topicId}, wanted ${this.topicId}; the topic was created anew: drop the token`,
     )
   }
 
@@ -318,6 +338,7 @@ export class Partition {
     this.#confirming.wake()
     this.#following = new Following(leader, leaderEpoch, highWatermark)
     this.#leaderEpoch = leaderEpoch
+    this.#waiters.wake()
     await this.#log.replica.follow(notLeader(this, leader, leaderEpoch))
   }
 
@@ -382,15 +403,20 @@ export class Partition {
    * not know it, would refuse by what was last long ago. Throws notLeader.
    */
   async #confirm(set: ReplicaSet): Promise<void> {
+    if (await this.#isConfirmed(set)) return
+    const message = `${this.topic}/${this.partition}: found followers that do not answer whether this broker leads still, wanted all that could lead instead; ask again`
+    throw new PlayheadError('notLeader', message, { leaderEpoch: set.leaderEpoch, outcome: 'notApplied' })
+  }
+
+  /** Resolves with true once all who could lead instead have said so, after now; with false when some do not answer. Throws notLeader. */
+  async #isConfirmed(set: ReplicaSet): Promise<boolean> {
     const round = set.beginRound()
     if (this.#leading === set && set.confirmed < round) {
       this.#followers.wake()
       await this.#confirming.wait(round, settleMsMax)
     }
     if (this.#leading !== set) throw notLeader(this, this.#following?.leader ?? null, this.#leaderEpoch)
-    if (set.confirmed >= round) return
-    const message = `${this.topic}/${this.partition}: found followers that do not answer whether this broker leads still, wanted all that could lead instead; ask again`
-    throw new PlayheadError('notLeader', message, { leaderEpoch: set.leaderEpoch, outcome: 'notApplied' })
+    return set.confirmed >= round
   }
 
   /** The topic is gone: whoever waits here is told so. */

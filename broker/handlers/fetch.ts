@@ -1,4 +1,5 @@
 /** fetch: raw batches of one partition, waiting for more if asked to; listOffsets: which offset stands at a time. Calls Partition. */
+import type { Consistency } from '../../protocol/consistency.ts'
 import { PlayheadError } from '../../protocol/errors.ts'
 import { delayedFetch } from '../delayed-fetch.ts'
 import type { Handler, RequestContext } from '../request.ts'
@@ -25,6 +26,7 @@ export const fetch: Handler<'fetch'> = async (request, context) => {
 
 export const listOffsets: Handler<'listOffsets'> = async (request, { services }) => {
   const partition = services.partitions.get(request.topic, request.partition)
+  const isLinearizable = await sees(partition, request.consistency)
   await partition.settled()
   const { highWatermark, topicId, log } = partition
   let offset = request.at === 'start' ? log.logStartOffset : highWatermark
@@ -34,7 +36,14 @@ export const listOffsets: Handler<'listOffsets'> = async (request, { services })
     }
     offset = await log.offsetForTime(request.timestamp, request.clock, highWatermark)
   }
-  return { header: { offset, topicId, highWatermark } }
+  return { header: { offset, topicId, highWatermark, isLinearizable } }
+}
+
+/** Resolves when the read sees what it wants to: with true for the reply when that is everything acknowledged before. */
+export async function sees(partition: Partition, consistency: Consistency | undefined): Promise<true | undefined> {
+  if (consistency !== 'linearizable') return undefined
+  await partition.linearized()
+  return true
 }
 
 /**
@@ -45,6 +54,6 @@ export async function reachToken(read: Partition, token: Token, { services, sign
   const { partitions, config } = services
   const { id } = partitions.topic(read.topic).topic
   const partition = token.partition === read.partition ? read : partitions.replica(id, token.partition)
-  const isElsewhere = partition !== read && partition.following !== undefined
-  await partition.reach(isElsewhere ? { ...token, endOffset: 0 } : token, config.tokenWaitMsMax, signal)
+  if (partition !== read && partition.following !== undefined) return partition.checkToken(token)
+  await partition.reach(token, config.tokenWaitMsMax, signal)
 }

@@ -60,6 +60,8 @@ export class ScriptedBroker {
   /** Refuses a single group of an append: asked before it takes effect. */
   groupFault: (group: { readonly count: number }) => PlayheadError | undefined = () => undefined
   limits = { frameBytesMax: 1 << 24, inFlightRequestsMax: 64, inFlightBytesMax: 1 << 26, dedupeBatches: 1024 }
+  /** Its release knows of linearizable reads. */
+  knowsConsistency = true
   topic = 'carts'
   topicId = topicId
   readonly asked: Asked[] = []
@@ -240,12 +242,16 @@ export class ScriptedBroker {
     return { header, body: Buffer.concat(found) }
   }
 
-  #readStream({ stream, from = 0, limit, after }: RequestOf<'readStream'>): Answer {
+  #readStream({ stream, from = 0, limit, after, consistency }: RequestOf<'readStream'>): Answer {
     this.#checkToken(after)
     const log = this.partitions[0]!
     const { body, versions, nextVersion } = log.readStream(stream, from, Math.min(limit, 3))
     const place = { topicId: this.topicId, partition: 0, highWatermark: log.endOffset }
-    return { header: { ...place, lastVersion: log.heads.get(stream) ?? -1, versions, nextVersion }, body }
+    const isLinearizable = this.knowsConsistency && consistency === 'linearizable' ? true : undefined
+    return {
+      header: { ...place, lastVersion: log.heads.get(stream) ?? -1, versions, nextVersion, isLinearizable },
+      body,
+    }
   }
 
   #commit({ positions, expectedVersion }: RequestOf<'commitPlayhead'>): ReplyOf<'commitPlayhead'> {

@@ -22,6 +22,8 @@ test('golden frames: every api has a request and a reply', () => {
       'describeTopic error',
       'describeTopic reply of a cluster',
       'describeTopic reply of a cluster with its brokers',
+      'streamInfo request, linearizable',
+      'streamInfo reply, linearizable',
     ].toSorted(),
   )
   assert.deepEqual(exampleFrames.map(({ name }) => name).toSorted(), Object.keys(golden).toSorted())

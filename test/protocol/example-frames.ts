@@ -120,6 +120,8 @@ function clusterFrame(name: string, brokers: DescribedBroker[] | undefined): Exa
   return { name, api: 'describeTopic', field, header, body: Buffer.alloc(0), bytes }
 }
 
+const streamStands = { topicId, partition: 0, highWatermark: 8, lastVersion: 4, firstVersion: 0, lastOffset: 7 }
+
 export const exampleFrames: readonly ExampleFrame[] = [
   ...frames(
     'hello',
@@ -202,8 +204,8 @@ export const exampleFrames: readonly ExampleFrame[] = [
   ),
   ...frames(
     'listOffsets',
-    { topic: 'carts', partition: 0, at: 'time', timestamp: timestampMs, clock: 'event' },
-    { offset: 7, topicId, highWatermark: 8 },
+    { topic: 'carts', partition: 0, at: 'time', timestamp: timestampMs, clock: 'event', consistency: undefined },
+    { offset: 7, topicId, highWatermark: 8, isLinearizable: undefined },
   ),
   ...frames(
     'readStream',
@@ -217,14 +219,23 @@ export const exampleFrames: readonly ExampleFrame[] = [
       knownAt: undefined,
       maxBytes: 1_048_576,
       after: undefined,
+      consistency: undefined,
     },
-    { topicId, partition: 0, highWatermark: 8, lastVersion: 4, versions: [4], nextVersion: undefined },
+    {
+      topicId,
+      partition: 0,
+      highWatermark: 8,
+      lastVersion: 4,
+      versions: [4],
+      nextVersion: undefined,
+      isLinearizable: undefined,
+    },
     { reply: sparseBatch },
   ),
   ...frames(
     'streamInfo',
-    { topic: 'carts', stream: 'customer-17850', after: undefined },
-    { topicId, partition: 0, highWatermark: 8, lastVersion: 4, firstVersion: 0, lastOffset: 7 },
+    { topic: 'carts', stream: 'customer-17850', after: undefined, consistency: undefined },
+    { ...streamStands, isLinearizable: undefined },
   ),
   ...frames(
     'listStreams',
@@ -420,4 +431,9 @@ export const exampleFrames: readonly ExampleFrame[] = [
   ),
   ...frames('drainBroker', { broker: 3, what: 'replicas' }, {}),
   ...frames('recoverPartition', { topic: 'carts', partition: 0, broker: 2 }, { leaderEpoch: 4 }),
+  ...frames(
+    'streamInfo',
+    { topic: 'carts', stream: 'customer-17850', after: undefined, consistency: 'linearizable' },
+    { ...streamStands, isLinearizable: true },
+  ).map((frame) => ({ ...frame, name: `${frame.name}, linearizable` })),
 ]
