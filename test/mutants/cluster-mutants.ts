@@ -56,6 +56,11 @@ export const clusterMutants: readonly Mutant[] = [
     find: 'return isr.length >= isrMin\n',
     replace: 'return isr.length >= 0 * isrMin\n',
   }),
+  mutant('a linearizable read is answered without asking who else may lead', ['isolate', 'pause', 'cutFromEtcd'], {
+    file: 'replication/partition.ts',
+    find: '    if (set !== undefined && !(await this.#isConfirmed(set))) {\n',
+    replace: '    if (set !== undefined && set.beginRound() < 0) {\n',
+  }),
   // Clients that keep what they have seen do not notice these, or the time for them is too short: tests look closer.
   {
     name: 'cluster: a new leader says where a stream ends before it knows',
