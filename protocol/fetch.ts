@@ -1,6 +1,6 @@
 /** fetch: raw batches of one partition from an offset on; and listOffsets: which offset stands at a time. */
 import { keptConsistency, wantedConsistency } from './consistency.ts'
-import { int, oneOf, optional, struct, text } from './header-schema.ts'
+import { bool, int, later, oneOf, optional, struct, text } from './header-schema.ts'
 import { topicName } from './topic.ts'
 import { token } from './token.ts'
 
@@ -16,6 +16,8 @@ export const fetchRequest = struct({
   /** 0 = answer at once. */
   waitMsMax: int(0, 3_600_000),
   after: optional(token),
+  /** A replica in sync may answer for its leader, with what it knows to be committed; absent = only the leader. */
+  fromFollower: later(bool),
 })
 /** The body is whole record batches, one after the other. */
 export const fetchReply = struct({

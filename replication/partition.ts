@@ -77,11 +77,14 @@ export class Partition {
   readonly topic: string
   readonly topicId: string
   readonly partition: number
+  readonly #clock: Clock
   #leaderEpoch: number
   #log: Log
   readonly #waiters: OffsetWaiters
   /** Followers that wait for more to be on this disk. */
   readonly #followers: OffsetWaiters
+  /** Of these, those who wait for the high watermark too. */
+  #watching = 0
   /** Who waits for a round of confirmation. */
   readonly #confirming: OffsetWaiters
   #leading: ReplicaSet | undefined
@@ -97,6 +100,7 @@ export class Partition {
     this.partition = options.partition
     this.#leaderEpoch = options.leaderEpoch
     this.#log = options.log
+    this.#clock = options.clock
     this.#waiters = new OffsetWaiters(options.clock, options.waitersMax)
     this.#followers = new OffsetWaiters(options.clock, options.waitersMax)
     this.#confirming = new OffsetWaiters(options.clock, options.waitersMax)
@@ -299,7 +303,10 @@ export class Partition {
       durableOffset: () => this.#log.durableOffset,
       nowMs: () => clock.monotonicMs(),
       lagMsMax,
-      onHighWatermark: () => this.#waiters.release(set.highWatermark),
+      onHighWatermark: () => {
+        this.#waiters.release(set.highWatermark)
+        if (this.#watching > 0) this.#followers.wake()
+      },
       onConfirmed: (round) => this.#confirming.release(round),
     })
     this.#leaderEpoch = leaderEpoch
@@ -359,8 +366,18 @@ export class Partition {
 
   /** As its leader has it. */
   followHighWatermark(highWatermark: number): void {
-    this.#following?.heard(highWatermark)
+    this.#following?.heard(highWatermark, this.#clock.monotonicMs())
     this.#waiters.release(this.highWatermark)
+  }
+
+  /**
+   * Before a read at `offset` that a follower may answer for its leader: resolves once it knows so much to be committed. Throws notLeader when it
+   * does not within `waitMsMax`, or is not in touch with its leader.
+   */
+  async reachAsFollower(offset: number, waitMsMax: number, signal?: AbortSignal): Promise<void> {
+    const isInTouch = () => this.#following?.isInTouch(this.#clock.monotonicMs()) === true
+    if (isInTouch() && (await this.waitForHighWatermark(offset, waitMsMax, signal)) && isInTouch()) return
+    this.checkLeads()
   }
 
   /** Throws notLeader unless this broker leads. */
@@ -381,8 +398,13 @@ export class Partition {
     if (diverging !== undefined)
       return { diverging, batches: [], appendTimes: [], highWatermark: set.highWatermark, confirm: undefined }
     set.heard(request, durableOffset, confirmed)
-    // Who has a round to answer does so at once.
-    if (offset >= log.durableOffset && confirmed >= set.round) await this.#followers.wait(offset + 1, waitMsMax, signal)
+    // Who has a round to answer does so at once; and whose readers wait hears of what is committed.
+    const isToldAll = confirmed >= set.round && (request.highWatermark ?? Infinity) >= set.highWatermark
+    if (offset >= log.durableOffset && isToldAll) {
+      const watching = request.highWatermark === undefined ? 0 : 1
+      this.#watching += watching
+      await this.#followers.wait(offset + 1, waitMsMax, signal).finally(() => (this.#watching -= watching))
+    }
     if (offset < log.durableOffset) await reserve(maxBytes)
     this.#leadingIn(leaderEpoch)
     const read = await log.read({ offset, maxBytes, limitOffset: Number.MAX_SAFE_INTEGER, wantsTimes: true })

@@ -102,6 +102,7 @@ export class ReplicaFetcher {
       maxBytes: fetchBytesMax,
       waitMsMax,
       confirmed: this.#confirmed,
+      highWatermark: partition.waiting > 0 ? partition.following?.heardHighWatermark : undefined,
     }
     this.#told = Math.max(this.#told, request.durableOffset)
     const { header, body } = await leader.fetch(request, this.#stopping.signal)

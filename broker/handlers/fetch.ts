@@ -1,4 +1,5 @@
 /** fetch: raw batches of one partition, waiting for more if asked to; listOffsets: which offset stands at a time. Calls Partition. */
+import type { RequestOf } from '../../protocol/api.ts'
 import type { Consistency } from '../../protocol/consistency.ts'
 import { PlayheadError } from '../../protocol/errors.ts'
 import { delayedFetch } from '../delayed-fetch.ts'
@@ -6,10 +7,14 @@ import type { Handler, RequestContext } from '../request.ts'
 import type { Token } from '../../protocol/token.ts'
 import type { Partition } from '../../replication/partition.ts'
 
+/** What its leader has told others reaches a follower within that, or it is behind. */
+const followerWaitMsMax = 1_000
+
 export const fetch: Handler<'fetch'> = async (request, context) => {
   const { partitions, config } = context.services
-  const partition = partitions.get(request.topic, request.partition)
-  if (request.after) await reachToken(partition, request.after, context)
+  const follower = request.fromFollower === true ? await followerFor(request, context) : undefined
+  const partition = follower ?? partitions.get(request.topic, request.partition)
+  if (follower === undefined && request.after) await reachToken(partition, request.after, context)
   const { batches, pieces, nextOffset, highWatermark } = await delayedFetch(
     partition,
     {
@@ -22,6 +27,24 @@ export const fetch: Handler<'fetch'> = async (request, context) => {
   )
   const { topicId, log } = partition
   return { header: { topicId, logStartOffset: log.logStartOffset, highWatermark, nextOffset }, body: batches, pieces }
+}
+
+/**
+ * This broker's replica, where it may answer for its leader: in sync, and it knows all to be committed that the reader has seen. Undefined where it leads.
+ * Throws notLeader: the reader asks the leader then.
+ */
+async function followerFor(
+  { topic, partition: number, offset, after }: RequestOf<'fetch'>,
+  { services, signal }: RequestContext,
+): Promise<Partition | undefined> {
+  const { partitions, brokers, identity } = services
+  const partition = partitions.anyReplica(topic, number)
+  if (partition.following === undefined) return undefined
+  if (after !== undefined) partition.checkToken(after)
+  if (brokers.placementOf(partition)?.isr.includes(identity.brokerId) !== true) partition.checkLeads()
+  const seen = after?.partition === number ? after.endOffset : 0
+  await partition.reachAsFollower(Math.max(offset, seen), followerWaitMsMax, signal)
+  return partition
 }
 
 export const listOffsets: Handler<'listOffsets'> = async (request, { services }) => {

@@ -43,6 +43,10 @@ export interface Leading {
 /** What a broker knows of its cluster. */
 export interface ClusterView {
   readonly replicas: readonly number[]
+  /** Of brokers; none by default. */
+  racks?: ReadonlyMap<number, string>
+  /** All replicas by default. */
+  inSync?: readonly number[]
   readonly leading: readonly Leading[]
   addressOf(broker: number): { host: string; port: number } | undefined
 }
@@ -172,12 +176,15 @@ export class ScriptedBroker {
     }))
     const { view } = this
     const nowhere = { host: undefined, port: undefined }
-    const brokers = view?.replicas.map((broker) => ({ broker, ...nowhere, ...view.addressOf(broker) }))
+    const brokers = view?.replicas.map((broker) => {
+      return { broker, ...nowhere, ...view.addressOf(broker), rack: view.racks?.get(broker) }
+    })
     return { topic, topicId: this.topicId, internal: false, settings: [], partitions, brokers }
   }
 
   /** Streams and playheads are in partition 0. */
-  #checkLeads(api: ApiName, { partition = 0 }: { partition?: number }): void {
+  #checkLeads(api: ApiName, { partition = 0, fromFollower }: { partition?: number; fromFollower?: boolean }): void {
+    if (fromFollower === true) return
     const leading = this.view?.leading[partition]
     if (leading === undefined || leading.broker === this.brokerId || isOfAnyBroker.has(api)) return
     const { broker, leaderEpoch } = leading
@@ -188,13 +195,13 @@ export class ScriptedBroker {
 
   #placeOf(partition: number): Pick<DescribedPartition, 'leader' | 'replicas' | 'inSync'> {
     if (this.view === undefined) return { leader: undefined, replicas: undefined, inSync: undefined }
-    const { leading, replicas } = this.view
+    const { leading, replicas, inSync = replicas } = this.view
     const { broker } = leading[partition]!
     const { host, port } = (broker === undefined ? undefined : this.view.addressOf(broker)) ?? {}
     return {
-      leader: broker === undefined ? undefined : { broker, host, port },
+      leader: broker === undefined ? undefined : { broker, host, port, rack: undefined },
       replicas: [...replicas],
-      inSync: [...replicas],
+      inSync: [...inSync],
     }
   }
 

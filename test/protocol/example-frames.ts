@@ -111,7 +111,7 @@ const describedPartition: DescribedPartition = {
 }
 
 function clusterFrame(name: string, brokers: DescribedBroker[] | undefined): ExampleFrame {
-  const leader = { broker: 2, host: 'broker-2.example', port: 7420 }
+  const leader = { broker: 2, host: 'broker-2.example', port: 7420, rack: undefined }
   const partition = { ...describedPartition, leader, replicas: [1, 2, 3], inSync: [2, 3] }
   const field = apis.describeTopic.reply as Field<unknown>
   const header = { topic: 'carts', topicId, internal: false, settings: [], partitions: [partition], brokers }
@@ -120,6 +120,15 @@ function clusterFrame(name: string, brokers: DescribedBroker[] | undefined): Exa
   return { name, api: 'describeTopic', field, header, body: Buffer.alloc(0), bytes }
 }
 
+const fetched = {
+  topic: 'carts',
+  partition: 0,
+  offset: 7,
+  minBytes: 1,
+  maxBytes: 1_048_576,
+  waitMsMax: 500,
+  after,
+}
 const streamStands = { topicId, partition: 0, highWatermark: 8, lastVersion: 4, firstVersion: 0, lastOffset: 7 }
 
 export const exampleFrames: readonly ExampleFrame[] = [
@@ -198,7 +207,7 @@ export const exampleFrames: readonly ExampleFrame[] = [
   ),
   ...frames(
     'fetch',
-    { topic: 'carts', partition: 0, offset: 7, minBytes: 1, maxBytes: 1_048_576, waitMsMax: 500, after },
+    { ...fetched, fromFollower: undefined },
     { topicId, logStartOffset: 0, highWatermark: 8, nextOffset: 8 },
     { reply: storedBatch },
   ),
@@ -278,8 +287,8 @@ export const exampleFrames: readonly ExampleFrame[] = [
   errorFrame(),
   clusterFrame('describeTopic reply of a cluster', undefined),
   clusterFrame('describeTopic reply of a cluster with its brokers', [
-    { broker: 2, host: 'broker-2.example', port: 7420 },
-    { broker: 3, host: undefined, port: undefined },
+    { broker: 2, host: 'broker-2.example', port: 7420, rack: undefined },
+    { broker: 3, host: undefined, port: undefined, rack: undefined },
   ]),
   ...frames(
     'replicaFetch',
@@ -295,6 +304,7 @@ export const exampleFrames: readonly ExampleFrame[] = [
       maxBytes: 4_194_304,
       waitMsMax: 500,
       confirmed: undefined,
+      highWatermark: undefined,
     },
     {
       diverging: undefined,
@@ -436,4 +446,14 @@ export const exampleFrames: readonly ExampleFrame[] = [
     { topic: 'carts', stream: 'customer-17850', after: undefined, consistency: 'linearizable' },
     { ...streamStands, isLinearizable: true },
   ).map((frame) => ({ ...frame, name: `${frame.name}, linearizable` })),
+  ...frames(
+    'fetch',
+    { ...fetched, fromFollower: true },
+    { topicId, logStartOffset: 0, highWatermark: 8, nextOffset: 8 },
+    { reply: storedBatch },
+  ).map((frame) => ({ ...frame, name: `${frame.name}, from a follower` })),
+  clusterFrame('describeTopic reply of a cluster with racks', [
+    { broker: 2, host: 'broker-2.example', port: 7420, rack: 'a' },
+    { broker: 3, host: 'broker-3.example', port: 7420, rack: undefined },
+  ]),
 ]
