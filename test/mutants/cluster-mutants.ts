@@ -85,6 +85,28 @@ export const clusterMutants: readonly Mutant[] = [
     ],
   },
   {
+    name: 'cluster: a follower answers readers with what may not be committed',
+    by: { test: 'test/replication/follower-reads.test.ts', pattern: 'what is not known to be committed' },
+    edits: [
+      {
+        file: 'replication/partition.ts',
+        find: 'this.#log.read({ offset, maxBytes, limitOffset: highWatermark })',
+        replace: 'this.#log.read({ offset, maxBytes, limitOffset: this.#log.durableOffset })',
+      },
+    ],
+  },
+  {
+    name: 'cluster: a follower answers readers though it has long heard nothing of its leader',
+    by: { test: 'test/replication/follower-reads.test.ts', pattern: 'has not heard of its leader' },
+    edits: [
+      {
+        file: 'replication/following.ts',
+        find: 'nowMs - this.#heardMs <= silenceMsMax',
+        replace: 'nowMs - this.#heardMs <= Infinity',
+      },
+    ],
+  },
+  {
     name: 'cluster: let in sync without having caught up',
     by: { test: 'test/replication/replica-set.test.ts', pattern: 'has all that is committed' },
     edits: [

@@ -40,6 +40,7 @@ export interface SessionOptions {
   /** All reads promise to see everything acknowledged before they began; default: they do. Otherwise only those that ask for it. */
   readonly isLinearizable?: boolean
   readonly replicationFactor?: number
+  readonly rack?: string | undefined
 }
 
 /** Offsets that cannot be read; `until` is exclusive. */
@@ -99,6 +100,7 @@ export class Session {
           transport: network.transport(process),
           clock: process.clock,
           random: process.random,
+          ...(options.rack !== undefined && { rack: options.rack }),
         })
         return new Session(options, process, playhead)
       } catch (error) {
