@@ -45,8 +45,8 @@ export class Broker {
    * the TLS files, too.
    */
   async reload(wanted: BrokerConfig): Promise<{ changed: string[]; waiting: string[] }> {
-    const { services, tls } = this.#parts
-    await tls?.reload()
+    const { services, tls, clusterTls } = this.#parts
+    await Promise.all([tls?.reload(), clusterTls.reload()])
     const changed: string[] = []
     const waiting: string[] = []
     for (const [name, setting] of Object.entries(brokerSettings)) {

@@ -6,6 +6,20 @@ export const clusterSettings = {
   cluster: text('', 'etcd of the cluster: etcd://HOST:PORT[,…][/NAME], etcds:// with TLS. Empty = a broker by itself.'),
   clusterUser: text('', 'User in etcd, where that wants one.'),
   clusterPassword: secret(text('', 'Password of that user: better in the environment than in a flag.')),
+  clusterAuthorityFile: text(
+    '',
+    'PEM: authority of the certificate of etcd, with etcds://. Empty = those that this system trusts.',
+  ),
+  clusterCertificateFile: text('', 'PEM: certificate of this broker for etcd, where that wants one of its clients.'),
+  clusterKeyFile: text('', 'PEM: key of that certificate.'),
+  clusterSecretFile: text(
+    '',
+    'File with the secret by which the brokers of a cluster know each other: 32 or more characters, the same at all of them. Several lines: the first is proven, all are taken. Empty = they do not ask.',
+  ),
+  clusterBrokerAuthorityFile: text(
+    '',
+    'PEM: authority of the certificates of the other brokers, where brokers have TLS. Empty = those that this system trusts.',
+  ),
   brokerId: integer('count', 1, [0, 1_000_000], 'This broker in its cluster; each has one of its own, and keeps it.'),
   rack: text(
     '',

@@ -1,6 +1,7 @@
 /** A broker's part in a cluster, from its settings. Called by Broker; ClusterNode is what does it. */
 import type { Clock } from '../platform/clock.ts'
 import type { FileSystem } from '../platform/file-system.ts'
+import type { TlsOptions } from '../platform/http-client.ts'
 import type { Random } from '../platform/random.ts'
 import type { Transport } from '../platform/transport.ts'
 import { PlayheadError } from '../protocol/errors.ts'
@@ -9,13 +10,17 @@ import { parseEtcdAddress } from '../replication/etcd-address.ts'
 import { EtcdMetadataStore } from '../replication/etcd-metadata-store.ts'
 import type { MetadataStore } from '../replication/metadata-store.ts'
 import type { LogStore } from '../storage/log-store.ts'
+import type { ClusterTls } from './cluster-tls.ts'
 import type { BrokerConfig } from './config.ts'
 import { release } from './release.ts'
+import type { ClusterSecret } from './security/cluster-secret.ts'
 
 export interface ClusterParts {
   readonly config: BrokerConfig
   /** In place of the etcd that the settings name. */
   readonly metadata: MetadataStore | undefined
+  readonly tls?: ClusterTls | undefined
+  readonly secret?: ClusterSecret | undefined
   readonly store: LogStore
   readonly fileSystem: FileSystem
   readonly transport: Transport
@@ -25,27 +30,30 @@ export interface ClusterParts {
   readonly onFatal: (error: Error) => void
 }
 
-/** Throws invalidConfiguration: followers do not say who they are yet, and do not speak TLS. */
-export function checkClustered({ security, tlsCertificateFile }: BrokerConfig): void {
-  const [setting, found, next] =
-    security === 'on'
-      ? ['security', 'on', '--security off']
-      : ['tlsCertificateFile', JSON.stringify(tlsCertificateFile), 'no --tls-certificate-file']
-  if (security === 'off' && tlsCertificateFile === '') return
+/** Throws invalidConfiguration for what a cluster cannot have yet. */
+export function checkClustered({ security }: BrokerConfig): void {
+  if (security === 'off') return
   throw new PlayheadError(
     'invalidConfiguration',
-    `settings cluster and ${setting}: found a cluster and ${found}, wanted one of the two: brokers of a cluster do not authenticate to each other yet; serve with ${next}, in a network that nobody else reaches`,
-    { setting },
+    'settings cluster and security: found a cluster and on, wanted one of the two: brokers of a cluster do not share users and grants yet; serve with --security off, with TLS and a clusterSecretFile',
+    { setting: 'security' },
   )
 }
 
 /** Undefined for a broker by itself. Throws what keeps it out of its cluster. */
-export async function openCluster({ config, metadata, ...parts }: ClusterParts): Promise<ClusterNode | undefined> {
+export async function openCluster({
+  config,
+  metadata,
+  tls,
+  secret,
+  ...parts
+}: ClusterParts): Promise<ClusterNode | undefined> {
   if (config.cluster === '' && metadata === undefined) return undefined
   const { clusterSessionMs, replicaLagMsMax, replicaFetchBytesMax, partitionsTotalMax } = config
   return await ClusterNode.open({
     ...parts,
-    metadata: metadata ?? (await openEtcd(config, parts.clock)),
+    access: { secret: secret?.own, tls: tls?.brokers },
+    metadata: metadata ?? (await openEtcd(config, parts.clock, tls?.etcd)),
     address: config.cluster,
     directory: config.data,
     broker: config.brokerId,
@@ -63,14 +71,14 @@ export async function openCluster({ config, metadata, ...parts }: ClusterParts):
 }
 
 /** Throws invalidConfiguration, unavailable, metadataStoreRefused. */
-async function openEtcd(config: BrokerConfig, clock: Clock): Promise<MetadataStore> {
-  const { members, isTls, prefix } = parseEtcdAddress(config.cluster)
+async function openEtcd(config: BrokerConfig, clock: Clock, tls: TlsOptions | undefined): Promise<MetadataStore> {
+  const { members, prefix } = parseEtcdAddress(config.cluster)
   const { clusterUser: name, clusterPassword: password } = config
   return await EtcdMetadataStore.open({
     members,
     prefix,
     clock,
-    ...(isTls && { tls: {} }),
+    tls,
     ...(name !== '' && { user: { name, password } }),
   })
 }

@@ -26,7 +26,7 @@ import {
   whoAmI,
 } from './handlers/access.ts'
 import { append, producerState } from './handlers/append.ts'
-import { clusterStatus, drainBroker, reassignPartition, recoverPartition } from './handlers/cluster.ts'
+import { clusterStatus, drainBroker, reassignPartition, recoverPartition, throttleCopying } from './handlers/cluster.ts'
 import { fetch, listOffsets } from './handlers/fetch.ts'
 import { hello } from './handlers/hello.ts'
 import { commitPlayhead, listPlayheads, readPlayhead } from './handlers/playhead.ts'
@@ -84,6 +84,7 @@ const routes: Record<ApiName, Route> = {
   replicaFetch: route(apis.replicaFetch, replicaFetch, requestRights.replicaFetch),
   replicaProgress: route(apis.replicaProgress, replicaProgress, requestRights.replicaProgress),
   clusterStatus: route(apis.clusterStatus, clusterStatus, requestRights.clusterStatus),
+  throttleCopying: route(apis.throttleCopying, throttleCopying, requestRights.throttleCopying),
   reassignPartition: route(apis.reassignPartition, reassignPartition, requestRights.reassignPartition),
   drainBroker: route(apis.drainBroker, drainBroker, requestRights.drainBroker),
   recoverPartition: route(apis.recoverPartition, recoverPartition, requestRights.recoverPartition),

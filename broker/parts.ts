@@ -18,6 +18,7 @@ import type { BrokerStorage } from './broker-storage.ts'
 import { problemsOf, statusOf } from './broker-status.ts'
 import { brokersOf } from './brokers.ts'
 import { checkClustered, openCluster } from './cluster.ts'
+import { ClusterTls } from './cluster-tls.ts'
 import type { BrokerConfig } from './config.ts'
 import { Dispatch } from './dispatch.ts'
 import { HttpServer } from './http/server.ts'
@@ -26,6 +27,7 @@ import { Listener } from './listener.ts'
 import { Metrics } from './metrics.ts'
 import { Playheads } from './playheads.ts'
 import type { Services } from './request.ts'
+import { ClusterSecret } from './security/cluster-secret.ts'
 import { checkExposure } from './security/exposure.ts'
 import { Security } from './security/security.ts'
 import { TlsFiles } from './security/tls-files.ts'
@@ -66,6 +68,7 @@ export interface BrokerParts {
   /** Undefined for a broker by itself. */
   readonly cluster: ClusterNode | undefined
   readonly tls: TlsFiles | undefined
+  readonly clusterTls: ClusterTls
   readonly tearDown: AsyncDisposableStack
 }
 
@@ -92,8 +95,15 @@ export async function openParts(
   if (config.cluster !== '' || foundation.metadata !== undefined) checkClustered(config)
   const tls = await TlsFiles.open({ config, ...seams })
   setUp.defer(() => tls?.close())
+  const clusterTls = await ClusterTls.open({ config, ...seams })
+  setUp.defer(() => clusterTls.close())
+  const clusterSecret = await ClusterSecret.open(config.clusterSecretFile, seams.fileSystem, seams.random)
   const status = (): ReturnType<Services['status']> => statusOf(core.services, listener, startedMs)
-  const core = await openCore(config, { ...seams, metadata: foundation.metadata, status }, setUp)
+  const core = await openCore(
+    config,
+    { ...seams, metadata: foundation.metadata, clusterTls, clusterSecret, status },
+    setUp,
+  )
   const { services, cluster, store, tier } = core
   const startedMs = seams.clock.monotonicMs()
   const onBug = bugHandler(seams)
@@ -120,22 +130,25 @@ export async function openParts(
       listener.renew(renewed)
       http.renew(renewed)
     }
-  return { listener, http, services, cluster, tls }
+  return { listener, http, services, cluster, tls, clusterTls }
+}
+
+interface CoreParts {
+  readonly metadata: MetadataStore | undefined
+  readonly clusterTls: ClusterTls
+  readonly clusterSecret: ClusterSecret | undefined
+  readonly status: Services['status']
 }
 
 async function openCore(
   config: BrokerConfig,
-  {
-    metadata,
-    status,
-    ...seams
-  }: Seams & { readonly metadata: MetadataStore | undefined; readonly status: Services['status'] },
+  { metadata, clusterTls, clusterSecret, status, ...seams }: Seams & CoreParts,
   setUp: AsyncDisposableStack,
 ): Promise<Core> {
   const { clock, random } = seams
   const isReplicated = config.cluster !== '' || metadata !== undefined
   const { store, tier } = await openStorage(config, { ...seams, isReplicated }, setUp)
-  const cluster = await openCluster({ config, metadata, store, ...seams })
+  const cluster = await openCluster({ config, metadata, tls: clusterTls, secret: clusterSecret, store, ...seams })
   if (cluster !== undefined) setUp.defer(() => cluster.close())
   const partitions = new Partitions({
     store,
@@ -151,7 +164,7 @@ async function openCore(
     await playheads.open(1)
     await limitedStreams.open()
   }
-  const security = await Security.open({ config, partitions, ...seams })
+  const security = await Security.open({ config, partitions, clusterSecret, ...seams })
   setUp.defer(() => security.close())
   const services: Services = {
     identity: {

@@ -33,6 +33,16 @@ export function addCluster(program: Command, session: () => Session, outcome: { 
       (await import('./cluster-reassign.ts')).reassign(session(), topic, options),
     )
   cluster
+    .command('throttle')
+    .argument('[bytes-per-second]', 'of each broker, to all replicas that are being added to it', (text: string) =>
+      integerOf('bytes-per-second', text, 1),
+    )
+    .description('limit what copying to new replicas takes, also of moves under way; what is in sync is not slowed')
+    .option('--off', 'no limit any more')
+    .action(async (bytesPerSecond: number | undefined, options) =>
+      (await import('./cluster-throttle.ts')).throttle(session(), bytesPerSecond, options),
+    )
+  cluster
     .command('drain')
     .argument('<broker>', 'its id', brokerOf('broker'))
     .description('empty a broker, for good: its replicas move to others; exit code 1 when some cannot')

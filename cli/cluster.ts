@@ -1,6 +1,7 @@
 /** playhead cluster status: who is there, who has what, and what is wrong with it. For people by default, JSON with --json. */
 import type { ClusterStatus, PartitionStatus, ReachedBroker } from '../client/index.ts'
 import { exitDone, exitFailed } from './failure-report.ts'
+import { throttleText } from './cluster-throttle.ts'
 import type { Session } from './session.ts'
 import { table, withUnit } from './text-table.ts'
 
@@ -46,7 +47,8 @@ function healthOf({ partitions }: ClusterStatus): Health {
 }
 
 function statusText(status: ClusterStatus): string {
-  const { clusterId, controller, brokers, partitions } = status
+  const { clusterId, controller, brokers, partitions, copyBytesPerSecondMax } = status
+  const throttled = throttleText(copyBytesPerSecondMax)
   const { offline, underReplicated, moving } = healthOf(status)
   const led = controller === undefined ? 'no controller now' : `controller is broker ${controller}`
   return [
@@ -63,6 +65,7 @@ function statusText(status: ClusterStatus): string {
     ),
     '',
     `${withUnit(partitions.length, 'partition')}: ${offline} offline, ${underReplicated} under-replicated, ${moving} moving`,
+    ...(throttled === undefined ? [] : [throttled]),
   ].join('\n')
 }
 

@@ -29,6 +29,8 @@ export interface ClusterStatus {
   readonly controller: number | undefined
   /** Since the broker that was asked first has read what the cluster agreed on. */
   readonly ageMs: number
+  /** What each broker may copy to replicas that are being added to it; undefined = no limit. */
+  readonly copyBytesPerSecondMax: number | undefined
   readonly brokers: readonly ReachedBroker[]
   readonly partitions: readonly PartitionStatus[]
 }
@@ -66,11 +68,12 @@ export class ClusterOperations {
         if (answer?.clusterId === first.clusterId) answers.set(other.broker, answer)
       }),
     )
-    const { clusterId, controller, ageMs, brokers } = first
+    const { clusterId, controller, ageMs, copyBytesPerSecondMax, brokers } = first
     return {
       clusterId,
       controller,
       ageMs,
+      copyBytesPerSecondMax,
       brokers: brokers.map((broker) => ({ ...broker, isReached: answers.has(broker.broker) })),
       partitions: joined(first, answers),
     }
@@ -105,6 +108,15 @@ export class ClusterOperations {
    */
   async drain(broker: number, what: Draining, options: WaitOptions = {}): Promise<void> {
     await this.#cluster.call('drainBroker', { broker, what }, { policy: 'reads', ...options })
+  }
+
+  /**
+   * Limits what each broker copies to replicas that are being added to it, in bytes per second, until it is lifted (undefined). What is in sync is not slowed.
+   *
+   * @throws PlayheadError `invalidArgument`, `notClustered`, `notAuthorized`, `unavailable`
+   */
+  async throttle(bytesPerSecond: number | undefined, options: WaitOptions = {}): Promise<void> {
+    await this.#cluster.call('throttleCopying', { bytesPerSecond }, { policy: 'reads', ...options })
   }
 
   /**

@@ -15,11 +15,12 @@ import type { Frame } from '../protocol/frame.ts'
 import { decodeHeader, encodeHeader, errorOf } from '../protocol/header-codec.ts'
 import type { Field } from '../protocol/header-schema.ts'
 import { MiB, replyHeaderBytesMax } from '../protocol/limits.ts'
+import { clusterMechanism } from '../protocol/scram.ts'
 import type { Clock, Timer } from '../platform/clock.ts'
 import type { Connection, Transport } from '../platform/transport.ts'
 import { formatAddress } from './addresses.ts'
 import type { BrokerAddress } from './addresses.ts'
-import type { Credentials } from './credentials.ts'
+import { Credentials } from './credentials.ts'
 
 /** The version of every api that this client speaks; one number until an api gets a second version. */
 const apiVersion = 0
@@ -40,6 +41,8 @@ export interface ConnectionOptions {
   readonly clientName: string
   /** Who the client is; undefined = nobody in particular. */
   readonly credentials?: Credentials | undefined
+  /** In place of credentials: of the cluster that client and broker are brokers of; proven whether or not the broker asks who is there. */
+  readonly clusterSecret?: string | undefined
   /** Undefined = plain TCP, unless the address asks for TLS. */
   readonly tls?: ClientTls | undefined
   /** For connecting and hello together. */
@@ -104,7 +107,8 @@ export class BrokerConnection {
 
   /** Connects and says hello. Rejects with `unavailable` (nothing was sent), a typed refusal, or the signal's reason. */
   static async open(options: ConnectionOptions): Promise<BrokerConnection> {
-    const { transport, clock, address, clientName, credentials, timeoutMs, signal } = options
+    const { transport, clock, address, clientName, clusterSecret, timeoutMs, signal } = options
+    const credentials = clusterSecret === undefined ? options.credentials : asBroker(clusterSecret)
     const tls = options.tls ?? (address.secure === true ? {} : undefined)
     const startedMs = clock.monotonicMs()
     const connection = await dial({ transport, clock, address, timeoutMs, signal, tls })
@@ -117,7 +121,8 @@ export class BrokerConnection {
       const token = await credentials?.token()
       const hello = { client: clientName, minVersion: apiVersion, maxVersion: apiVersion, credentials: token }
       const { header } = await opened.request('hello', hello, [], remaining())
-      if (header.authentication !== undefined) await opened.#authenticate(credentials, remaining)
+      if (header.authentication !== undefined || clusterSecret !== undefined)
+        await opened.#authenticate(credentials, remaining)
       opened.#hello = header
       opened.#limits = header
       return opened
@@ -193,7 +198,7 @@ export class BrokerConnection {
         `broker ${formatAddress(this.address)}: found nobody who says who he is, wanted a user or a token; connect with credentials`,
       )
     await credentials.prove(async (message) => {
-      const request = { mechanism: 'SCRAM-SHA-256', message }
+      const request = { mechanism: credentials.mechanism, message }
       return (await this.request('authenticate', request, [], options())).header.message
     })
   }
@@ -318,6 +323,10 @@ export class BrokerConnection {
     const message = `broker ${formatAddress(this.address)}: found no answer to ${api} within ${timeoutMs} ms, wanted one; check that it runs, or allow more time with timeoutMs`
     return new PlayheadError('unavailable', message, { outcome, timeoutMs })
   }
+}
+
+function asBroker(clusterSecret: string): Credentials {
+  return new Credentials({ user: 'broker', password: clusterSecret }, clusterMechanism)
 }
 
 type Dialling = Pick<ConnectionOptions, 'transport' | 'clock' | 'address' | 'timeoutMs' | 'tls'> & {

@@ -17,6 +17,7 @@ import {
   parseServerFinal,
   parseServerFirst,
   proofOf,
+  scramMechanism,
   SALT_BYTES,
   scramNonceBytes,
   serverKeyOf,
@@ -39,14 +40,17 @@ export type ClientCredentials =
 export type Exchange = (message: string) => Promise<string>
 
 export class Credentials {
+  /** Of the exchange that `prove` goes through. */
+  readonly mechanism: string
   readonly #given: ClientCredentials
   /** What PBKDF2 made of the password, by salt and iterations: a broker has one for each user. */
   readonly #salted = new Map<string, Promise<Buffer>>()
 
   /** Throws invalidUserName. */
-  constructor(given: ClientCredentials) {
+  constructor(given: ClientCredentials, mechanism = scramMechanism) {
     if ('user' in given) checkUserName(given.user)
     this.#given = given
+    this.mechanism = mechanism
   }
 
   /** For hello; undefined when it is not a token. */
@@ -72,7 +76,7 @@ export class Credentials {
     if (found.length === wanted.length && timingSafeEqual(found, wanted)) return
     throw new PlayheadError(
       'unauthenticated',
-      'broker: found a signature that is not of this user, wanted one: it is not the broker that it says it is',
+      'broker: found a signature that is not of this user, wanted one: it does not know the password, and is not the broker that it says it is',
     )
   }
 

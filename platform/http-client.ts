@@ -7,7 +7,7 @@ import http from 'node:http'
 import https from 'node:https'
 import type { Clock } from './clock.ts'
 
-/** Certificates as PEM texts. */
+/** Certificates as PEM texts. Asked for with each request: what is another one then holds for the connections from then on. */
 export interface TlsOptions {
   /** Who the service's certificate must be from; the system's authorities if there is none. */
   readonly ca?: string | undefined
@@ -63,16 +63,15 @@ export class HttpClient {
   readonly #clock: Clock
   readonly #agent: http.Agent
   readonly #module: typeof http | typeof https
+  readonly #tls: TlsOptions | undefined
 
   /** With `tls` every url is https. */
   constructor(clock: Clock, tls?: TlsOptions) {
     this.#clock = clock
     const kept = { keepAlive: true, maxSockets: socketsMax }
     this.#module = tls === undefined ? http : https
-    this.#agent =
-      tls === undefined
-        ? new http.Agent(kept)
-        : new https.Agent({ ...kept, ca: tls.ca, cert: tls.certificate, key: tls.key })
+    this.#tls = tls
+    this.#agent = tls === undefined ? new http.Agent(kept) : new https.Agent(kept)
   }
 
   /** The whole answer, whatever its status. Rejects with HttpFailure when there is none within `waitMs` or it is longer than `bytesMax`. */
@@ -151,7 +150,8 @@ export class HttpClient {
       const code = 'code' in error && typeof error.code === 'string' ? error.code : ''
       end(0, new HttpFailure(error.message === '' ? code : error.message, wasSent, code))
     }
-    const sending = this.#module.request(url, { method, headers, agent: this.#agent }, (answer) => {
+    const tls = this.#tls && { ca: this.#tls.ca, cert: this.#tls.certificate, key: this.#tls.key }
+    const sending = this.#module.request(url, { ...tls, method, headers, agent: this.#agent }, (answer) => {
       answer.on('data', onData)
       answer.on('end', () => end(answer.statusCode ?? 0))
       answer.on('error', fail)

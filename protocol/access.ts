@@ -21,7 +21,7 @@ const grant = struct({
 })
 
 export const authenticateRequest = struct({
-  /** `SCRAM-SHA-256`, or `BEARER` for a token. */
+  /** `SCRAM-SHA-256`, or `BEARER` for a token; between brokers `CLUSTER-SCRAM-SHA-256`. */
   mechanism: text(64),
   /** The next message of the exchange; of BEARER, the token. */
   message: text(16 * 1024),

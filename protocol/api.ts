@@ -33,6 +33,8 @@ import {
   reassignPartitionRequest,
   recoverPartitionReply,
   recoverPartitionRequest,
+  throttleCopyingReply,
+  throttleCopyingRequest,
 } from './cluster.ts'
 import { fetchReply, fetchRequest, listOffsetsReply, listOffsetsRequest } from './fetch.ts'
 import type { Field, Shape, ValueOf, ValuesOf } from './header-schema.ts'
@@ -169,6 +171,13 @@ export const apis = {
     recoverPartitionRequest,
     recoverPartitionReply,
     'Make one replica the truth of a partition that nobody can lead; gives data up.',
+  ),
+  throttleCopying: row(
+    56,
+    'admin',
+    throttleCopyingRequest,
+    throttleCopyingReply,
+    'Limit what copying to new replicas takes, or lift that.',
   ),
   deleteRecords: row(
     60,

@@ -3,7 +3,7 @@
  * log becomes the truth when all replicas that had everything are lost. Any broker answers; each adds what it alone knows: its own copies, and of the
  * partitions that it leads how far their followers have got.
  */
-import { bool, int, list, oneOf, optional, struct, text } from './header-schema.ts'
+import { bool, int, later, list, oneOf, optional, struct, text } from './header-schema.ts'
 import type { ValueOf } from './header-schema.ts'
 import { brokersMax, replicasMax } from './limits.ts'
 import { topicName } from './topic.ts'
@@ -66,6 +66,8 @@ const clusterPartition = struct({
   own: optional(ownCopy),
   /** From its leader only: the others that it has heard of. */
   followers: list(clusterFollower, replicasMax),
+  /** Records below it are gone, or some of them, from before it came into the cluster: it cannot be copied. Absent = it has all. */
+  wholeFromOffset: later(int()),
 })
 export type ClusterPartition = ValueOf<typeof clusterPartition>
 
@@ -84,6 +86,8 @@ export const clusterStatusReply = struct({
   /** Those that are there, and others that still have replicas. */
   brokers: list(clusterBroker, brokersMax),
   partitions: list(clusterPartition, 1_000_000),
+  /** What each broker may copy to replicas that are being added to it; absent = no limit. */
+  copyBytesPerSecondMax: later(int()),
 })
 
 export const reassignPartitionRequest = struct({
@@ -100,6 +104,12 @@ export const drainBrokerRequest = struct({
   what: oneOf('leaders', 'replicas', 'nothing'),
 })
 export const drainBrokerReply = struct({})
+
+export const throttleCopyingRequest = struct({
+  /** Of each broker, to all replicas that are being added to it; absent = no limit. */
+  bytesPerSecond: optional(int()),
+})
+export const throttleCopyingReply = struct({})
 
 export const recoverPartitionRequest = struct({
   topic: topicName,

@@ -14,6 +14,8 @@ import { createHash, createHmac } from 'node:crypto'
 import { PlayheadError } from './errors.ts'
 
 export const scramMechanism = 'SCRAM-SHA-256'
+/** The same messages between brokers, whose password is the secret of their cluster. */
+export const clusterMechanism = 'CLUSTER-SCRAM-SHA-256'
 /** Fewer would make a stolen verifier cheap to guess from; more would let a broker keep its clients busy. */
 export const iterationsMin = 4_096
 export const iterationsMax = 2_000_000

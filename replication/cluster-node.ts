@@ -21,6 +21,7 @@ import { checkBrokerId, joinCluster, readMembership, writeMembership } from './c
 import { GuardedMetadataStore } from './guarded-metadata-store.ts'
 import { IsrKeeper } from './isr-keeper.ts'
 import { LeaderLinks } from './leader-links.ts'
+import type { BrokerAccess } from './leader-links.ts'
 import { metadataKeys } from './metadata-keys.ts'
 import type { MetadataStore } from './metadata-store.ts'
 import type { ChangeFoundation } from './partition-change.ts'
@@ -47,6 +48,7 @@ export interface ClusterNodeOptions {
   readonly clock: Clock
   readonly random: Random
   readonly settings: ClusterSettings
+  readonly access?: BrokerAccess | undefined
   /** Whether the data path has moved lately. */
   readonly isAlive: () => boolean
   readonly report: (level: 'info' | 'warn' | 'error', message: string) => void
@@ -171,7 +173,9 @@ export class ClusterNode {
 
   /** Registers this broker at the address, and takes the roles that it has. Throws as Session.start does. */
   async start(partitions: Partitions, { host, port }: BrokerAddress): Promise<void> {
-    const { broker, rack = null, release, store, clock, transport, settings, isAlive, report, onFatal } = this.#options
+    const { broker, rack = null, release, store, clock, settings, isAlive, report, onFatal } = this.#options
+    this.#links = this.#makeLinks()
+    await this.#checkWelcome(this.#links)
     if (!this.#wasMember) {
       await adoptLocalTopics({ ...this.foundation, logs: store, broker, report })
     }
@@ -191,13 +195,6 @@ export class ClusterNode {
       onRefused: (error) => onFatal(error),
     })
     const brokerEpoch = () => this.#session?.brokerEpoch
-    this.#links = new LeaderLinks({
-      transport,
-      clock,
-      clientName: `playhead-broker-${broker}`,
-      timeoutMs: settings.requestMsMax,
-      addressOf: (other) => this.addressOf(other),
-    })
     this.#keeper = new IsrKeeper({
       store: this.#metadata,
       self: () => ({ broker, brokerEpoch: brokerEpoch() ?? 0 }),
@@ -226,6 +223,24 @@ export class ClusterNode {
     await this.#replicas.settled()
     this.#hasJoined = true
     this.#planNote()
+  }
+
+  #makeLinks(): LeaderLinks {
+    const { broker, transport, clock, settings } = this.#options
+    return new LeaderLinks({
+      transport,
+      clock,
+      clientName: `playhead-broker-${broker}`,
+      timeoutMs: settings.requestMsMax,
+      access: this.#options.access ?? {},
+      addressOf: (other) => this.addressOf(other),
+    })
+  }
+
+  /** What the others would refuse all the time is said before anybody counts on this broker. Those that cannot be reached now say nothing. */
+  async #checkWelcome(links: LeaderLinks): Promise<void> {
+    const others = [...this.image.state.sessions.keys()].filter((broker) => broker !== this.#options.broker)
+    await Promise.all(others.map((broker) => links.checkWelcome(broker)))
   }
 
   /** Since the start. */

@@ -45,6 +45,11 @@ const unauthenticated = 16
 const resourceExhausted = 8
 /** What etcd says of a token that it does not know any more, or that is older than a change of its users. */
 const staleToken = /invalid auth token|revision of auth store is old/
+const wantedGateway = "wanted etcd's JSON gateway; check the address given with --cluster"
+/** What the gateway of an etcd with users says of a certificate that could be taken for one of them. */
+const namesClient = /CommonName of client/
+const wrongSubject =
+  'found that its gateway takes no client certificate with a common name while it has users, wanted one without; make the certificate of --cluster-certificate-file with an empty subject'
 const tlsFailure = /^(ERR_TLS|ERR_SSL|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|EPROTO)/
 
 export class EtcdGateway {
@@ -147,7 +152,7 @@ export class EtcdGateway {
     const message = textOf(answer?.['error'] ?? answer?.['message']) || `HTTP ${status} ${short(said)}`
     if (typeof code === 'number' && refusalCodes.has(code)) throw new EtcdRefusal(message, code)
     if (answer === undefined && status >= 400 && status < 500) {
-      throw this.#refused(`found ${message}, wanted etcd's JSON gateway; check the address given with --cluster`)
+      throw this.#refused(namesClient.test(said) ? wrongSubject : `found ${message}, ${wantedGateway}`)
     }
     this.#member++ // the others may be better off
     throw new EtcdUnknown(`${this.name}: found ${message}`)
@@ -224,8 +229,8 @@ export class EtcdGateway {
 
   #badCertificate({ message, code }: HttpFailure): PlayheadError {
     const next =
-      'check the authority, the certificate and whether etcd speaks TLS on that port (etcds:// is with TLS, etcd:// without)'
-    return this.#refused(`found ${message} (${code}), wanted a connection with TLS; ${next}`)
+      'check the authority (--cluster-authority-file), the certificate for an etcd that wants one (--cluster-certificate-file) and whether etcd speaks TLS on that port (etcds:// is with TLS, etcd:// without)'
+    return this.#refused(`found ${message.trim()} (${code}), wanted a connection with TLS; ${next}`)
   }
 
   #refused(found: string): PlayheadError {

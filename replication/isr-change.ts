@@ -27,6 +27,7 @@ export interface PartitionState {
   readonly adding: readonly number[]
   /** Being moved away from: replicas that go once all others are in sync. */
   readonly removing: readonly number[]
+  /** Records below it are gone, or some of them: retention or compaction took them before the partition came into the cluster. 0 = it has all. */
   readonly logStart: number
   /** The last epoch begun by an operator who gave data up; followers of older epochs may truncate below their high watermark for it. 0 = never. */
   readonly uncleanEpoch: number
@@ -66,7 +67,7 @@ export interface NewPartition {
   readonly replicas: readonly number[]
   readonly isrMin: number
   readonly nonce: string
-  /** Of a log that was there before its cluster: above every epoch in it, and where it begins. With it there is one replica. */
+  /** Of a log that was there before its cluster: above every epoch in it, and from where it is whole. With it there is one replica. */
   readonly existing?: { readonly leaderEpoch: number; readonly logStart: number }
 }
 
@@ -99,6 +100,11 @@ export function next(state: PartitionState, event: PartitionEvent, nonce: string
 /** What the replicas shall be once a reassignment is through; the replicas if there is none. */
 export function targetReplicas({ replicas, removing }: PartitionState): number[] {
   return without(replicas, removing)
+}
+
+/** What is gone cannot be copied, and versions count from it. */
+export function canBeCopied({ logStart }: PartitionState): boolean {
+  return logStart === 0
 }
 
 function nextWithoutNonce(state: PartitionState, event: PartitionEvent): PartitionState {

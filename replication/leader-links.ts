@@ -5,9 +5,18 @@
 import { BrokerConnection } from '../client/connection.ts'
 import type { BrokerAddress } from './broker-address.ts'
 import type { Clock } from '../platform/clock.ts'
+import type { ClientTls } from '../platform/tls.ts'
 import type { Transport } from '../platform/transport.ts'
-import { PlayheadError } from '../protocol/errors.ts'
+import { isPlayheadError, PlayheadError } from '../protocol/errors.ts'
 import type { LeaderLink } from './replica-fetcher.ts'
+
+/** How a broker is known to the others, and they to it. */
+export interface BrokerAccess {
+  /** Undefined = nobody asks. */
+  readonly secret?: string | undefined
+  /** As of now; undefined = without TLS. */
+  readonly tls?: (() => ClientTls) | undefined
+}
 
 export interface LeaderLinksOptions {
   readonly transport: Transport
@@ -16,9 +25,14 @@ export interface LeaderLinksOptions {
   readonly clientName: string
   /** Without an answer for this long, beyond what the request asks to wait, a connection is given up. */
   readonly timeoutMs: number
+  readonly access: BrokerAccess
   /** Undefined when it is not there. */
   readonly addressOf: (broker: number) => BrokerAddress | undefined
 }
+
+/** Asked for to see whether an answer is given at all. */
+const nilTopic = '00000000-0000-0000-0000-000000000000'
+const refusals: ReadonlySet<string> = new Set(['unauthenticated', 'notAuthorized', 'untrustedBroker'])
 
 export class LeaderLinks {
   readonly #options: LeaderLinksOptions
@@ -44,6 +58,18 @@ export class LeaderLinks {
         const { header } = await connection.request('replicaProgress', request, [], { timeoutMs, signal })
         return header
       },
+    }
+  }
+
+  /** Throws unauthenticated, notAuthorized or untrustedBroker when the broker does not take this one for one of its cluster; whatever else it says is another matter. */
+  async checkWelcome(broker: number): Promise<void> {
+    const { timeoutMs } = this.#options
+    const nothing = { topicId: nilTopic, partition: 0, leaderEpoch: 0, broker: 0, brokerEpoch: 0, durableOffset: 0 }
+    try {
+      const connection = await this.#connection(this.#progress, broker).open()
+      await connection.request('replicaProgress', nothing, [], { timeoutMs })
+    } catch (error) {
+      if (!isPlayheadError(error) || refusals.has(error.code)) throw error
     }
   }
 
@@ -97,9 +123,10 @@ class SharedConnection {
   }
 
   async #dial(address: BrokerAddress): Promise<BrokerConnection> {
-    const { transport, clock, clientName, timeoutMs } = this.#options
+    const { transport, clock, clientName, timeoutMs, access } = this.#options
     const { signal } = this.#closing
-    const live = await BrokerConnection.open({ transport, clock, address, clientName, timeoutMs, signal })
+    const known = { clusterSecret: access.secret, tls: access.tls?.() }
+    const live = await BrokerConnection.open({ transport, clock, address, clientName, timeoutMs, signal, ...known })
     this.#live = live
     if (signal.aborted) live.close()
     return live

@@ -11,6 +11,7 @@ import type { ReplyOf, RequestOf } from '../protocol/api.ts'
 import { isPlayheadError, PlayheadError } from '../protocol/errors.ts'
 import { batchBytes, BATCH_HEADER_BYTES } from '../protocol/record-batch.ts'
 import type { LeaderBatch } from '../storage/follower-append.ts'
+import type { CopyThrottle } from './copy-throttle.ts'
 import { truncationOffset } from './divergence.ts'
 import type { BrokerEpoch } from './isr-transaction.ts'
 import type { Partition } from './partition.ts'
@@ -35,6 +36,9 @@ export interface ReplicaFetcherOptions {
   readonly clock: Clock
   readonly fetchBytesMax: number
   readonly waitMsMax: number
+  readonly throttle: CopyThrottle
+  /** Whether this replica is being added: nobody waits for it yet, so it is throttled. */
+  readonly isAdded: () => boolean
   /** After a failure. */
   readonly retryMs: number
   /** Cuts the partition's log back and puts the one that takes its place into the partition. */
@@ -93,13 +97,14 @@ export class ReplicaFetcher {
   }
 
   async #fetch(): Promise<void> {
-    const { partition, leader, fetchBytesMax, waitMsMax } = this.#options
+    const { partition, leader, fetchBytesMax, waitMsMax, throttle } = this.#options
     const { log } = partition
+    const isThrottled = this.#options.isAdded()
     const request = {
       ...this.#who(log.durableOffset),
       offset: log.logEndOffset,
       lastEpoch: log.replica.lastEpoch,
-      maxBytes: fetchBytesMax,
+      maxBytes: isThrottled ? throttle.bytesMax(fetchBytesMax) : fetchBytesMax,
       waitMsMax,
       confirmed: this.#confirmed,
       highWatermark: partition.waiting > 0 ? partition.following?.heardHighWatermark : undefined,
@@ -113,6 +118,7 @@ export class ReplicaFetcher {
     if (header.diverging !== undefined) return await this.#cutBack(header.diverging)
     await log.replica.append(cutBatches(body, header.appendTimes))
     partition.followHighWatermark(header.highWatermark)
+    if (isThrottled) await throttle.copied(body.length, this.#stopping.signal)
   }
 
   async #cutBack(diverging: { readonly epoch: number; readonly endOffset: number }): Promise<void> {

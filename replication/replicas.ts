@@ -1,13 +1,15 @@
 /**
  * Replicas: brings what this broker does in line with what the cluster has agreed on: which topics there are, and of each partition whether this broker
  * leads it, follows whom, or has nothing to do with it. Looks at the image after each change and at everything now and then; what it finds done it leaves.
- * Invariants: one change of role of a partition at a time, the newest wins; nothing is fetched for a partition while its role changes.
+ * Invariants: one change of role of a partition at a time, the newest wins, and no partition waits for that of another; nothing is fetched for a partition
+ * while its role changes.
  * Neighbours: ClusterNode owns it; ClusterImage says what is wanted; Partition, ReplicaFetcher and IsrKeeper do it.
  */
 import type { Clock, Timer } from '../platform/clock.ts'
 import { isPlayheadError } from '../protocol/errors.ts'
 import type { Topic } from '../storage/topic.ts'
 import type { ClusterImage } from './cluster-image.ts'
+import { CopyThrottle } from './copy-throttle.ts'
 import type { SeenTopic } from './cluster-state.ts'
 import type { IsrKeeper } from './isr-keeper.ts'
 import type { BrokerEpoch, SeenPartition } from './isr-transaction.ts'
@@ -41,6 +43,8 @@ interface Place {
   fetchesAs: number | undefined
   /** The change of role under way; never rejects. */
   changing: Promise<void> | undefined
+  /** Looked at while it changed: what is wanted may be something else by now. */
+  isPassedBy: boolean
   /** The failure that was reported last, so that one that lasts is said once. */
   reported: string
 }
@@ -52,6 +56,7 @@ const retryMs = 100
 export class Replicas {
   readonly #options: ReplicasOptions
   readonly #places = new Map<Partition, Place>()
+  readonly #throttle: CopyThrottle
   readonly #unlisten: () => void
   #timer: Timer | undefined
   #working: Promise<void> | undefined
@@ -60,6 +65,7 @@ export class Replicas {
 
   constructor(options: ReplicasOptions) {
     this.#options = options
+    this.#throttle = new CopyThrottle(options.clock)
     this.#unlisten = options.image.onChange(() => this.look())
     this.look()
   }
@@ -73,7 +79,15 @@ export class Replicas {
   /** Resolves once everything that the image says now has been brought about, or tried. */
   async settled(): Promise<void> {
     this.look()
-    await this.#working
+    while (this.#working !== undefined) {
+      await this.#working
+      await this.#changed()
+    }
+  }
+
+  /** Resolves when no role changes any more. */
+  async #changed(): Promise<void> {
+    for (const { changing } of this.#places.values()) await changing
   }
 
   /** Before this broker goes: what others can take over takes no more appends; resolves once they have all of it, or it leads no more. */
@@ -90,6 +104,7 @@ export class Replicas {
     this.#unlisten()
     this.#timer?.cancel()
     await this.#working
+    await this.#changed()
     await Promise.all([...this.#places.values()].map((place) => stopFetching(place)))
   }
 
@@ -100,8 +115,7 @@ export class Replicas {
       try {
         await this.#bringAbout()
       } catch (error) {
-        if (!isPlayheadError(error))
-          return this.#options.onFatal(error instanceof Error ? error : new Error(String(error)))
+        if (!isPlayheadError(error)) return this.#bug(error)
         this.#options.report('error', `cluster: what was agreed on could not be brought about: ${error.message}`)
       }
     }
@@ -110,13 +124,16 @@ export class Replicas {
 
   async #bringAbout(): Promise<void> {
     const { image, partitions } = this.#options
+    this.#throttle.set(image.state.throttleBytesPerSecond)
     await this.#bringTopics()
-    const roles: Promise<void>[] = []
     for (const partition of partitions.all()) {
       const seen = image.state.partition(partition)
-      if (seen !== undefined) roles.push(this.#bringRole(partition, seen))
+      if (seen !== undefined) this.#bringRole(partition, seen)
     }
-    await Promise.all(roles)
+  }
+
+  #bug(error: unknown): void {
+    this.#options.onFatal(error instanceof Error ? error : new Error(String(error)))
   }
 
   /** Every broker has every topic, though not the records of every partition: any of them can say what there is. */
@@ -147,6 +164,7 @@ export class Replicas {
     const { partitions, report } = this.#options
     for (const partition of partitions.topic(name).partitions) {
       const place = this.#places.get(partition)
+      await place?.changing
       if (place !== undefined) await stopFetching(place)
       this.#places.delete(partition)
     }
@@ -154,26 +172,36 @@ export class Replicas {
     await partitions.deleteHere(name)
   }
 
-  async #bringRole(partition: Partition, seen: SeenPartition): Promise<void> {
+  #bringRole(partition: Partition, seen: SeenPartition): void {
     let place = this.#places.get(partition)
     if (place === undefined) {
-      place = { partition, fetcher: undefined, fetchesAs: undefined, changing: undefined, reported: '' }
+      place = {
+        partition,
+        fetcher: undefined,
+        fetchesAs: undefined,
+        changing: undefined,
+        isPassedBy: false,
+        reported: '',
+      }
       this.#places.set(partition, place)
     }
-    if (place.changing !== undefined) return
-    const changing = this.#changeRole(place, seen)
-    place.changing = changing.catch(() => undefined)
+    place.isPassedBy = place.changing !== undefined
+    place.changing ??= this.#changeAlone(place, seen)
+  }
+
+  async #changeAlone(place: Place, seen: SeenPartition): Promise<void> {
     try {
-      await changing
+      await this.#changeRole(place, seen)
       place.reported = ''
     } catch (error) {
+      if (!isPlayheadError(error)) return this.#bug(error)
       // The metadata has moved on, or will: the next look tells.
-      if (!isPlayheadError(error)) throw error
-      if (place.reported !== error.message)
-        this.#options.report('warn', `${partition.topic}/${partition.partition}: ${error.message}`)
+      const { topic, partition } = place.partition
+      if (place.reported !== error.message) this.#options.report('warn', `${topic}/${partition}: ${error.message}`)
       place.reported = error.message
     } finally {
       place.changing = undefined
+      if (place.isPassedBy && !this.#stopped) this.look()
     }
   }
 
@@ -227,7 +255,7 @@ export class Replicas {
   }
 
   #fetcher(partition: Partition, leader: number, leaderEpoch: number, self: BrokerEpoch): ReplicaFetcher {
-    const { links, clock, fetchBytesMax, fetchWaitMsMax, partitions, report, onFatal } = this.#options
+    const { image, links, clock, fetchBytesMax, fetchWaitMsMax, partitions, report } = this.#options
     return new ReplicaFetcher({
       partition,
       leaderEpoch,
@@ -236,12 +264,19 @@ export class Replicas {
       clock,
       fetchBytesMax,
       waitMsMax: fetchWaitMsMax,
+      throttle: this.#throttle,
+      isAdded: () => isAdded(image.state.partition(partition), self.broker),
       retryMs,
       truncate: (cut, offset) => partitions.truncate(cut, offset),
       report,
-      onBug: (error) => onFatal(error instanceof Error ? error : new Error(String(error))),
+      onBug: (error) => this.#bug(error),
     })
   }
+}
+
+/** On its way into the in-sync set; one that was there and fell out is not slowed. */
+function isAdded(seen: SeenPartition | undefined, broker: number): boolean {
+  return seen?.state.adding.includes(broker) === true && !seen.state.isr.includes(broker)
 }
 
 async function stopFetching(place: Place): Promise<void> {

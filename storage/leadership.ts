@@ -3,6 +3,7 @@
  * itself leads all its logs, and what is durable on its disk may be told. Neighbours: Log asks; replication changes it through Log.
  */
 import { PlayheadError } from '../protocol/errors.ts'
+import type { ErrorCode } from '../protocol/errors.ts'
 import type { Appended } from './incoming-append.ts'
 import type { Decision } from './log-end.ts'
 
@@ -15,6 +16,13 @@ export interface CommitPoint {
   /** Resolves once it is certain that at the time of this call nobody else led; rejects when that cannot be known. Absent: nobody else ever does. */
   confirm?(): Promise<void>
 }
+
+/** Say what the log holds. All other refusals are right whoever leads. */
+const restOnTheLog: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'wrongExpectedVersion',
+  'outOfOrderSequence',
+  'invalidProducerEpoch',
+])
 
 export class Leadership {
   /** That of the broker's run, which is final only once all logs are recovered. */
@@ -50,7 +58,7 @@ export class Leadership {
 
   /**
    * Waits, once for all of them, until what was decided may be told: what became of each, or why that is not known. What rests on the leader alone
-   * waits for this disk only. A refusal rests on what was last, so on that nobody else has led by then.
+   * waits for this disk only. A refusal that says what the log holds rests on what was last, so on that nobody else has led by then.
    */
   async outcomes(decisions: readonly (Decision | Promise<Decision>)[]): Promise<(Appended | PlayheadError)[]> {
     // As of now: who leads in a later epoch does not know what became of what was appended in this one.
@@ -65,15 +73,20 @@ export class Leadership {
     }
     const unknown = await failureOf(committed, restsOn)
     const unknownHere = await failureOf(this.#durable, restsOnLeader)
-    const isRefused = decided.some(({ outcome }) => outcome instanceof PlayheadError)
-    const unconfirmed = isRefused ? await committed.confirm?.().then(() => undefined, refusalOf) : undefined
+    const unconfirmed = decided.some(restsOnTheLast)
+      ? await committed.confirm?.().then(() => undefined, refusalOf)
+      : undefined
     return decided.map((each) => {
-      if (unconfirmed !== undefined && each.outcome instanceof PlayheadError) return unconfirmed
+      if (unconfirmed !== undefined && restsOnTheLast(each)) return unconfirmed
       const failure = each.onLeader ? unknownHere : unknown
       const { offset } = each.onLeader ? this.#durable : committed
       return failure !== undefined && each.restsOn > offset ? failure : each.outcome
     })
   }
+}
+
+function restsOnTheLast({ outcome }: Decision): boolean {
+  return outcome instanceof PlayheadError && restOnTheLog.has(outcome.code)
 }
 
 /** Waits until `offset` is reached; answers why it never will be. */

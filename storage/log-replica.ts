@@ -11,8 +11,10 @@ import type { FollowerLane } from './follower-lane.ts'
 import type { LeaderEpochs } from './leader-epochs.ts'
 import type { CommitPoint, Leadership } from './leadership.ts'
 import type { LogEnd } from './log-end.ts'
+import type { LogFacts } from './log-facts.ts'
 
 export interface LogReplicaParts {
+  readonly facts: LogFacts
   readonly leadership: Leadership
   readonly epochs: LeaderEpochs
   readonly lane: FollowerLane
@@ -29,6 +31,12 @@ export class LogReplica {
   constructor(parts: LogReplicaParts) {
     this.#parts = parts
     this.epochs = parts.epochs
+  }
+
+  /** Below it retention or compaction has removed records, or may have: 0 = it has all that it ever had. */
+  get wholeFromOffset(): number {
+    const { logStartOffset, compactedTo } = this.#parts.facts.values
+    return Math.max(logStartOffset, compactedTo)
   }
 
   /** The leader epoch of the newest batch; -1 = there is none. */

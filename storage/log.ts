@@ -167,9 +167,9 @@ export class Log {
   }
 
   #openReplica(epochs: LeaderEpochs): LogReplica {
-    const [leadership, lane] = [this.#leadership, this.#followerLane]
+    const [{ facts }, leadership, lane] = [this.#recovered, this.#leadership, this.#followerLane]
     const [admission, appender, end] = [this.#admission, this.#appender, this.#end]
-    return new LogReplica({ leadership, epochs, lane, admission, appender, end })
+    return new LogReplica({ facts, leadership, epochs, lane, admission, appender, end })
   }
 
   #openAppender(): Appender {

@@ -7,7 +7,7 @@ import { PlayheadError } from '../../protocol/errors.ts'
 import { checkUserName } from '../../protocol/names.ts'
 import { checkPattern, cluster } from '../../protocol/rights.ts'
 import type { Grant } from '../../protocol/rights.ts'
-import { SALT_BYTES } from '../../protocol/scram.ts'
+import { clusterMechanism, SALT_BYTES } from '../../protocol/scram.ts'
 import type { Handler } from '../request.ts'
 import type { AccessFacts } from '../security/access-facts.ts'
 import { tokenHash } from '../security/access-facts.ts'
@@ -24,6 +24,7 @@ const entriesMax = 100_000
 const grantsPerPrincipalMax = 1_000
 
 export const authenticate: Handler<'authenticate'> = async ({ mechanism, message }, { services, session }) => {
+  if (mechanism === clusterMechanism) return { header: services.security.proveBroker(session, message) }
   const { authentication } = services.security
   if (mechanism === 'BEARER') {
     session.become(await authentication.bearer(message, session.address))

@@ -6,12 +6,14 @@ import type { ClusterBroker, ClusterPartition, ReplicaCopy } from '../../protoco
 import { PlayheadError } from '../../protocol/errors.ts'
 import type { ClusterNode } from '../../replication/cluster-node.ts'
 import type { ClusterState, SeenTopic } from '../../replication/cluster-state.ts'
+import { canBeCopied } from '../../replication/isr-change.ts'
 import type { PartitionName } from '../../replication/metadata-keys.ts'
 import {
   cancelReassign,
   drainBroker as drain,
   reassignPartition as reassign,
   recoverPartition as recover,
+  setThrottle,
 } from '../../replication/operator-changes.ts'
 import type { Partition } from '../../replication/partition.ts'
 import type { Handler, Services } from '../request.ts'
@@ -36,6 +38,7 @@ export const clusterStatus: Handler<'clusterStatus'> = async ({ topic }, { servi
       ageMs: Math.round(image.ageMs),
       brokers: describeBrokers(state),
       partitions,
+      copyBytesPerSecondMax: state.throttleBytesPerSecond,
     },
   }
 }
@@ -58,6 +61,14 @@ export const drainBroker: Handler<'drainBroker'> = async ({ broker, what }, { se
   const cluster = clusterOf(services)
   await drain(cluster.foundation, broker, what === 'nothing' ? undefined : what)
   session.did('drainBroker', `${broker}: ${what}`)
+  await cluster.image.refresh()
+  return { header: {} }
+}
+
+export const throttleCopying: Handler<'throttleCopying'> = async ({ bytesPerSecond }, { services, session }) => {
+  const cluster = clusterOf(services)
+  await setThrottle(cluster.foundation, bytesPerSecond)
+  session.did('throttleCopying', bytesPerSecond === undefined ? 'no limit' : `${bytesPerSecond} bytes a second`)
   await cluster.image.refresh()
   return { header: {} }
 }
@@ -155,6 +166,7 @@ function* partitionsOf(
       removing: [...agreed.removing],
       own: own === undefined || !isReplica ? undefined : copyOf(own),
       followers: own?.leading?.leaderEpoch === agreed.leaderEpoch ? own.leading.followers : [],
+      wholeFromOffset: canBeCopied(agreed) ? undefined : agreed.logStart,
     }
   }
 }

@@ -11,6 +11,8 @@ export interface Principal {
   readonly groups: readonly string[]
   /** May do everything: whoever can read the broker's own data directory. */
   readonly isSuper: boolean
+  /** Another broker of this cluster. */
+  readonly isBroker?: true
   /** ms since the epoch; Infinity = it does not expire by itself. */
   readonly expiresAtMs: number
   /** The token that it came with, and what that leaves of the principal's rights; undefined = all of them. */

@@ -36,11 +36,12 @@ export const requestRights: { readonly [A in ApiName]: Ask<A> } = {
   commitPlayhead: (session, { topic, name }) => session.require('append', playheadResource(topic, name)),
   readPlayhead: (session, { topic, name }) => session.require('read', playheadResource(topic, name)),
   listPlayheads: (session, { topic }) => session.requireSome('read', topic),
-  // Brokers of a cluster: what is replicated is all there is.
-  replicaFetch: (session) => session.require('admin', cluster),
-  replicaProgress: (session) => session.require('admin', cluster),
+  // What is replicated is all there is: not even who may do everything reads it so.
+  replicaFetch: (session) => session.requireBroker(),
+  replicaProgress: (session) => session.requireBroker(),
   status: (session) => session.require('read', cluster),
   clusterStatus: (session) => session.require('read', cluster),
+  throttleCopying: (session) => session.require('admin', cluster),
   reassignPartition: (session) => session.require('admin', cluster),
   drainBroker: (session) => session.require('admin', cluster),
   recoverPartition: (session) => session.require('admin', cluster),

@@ -8,6 +8,7 @@ import type { Clock, Timer } from '../../platform/clock.ts'
 import type { FileSystem } from '../../platform/file-system.ts'
 import type { Random } from '../../platform/random.ts'
 import type { Quota } from '../../protocol/access.ts'
+import type { ReplyOf } from '../../protocol/api.ts'
 import { PlayheadError } from '../../protocol/errors.ts'
 import type { Partitions } from '../../replication/partitions.ts'
 import { addressOf } from '../address-count.ts'
@@ -18,6 +19,8 @@ import { AdminToken } from './admin-token.ts'
 import { Audit } from './audit.ts'
 import type { AuditNote } from './audit.ts'
 import { Authentication, certificatePrincipal } from './authentication.ts'
+import { brokerPrincipal } from './cluster-secret.ts'
+import type { ClusterSecret } from './cluster-secret.ts'
 import { IdentityTokens } from './identity-tokens.ts'
 import type { Principal } from './principal.ts'
 import { Quotas } from './quotas.ts'
@@ -34,7 +37,12 @@ export interface SecurityOptions {
   readonly random: Random
   readonly report: (level: 'info' | 'warn', message: string) => void
   readonly onFatal: (error: Error) => void
+  /** By which brokers of a cluster know each other. */
+  readonly clusterSecret?: ClusterSecret | undefined
 }
+
+/** Of other brokers: a follower that is slowed down is a replica that is lost. */
+const noQuota: Quota = { requestsPerSecond: 0, inBytesPerSecond: 0, outBytesPerSecond: 0, connections: 0 }
 
 interface Parts {
   readonly store: AccessStore
@@ -84,6 +92,33 @@ export class Security {
 
   get isOn(): boolean {
     return this.#parts !== undefined
+  }
+
+  get brokersProve(): boolean {
+    return this.isOn || this.#options.clusterSecret !== undefined
+  }
+
+  /** Takes the next message of an exchange with another broker; answers the reply to it. Throws unauthenticated. */
+  proveBroker(session: Session, message: string): ReplyOf<'authenticate'> {
+    const { clusterSecret } = this.#options
+    if (clusterSecret === undefined) throw this.#wrongSecret(session, 'no secret here')
+    const begun = session.clusterProof
+    if (begun === undefined) {
+      session.clusterProof = clusterSecret.begin(message)
+      return { message: session.clusterProof.reply, done: false, principal: '' }
+    }
+    session.clusterProof = undefined // one proof for one nonce
+    const reply = clusterSecret.finish(begun, message)
+    if (reply === undefined) throw this.#wrongSecret(session, 'the proof of another secret')
+    session.become(brokerPrincipal)
+    return { message: reply, done: true, principal: session.name }
+  }
+
+  #wrongSecret({ address }: Session, found: string): PlayheadError {
+    this.stats.refused++
+    this.#parts?.audit.note({ action: 'authenticate', outcome: 'refused', principal: brokerPrincipal.name, address })
+    const message = `broker: found ${found}, wanted that of this cluster; give every broker of it the same file: clusterSecretFile`
+    return new PlayheadError('unauthenticated', message)
   }
 
   get facts(): AccessFacts {
@@ -158,6 +193,7 @@ export class Security {
   }
 
   #quotaOf(principal: string): Quota {
+    if (principal === brokerPrincipal.name) return noQuota
     const { quotaRequestsPerSecond, quotaInBytesPerSecond, quotaOutBytesPerSecond, quotaConnections } =
       this.#options.config
     return (

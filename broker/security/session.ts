@@ -13,6 +13,7 @@ import { accessTopic } from './access-store.ts'
 import type { AuditNote } from './audit.ts'
 import { principalText } from './principal.ts'
 import type { Principal, SignInReason } from './principal.ts'
+import type { ClusterProof } from './cluster-secret.ts'
 import type { Meter, Quotas } from './quotas.ts'
 import type { ScramExchange } from './scram-exchange.ts'
 
@@ -21,6 +22,8 @@ export interface Guard {
   readonly isOn: boolean
   readonly facts: AccessFacts
   readonly quotas: Quotas
+  /** Brokers have to prove that they are of this cluster. */
+  readonly brokersProve: boolean
   holds(principal: Principal): boolean
   note(note: AuditNote): void
 }
@@ -28,6 +31,8 @@ export interface Guard {
 export class Session {
   /** The exchange that is under way, if there is one. */
   scram: ScramExchange | undefined
+  /** The same of somebody who says that he is a broker. */
+  clusterProof: ClusterProof | undefined
   /** Without the port. */
   readonly address: string
   readonly #security: Guard
@@ -134,6 +139,16 @@ export class Session {
     if (this.may(operation, resource)) return
     this.requirePrincipal()
     throw this.#denied(operation, describeResource(resource))
+  }
+
+  /** For what brokers ask of each other, and nobody else. Throws unauthenticated or notAuthorized; the refusal is audited. */
+  requireBroker(): void {
+    if (!this.#security.brokersProve || this.#principal?.isBroker === true) return
+    this.requirePrincipal()
+    const { name, address } = this
+    this.#security.note({ action: 'replicate', outcome: 'refused', principal: name, address, resource: 'cluster' })
+    const message = `replication: found ${name}, wanted a broker of this cluster, which proves that it is one; give every broker the same file: clusterSecretFile`
+    throw new PlayheadError('notAuthorized', message, { principal: name })
   }
 
   requireSome(operation: Operation, topic: string): void {

@@ -4,14 +4,14 @@
  * certificate, is reported and leaves what is in use as it is.
  * Made by Broker; the listeners are told through `onChange`.
  */
-import { X509Certificate, createPrivateKey } from 'node:crypto'
+import { X509Certificate } from 'node:crypto'
 import type { Clock, Timer } from '../../platform/clock.ts'
 import type { FileSystem } from '../../platform/file-system.ts'
 import type { ServerTls } from '../../platform/tls.ts'
 import { PlayheadError } from '../../protocol/errors.ts'
 import type { BrokerConfig } from '../config.ts'
+import { checkPair, readCertificate, readPem } from './pem-files.ts'
 
-const fileBytesMax = 1024 * 1024
 /** Beyond connectionsMax: those that are told that there are too many. */
 const extraConnections = 100
 
@@ -104,13 +104,17 @@ export class TlsFiles {
 }
 
 async function read({ config, fileSystem }: TlsFilesOptions): Promise<ServerTls> {
-  const certificate = await readFile(fileSystem, config.tlsCertificateFile, 'tlsCertificateFile')
-  const key = await readFile(fileSystem, config.tlsKeyFile, 'tlsKeyFile')
-  checkPair(certificate, key, config)
-  const authorityFile = config.tlsClientAuthorityFile
+  const { tlsCertificateFile, tlsKeyFile, tlsClientAuthorityFile } = config
+  const certificate = await readPem(fileSystem, tlsCertificateFile, 'tlsCertificateFile')
+  const key = await readPem(fileSystem, tlsKeyFile, 'tlsKeyFile')
+  checkPair(
+    { bytes: certificate, path: tlsCertificateFile, setting: 'tlsCertificateFile' },
+    { bytes: key, path: tlsKeyFile, setting: 'tlsKeyFile' },
+  )
   const clientAuthority =
-    authorityFile === '' ? undefined : await readFile(fileSystem, authorityFile, 'tlsClientAuthorityFile')
-  if (clientAuthority !== undefined) certificateOf(clientAuthority, 'tlsClientAuthorityFile', authorityFile)
+    tlsClientAuthorityFile === ''
+      ? undefined
+      : await readCertificate(fileSystem, tlsClientAuthorityFile, 'tlsClientAuthorityFile')
   return {
     certificate,
     key,
@@ -121,47 +125,9 @@ async function read({ config, fileSystem }: TlsFilesOptions): Promise<ServerTls>
   }
 }
 
-function checkPair(certificate: Buffer, key: Buffer, { tlsCertificateFile, tlsKeyFile }: BrokerConfig): void {
-  const parsed = certificateOf(certificate, 'tlsCertificateFile', tlsCertificateFile)
-  let fits = false
-  try {
-    fits = parsed.checkPrivateKey(createPrivateKey(key))
-  } catch {
-    throw unfit('tlsKeyFile', tlsKeyFile, 'something that is no private key', 'one in PEM, without a passphrase')
-  }
-  if (!fits) throw unfit('tlsKeyFile', tlsKeyFile, 'the key of another certificate', `that of ${tlsCertificateFile}`)
-}
-
-function certificateOf(bytes: Buffer, setting: string, path: string): X509Certificate {
-  try {
-    return new X509Certificate(bytes)
-  } catch {
-    throw unfit(setting, path, 'something that is no certificate', 'one in PEM')
-  }
-}
-
-async function readFile(fileSystem: FileSystem, path: string, setting: string): Promise<Buffer> {
-  try {
-    const file = await fileSystem.open(path, 'read')
-    try {
-      const bytes = Buffer.alloc(Math.min(await file.sizeBytes(), fileBytesMax))
-      return bytes.subarray(0, await file.read(bytes, 0))
-    } finally {
-      await file.close()
-    }
-  } catch (error) {
-    throw unfit(setting, path, error instanceof Error ? error.message : String(error), 'a file that can be read')
-  }
-}
-
 function isSame(a: ServerTls, b: ServerTls): boolean {
   const authority = (tls: ServerTls): Buffer => tls.clientAuthority ?? Buffer.alloc(0)
   return a.certificate.equals(b.certificate) && a.key.equals(b.key) && authority(a).equals(authority(b))
-}
-
-function unfit(setting: string, path: string, found: string, wanted: string): PlayheadError {
-  const message = `setting ${setting}: ${path}: found ${found}, wanted ${wanted}; see docs/operations/certificate-expiry.md`
-  return new PlayheadError('invalidConfiguration', message, { setting, file: path })
 }
 
 function incomplete(settings: string, wanted: string): PlayheadError {

@@ -11,7 +11,7 @@ import { tierBlockBytes, wrongBlock } from './block-sums.ts'
 import type { SummedObject } from './block-sums.ts'
 import { tierUnavailable } from './object-store.ts'
 import type { ObjectStore } from './object-store.ts'
-import type { RateLimit } from './rate-limit.ts'
+import type { RateLimit } from '../rate-limit.ts'
 import { Turns } from '../turns.ts'
 
 export interface TierBlocksOptions {

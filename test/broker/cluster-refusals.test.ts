@@ -10,7 +10,13 @@ import { TemporaryDirectory } from '../temporary-directory.ts'
 
 const refused: readonly { readonly given: Partial<BrokerConfig>; readonly setting: string }[] = [
   { given: { security: 'on' }, setting: 'security' },
-  { given: { tlsCertificateFile: 'cert.pem', tlsKeyFile: 'key.pem' }, setting: 'tlsCertificateFile' },
+  { given: { clusterBrokerAuthorityFile: 'authority.pem' }, setting: 'clusterBrokerAuthorityFile' },
+  { given: { clusterSecretFile: 'no-such-file' }, setting: 'clusterSecretFile' },
+  { given: { clusterCertificateFile: 'cert.pem' }, setting: 'clusterKeyFile' },
+  { given: { clusterKeyFile: 'key.pem' }, setting: 'clusterCertificateFile' },
+  { given: { clusterAuthorityFile: 'authority.pem' }, setting: 'clusterAuthorityFile' },
+  { given: { clusterCertificateFile: 'cert.pem', clusterKeyFile: 'key.pem' }, setting: 'clusterCertificateFile' },
+  { given: { cluster: 'etcds://127.0.0.1:1', clusterAuthorityFile: 'none.pem' }, setting: 'clusterAuthorityFile' },
   { given: { tier: 'file:///tmp/nothing-there' }, setting: 'tier' },
   { given: { readOnly: 'yes' }, setting: 'tier' },
 ]
@@ -22,7 +28,7 @@ for (const { given, setting } of refused) {
     await assert.rejects(Broker.start(config), (error: Error & { code?: string; details?: { setting?: string } }) => {
       assert.equal(error.code, 'invalidConfiguration', error.message)
       assert.equal(error.details?.setting, setting)
-      assert.match(error.message, /cluster/)
+      assert.match(error.message, /cluster.*found .*wanted .*;/)
       return true
     })
     assert.deepEqual(await readdir(directory.path), [])

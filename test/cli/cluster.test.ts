@@ -111,6 +111,34 @@ test('cluster reassign: one replica becomes three and then another one, with all
   cluster.putBack(2)
 })
 
+test('cluster throttle: at a byte a second a new replica gets its first bytes and no more; once that is lifted the move ends', async () => {
+  await using cluster = await BrokerCluster.start([1, 2])
+  await using playhead = await cluster.connect([1, 2], { timeoutMs })
+  await playhead.admin.createTopic('carts')
+  const stream = playhead.topic('carts').stream('one')
+  const data = 'x'.repeat(10_000)
+  for (let count = 0; count < 40; count++) await stream.append({ type: 'Counted', data })
+  const set = await command(cluster, [1], 'cluster throttle 1')
+  assert.equal(set.code, 0, set.stderr)
+  assert.match(set.stdout, /at most 1 bytes a second to new replicas/)
+  await playhead.cluster.reassign('carts', 0, [1, 2])
+  const copiedEnd = async () => {
+    const { copies, leader } = (await playhead.cluster.status({ topic: 'carts' })).partitions[0]!
+    return copies.find(({ broker, logEndOffset }) => broker !== leader && logEndOffset > 0)?.logEndOffset
+  }
+  await eventually(async () => (await copiedEnd()) !== undefined)
+  const copied = (await copiedEnd())!
+  assert.ok(copied < 40, 'most would still take days')
+  const status = await command(cluster, [2], 'cluster status --topic carts')
+  assert.match(status.stdout, /^carts\/0 .* moving, adding \d$/m)
+  assert.match(status.stdout, /^each broker copies at most 1 bytes a second to new replicas/m)
+  const lifted = await command(cluster, [2], 'cluster throttle --off')
+  assert.equal(lifted.code, 0, lifted.stderr)
+  const ended = await command(cluster, [1], 'cluster reassign carts --replicas 1,2')
+  assert.equal(ended.code, 0, ended.stderr)
+  assert.match(ended.stdout, /^carts\/0 +\d +1, 2 +\d, \d$/m)
+})
+
 test('cluster drain: a broker is emptied onto a fourth one; with three replicas on three brokers it says what cannot move and why', async () => {
   await using cluster = await BrokerCluster.start([1, 2, 3])
   await using playhead = await cluster.connect([1, 2, 3], { timeoutMs })

@@ -38,6 +38,8 @@ const usage: readonly (readonly [args: string, stderr: RegExp])[] = [
   ['import carts rows.csv --stream a --type =', /invalid-argument: --type/],
   ['completion tcsh', /invalid-argument: completion: found "tcsh", wanted bash, zsh or fish/],
   ['cluster reassign carts', /invalid-argument: cluster reassign carts: found neither of --replicas and --cancel/],
+  ['cluster throttle', /invalid-argument: cluster throttle: found neither of a limit and --off, wanted one/],
+  ['cluster throttle 0', /invalid-argument: bytes-per-second: found "0", wanted an integer ≥ 1/],
   ['cluster reassign carts --replicas a', /invalid-argument: --replicas: found "a", wanted ids of brokers/],
   ['cluster drain one', /invalid-argument: broker: found "one", wanted an integer ≥ 0/],
   [

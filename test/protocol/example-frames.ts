@@ -430,8 +430,10 @@ export const exampleFrames: readonly ExampleFrame[] = [
           removing: [3],
           own: { lastEpoch: 3, logStartOffset: 0, logEndOffset: 8, highWatermark: 7 },
           followers: [{ broker: 2, durableOffset: 7 }],
+          wholeFromOffset: undefined,
         },
       ],
+      copyBytesPerSecondMax: undefined,
     },
   ),
   ...frames(
@@ -441,6 +443,7 @@ export const exampleFrames: readonly ExampleFrame[] = [
   ),
   ...frames('drainBroker', { broker: 3, what: 'replicas' }, {}),
   ...frames('recoverPartition', { topic: 'carts', partition: 0, broker: 2 }, { leaderEpoch: 4 }),
+  ...frames('throttleCopying', { bytesPerSecond: 50_000_000 }, {}),
   ...frames(
     'streamInfo',
     { topic: 'carts', stream: 'customer-17850', after: undefined, consistency: 'linearizable' },

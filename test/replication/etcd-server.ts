@@ -12,13 +12,22 @@ import { sleep, systemClock } from '../../platform/clock.ts'
 import { needPrograms, childEnvironment } from '../../bench/rivals/tool.ts'
 import { EtcdMetadataStore } from '../../replication/etcd-metadata-store.ts'
 import type { EtcdOptions } from '../../replication/etcd-metadata-store.ts'
+import type { Pair } from '../certificates.ts'
 import { TemporaryDirectory } from '../temporary-directory.ts'
 
 const program = 'etcd'
 const startMsMax = 30_000
 
+export interface EtcdCertificates {
+  readonly own: Pair
+  /** File with the authority of clients. */
+  readonly clientAuthority: string
+}
+
 export interface EtcdPlace {
   readonly isTls?: boolean
+  /** TLS with a certificate of an authority, and no client without one of another. */
+  readonly certificates?: EtcdCertificates
   /** Kept when it ends; a temporary one if there is none. */
   readonly directory?: string
   /** For clients, and for members; free ones if there are none. */
@@ -35,6 +44,11 @@ async function freePort(): Promise<number> {
   return port
 }
 
+function flagsOf({ own, clientAuthority }: EtcdCertificates): string[] {
+  const pair = [`--cert-file=${own.certificate}`, `--key-file=${own.key}`]
+  return [...pair, '--client-cert-auth', `--trusted-ca-file=${clientAuthority}`]
+}
+
 export class EtcdServer {
   readonly port: number
   readonly directory: string
@@ -46,17 +60,16 @@ export class EtcdServer {
   private constructor(
     directory: string,
     [port, peerPort]: readonly [number, number],
-    isTls: boolean,
+    tls: readonly string[],
     temporary?: TemporaryDirectory,
   ) {
     this.#temporary = temporary
     this.port = port
     this.directory = directory
-    const client = `${isTls ? 'https' : 'http'}://127.0.0.1:${port}`
+    const client = `${tls.length > 0 ? 'https' : 'http'}://127.0.0.1:${port}`
     const peer = `http://127.0.0.1:${peerPort}`
     // Elections within 100 ms instead of a second: the shortest lease follows from it.
     const fast = ['--heartbeat-interval=10', '--election-timeout=100']
-    const tls = isTls ? ['--auto-tls'] : []
     this.#arguments = [
       `--data-dir=${this.directory}`,
       `--listen-client-urls=${client}`,
@@ -70,11 +83,12 @@ export class EtcdServer {
   }
 
   /** With TLS the certificate is etcd's own; it is in `certificateFile`. */
-  static async start({ isTls = false, directory, ports }: EtcdPlace = {}): Promise<EtcdServer> {
+  static async start({ isTls = false, certificates, directory, ports }: EtcdPlace = {}): Promise<EtcdServer> {
     await needPrograms([program], ['etcd-server'])
     const temporary = directory === undefined ? await TemporaryDirectory.make() : undefined
     const at = directory ?? join(temporary!.path, 'etcd')
-    const server = new EtcdServer(at, ports ?? [await freePort(), await freePort()], isTls, temporary)
+    const tls = certificates === undefined ? (isTls ? ['--auto-tls'] : []) : flagsOf(certificates)
+    const server = new EtcdServer(at, ports ?? [await freePort(), await freePort()], tls, temporary)
     await server.start()
     return server
   }

@@ -99,7 +99,10 @@ test('etcd metadata store: with TLS and a password; without them, or with wrong 
   const open = (options: object) =>
     EtcdMetadataStore.open({ members: [own.member], prefix: '/playhead', clock: systemClock, ...options })
   const refused = (message: RegExp) => ({ code: 'metadataStoreRefused', message })
-  await assert.rejects(open({ tls: {} }), refused(/wanted a connection with TLS; check the authority/))
+  await assert.rejects(
+    open({ tls: {} }),
+    refused(/wanted a connection with TLS; check the authority \(--cluster-authority-file\)/),
+  )
   await assert.rejects(open({}), { code: 'unavailable', message: /found .*wanted an answer; .*whether it speaks TLS/ })
   const plain = await open({ tls })
   t.after(() => plain.close())

@@ -9,6 +9,7 @@ import {
   recoveryCandidates,
   setThrottle,
 } from '../../replication/operator-changes.ts'
+import { changePartition } from '../../replication/partition-change.ts'
 import { createTopic } from '../../replication/topic-changes.ts'
 import { SimulatedCluster, ttlMs } from './simulated-cluster.ts'
 
@@ -119,6 +120,25 @@ test('a broker that is to go for good loses its replicas to others, within its r
     await cluster.scheduler.sleep(5 * ttlMs)
     await expanding.stop()
     assert.ok(states(cluster.state).every(({ replicas, leader }) => replicas.length === 3 && leader !== 2))
+  })
+})
+
+test('of what was trimmed before it came into the cluster no replica is made elsewhere: refused by name, and a drained broker keeps it', async () => {
+  await SimulatedCluster.run(6, async (cluster) => {
+    await Promise.all(ids.map((broker) => cluster.start(broker)))
+    const { foundation } = cluster.brokers.get(1)!
+    const topicId = await createTopic(foundation, { name: 'old', partitions: 1, replicationFactor: 1, settings: {} })
+    const name = { topicId, partition: 0 }
+    const [home = 0] = cluster.state.partition(name)!.state.replicas
+    await changePartition(foundation, name, { kind: 'advanceLogStart', leader: home, logStart: 40 })
+    await assert.rejects(reassignPartition(foundation, name, [...ids]), {
+      code: 'invalidArgument',
+      message: new RegExp(`old/0: found records below offset 40 .*, wanted its one replica on broker ${home}: `),
+    })
+    await drainBroker(foundation, home, 'replicas')
+    await cluster.scheduler.sleep(5 * ttlMs)
+    const { replicas, adding } = cluster.state.partition(name)!.state
+    assert.deepEqual([replicas, adding], [[home], []])
   })
 })
 

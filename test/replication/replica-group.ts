@@ -6,6 +6,7 @@ import { systemClock } from '../../platform/clock.ts'
 import type { FileSystem } from '../../platform/file-system.ts'
 import { systemRandom } from '../../platform/random.ts'
 import { PlayheadError } from '../../protocol/errors.ts'
+import { CopyThrottle } from '../../replication/copy-throttle.ts'
 import { newPartitionState } from '../../replication/isr-change.ts'
 import { next } from '../../replication/isr-change.ts'
 import { IsrKeeper } from '../../replication/isr-keeper.ts'
@@ -198,6 +199,8 @@ export class ReplicaGroup implements AsyncDisposable {
       clock: systemClock,
       fetchBytesMax: 256 * 1024,
       waitMsMax: 50,
+      throttle: new CopyThrottle(systemClock),
+      isAdded: () => false,
       retryMs: 5,
       truncate: async (cut, offset) => cut.replaceLog(await replica.store.store.truncateLog('carts', 0, offset)),
       report: () => undefined,

@@ -73,6 +73,18 @@ test('replicas: with a follower cut off nothing is acknowledged until it is out 
   await untilSame(replicas)
 })
 
+test('replicas: a leader that is cut off refuses at once what nobody would take, and says what the log holds only when it is sure to lead', async () => {
+  await using replicas = await ReplicaGroup.start(brokers, 2)
+  const { leader } = replicas
+  await leader.partition.append(group(['a=1']))
+  leader.isCut = true
+  const damaged = group(['a=2'])
+  damaged.batch[damaged.batch.length - 1]! ^= 1
+  await assert.rejects(leader.partition.append(damaged), { code: 'invalidBatch' })
+  const conflict = leader.partition.append(group(['a=x'], { expected: [{ stream: 'a', version: 3 }] }))
+  await assert.rejects(conflict, { code: 'notLeader' })
+})
+
 test('replicas: a leader that is cut off acknowledges nothing more; the next one has all that was; the first cuts off what it had alone', async () => {
   await using replicas = await ReplicaGroup.start(brokers, 2)
   const old = replicas.leader

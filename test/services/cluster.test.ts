@@ -285,7 +285,7 @@ test('cluster: a consumer is served by the follower in its rack; killed, the con
   await playhead.close()
 })
 
-test('cluster: begun with a broker that has data, it has the topics, offsets and versions of that', async () => {
+test('cluster: begun with a broker that has data, it has the topics, offsets and versions of that; a trimmed one stays where it is, and says so', async () => {
   await using cluster = await ServedCluster.start('grown', [])
   {
     await using alone = await ServedBroker.start(cluster.dataOf(1))
@@ -294,6 +294,9 @@ test('cluster: begun with a broker that has data, it has the topics, offsets and
     const load = new Load(playhead, 'carts', 'one')
     await load.untilMore(20)
     await load.stop()
+    await playhead.admin.createTopic('trimmed')
+    await playhead.topic('trimmed').stream('one').append({ type: 'Counted', data: {} })
+    await playhead.admin.deleteRecords('trimmed', [{ partition: 0, offset: 1 }])
     await playhead.close()
     await alone.stop()
   }
@@ -308,6 +311,12 @@ test('cluster: begun with a broker that has data, it has the topics, offsets and
     .stream('one')
     .append({ type: 'Counted', data: {} }, { expectedVersion: events.length - 1 })
   assert.deepEqual({ version, offset }, { version: events.length, offset: events.length })
+  await assert.rejects(playhead.cluster.reassign('trimmed', 0, [1, 2]), {
+    code: 'invalidArgument',
+    message: /trimmed\/0: found records below offset 1 .* removed .*, wanted its one replica on broker 1/,
+  })
+  await playhead.cluster.reassign('carts', 0, [1, 2])
+  await cluster.inSync(playhead, 'carts', 2)
   await playhead.close()
 })
 

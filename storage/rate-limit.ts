@@ -1,9 +1,9 @@
 /**
- * RateLimit: bytes per second, of what the tier is sent or asked for. Whoever takes more than there is waits until it has come together; after a pause
- * there is at most one second's worth at once. Neighbours: TierBlocks, SegmentUpload.
+ * RateLimit: bytes per second, of what the tier is sent or asked for, or of what is copied to new replicas. Whoever takes more than there is waits until it
+ * has come together; after a pause there is at most one second's worth at once. Neighbours: TierBlocks, SegmentUpload, CopyThrottle.
  */
-import { sleep } from '../../platform/clock.ts'
-import type { Clock } from '../../platform/clock.ts'
+import { sleep } from '../platform/clock.ts'
+import type { Clock } from '../platform/clock.ts'
 
 export class RateLimit {
   readonly #clock: Clock
