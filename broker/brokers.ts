@@ -36,9 +36,10 @@ export function brokersOf(cluster: ClusterNode | undefined): Brokers {
     lackTopic: (name) => cluster.lacksTopic(name),
     addressOf: (broker) => cluster.addressOf(broker),
     all: () =>
-      Array.from(cluster.image.state.sessions.keys(), (broker) => ({
+      Array.from(cluster.image.state.sessions, ([broker, { record }]) => ({
         broker,
         ...hostAndPort(cluster.addressOf(broker)),
+        rack: record.rack ?? undefined,
       })),
     placementOf: (partition) => cluster.image.state.partition(partition)?.state,
   }
@@ -56,7 +57,8 @@ export function placeOf(
   }
   const { replicas = [], isr = [] } = leading?.seen.state ?? brokers.placementOf(partition) ?? {}
   const broker = leading === undefined ? following?.leader : self
-  const leader = typeof broker === 'number' ? { broker, ...hostAndPort(brokers.addressOf(broker)) } : undefined
+  const leader =
+    typeof broker === 'number' ? { broker, ...hostAndPort(brokers.addressOf(broker)), rack: undefined } : undefined
   const isUnsettled = leading?.isSettled === false ? true : undefined
   return { leader, replicas: [...replicas], inSync: [...isr], isUnsettled }
 }

@@ -3,7 +3,7 @@
  * Neighbours: main.ts runs it, completion.ts reads it.
  */
 import { readFileSync } from 'node:fs'
-import { Command } from 'commander'
+import { Command, Option } from 'commander'
 import { addAccess } from './access-commands.ts'
 import { integerOf, secondsOf } from './arguments.ts'
 import { addBench } from './bench/bench-commands.ts'
@@ -184,6 +184,11 @@ function addWriting(program: Command, session: MakeSession): void {
     )
 }
 
+function consistencyOption(): Option {
+  const text = 'linearizable: everything acknowledged before the command began (default: committed)'
+  return new Option('--consistency <which>', text).choices(['committed', 'linearizable'])
+}
+
 function addReading(program: Command, session: MakeSession): void {
   program
     .command('read <topic> <stream>')
@@ -193,6 +198,7 @@ function addReading(program: Command, session: MakeSession): void {
     .option('--backwards', 'newest first')
     .option('--as-of <time>', 'only what had happened by then')
     .option('--known-at <time>', 'only what had been appended by then')
+    .addOption(consistencyOption())
     .action(async (topic: string, stream: string, options) =>
       (await import('./read.ts')).read(session(), topic, stream, options),
     )
@@ -206,6 +212,7 @@ function addReading(program: Command, session: MakeSession): void {
     .option('--type <type>', 'only events of this type; may be given several times', collect, [])
     .option('--as <name>', 'go on where this named playhead stands')
     .option('--commit', 'move the playhead (--as) past what was printed')
+    .addOption(consistencyOption())
     .action(async (topic: string, options) => (await import('./replay.ts')).replay(session(), topic, options))
   program
     .command('rewind <topic> <name>')

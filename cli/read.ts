@@ -1,5 +1,5 @@
 /** playhead read: the events of one stream as NDJSON. */
-import type { ReadOptions } from '../client/index.ts'
+import type { Consistency, ReadOptions } from '../client/index.ts'
 import { eventLine } from '../client/index.ts'
 import { timeOf } from './arguments.ts'
 import { interruptible } from './session.ts'
@@ -11,16 +11,18 @@ export interface ReadFlags {
   readonly backwards?: boolean
   readonly asOf?: string
   readonly knownAt?: string
+  readonly consistency?: Consistency
 }
 
 export async function read(session: Session, topic: string, stream: string, flags: ReadFlags): Promise<void> {
-  const { from, limit, backwards, asOf, knownAt } = flags
+  const { from, limit, backwards, asOf, knownAt, consistency } = flags
   const options: ReadOptions = {
     ...(from !== undefined && { from }),
     ...(limit !== undefined && { limit }),
     ...(backwards === true && { backwards }),
     ...(asOf !== undefined && { asOf: timeOf('--as-of', asOf) }),
     ...(knownAt !== undefined && { knownAt: timeOf('--known-at', knownAt) }),
+    ...(consistency && { consistency }),
   }
   await interruptible(
     (signal) =>

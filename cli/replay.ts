@@ -2,7 +2,7 @@
  * playhead replay: the events of a topic as NDJSON, also as a named playhead that remembers how far it got.
  * Invariant: a playhead is only ever committed past events whose lines the reader of stdout has taken.
  */
-import type { NamedPlayhead, Place, Playhead, PlayheadPosition, ReplayOptions } from '../client/index.ts'
+import type { Consistency, NamedPlayhead, Place, Playhead, PlayheadPosition, ReplayOptions } from '../client/index.ts'
 import { eventLine } from '../client/index.ts'
 import { placeOf } from './arguments.ts'
 import { OutputClosed, UsageError } from './failure-report.ts'
@@ -17,6 +17,7 @@ export interface ReplayFlags {
   readonly type: readonly string[]
   readonly as?: string
   readonly commit?: boolean
+  readonly consistency?: Consistency
 }
 
 const commitMs = 1_000
@@ -51,7 +52,7 @@ class Run {
   }
 
   async run(place: Place | undefined, signal: AbortSignal): Promise<void> {
-    const { follow, partition, type, as } = this.#flags
+    const { follow, partition, type, as, consistency } = this.#flags
     this.#named = as === undefined ? undefined : this.#playhead.topic(this.#topic).playhead(as)
     const from = await this.#from(place)
     const options: ReplayOptions = {
@@ -60,6 +61,7 @@ class Run {
       ...(follow === true && { follow }),
       ...(partition !== undefined && { partition }),
       ...(type.length > 0 && { types: type }),
+      ...(consistency && { consistency }),
     }
     try {
       await this.#print(options)

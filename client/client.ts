@@ -38,6 +38,11 @@ export interface ConnectOptions {
   readonly tls?: ClientTls
   /** How long any call may go without progress before it fails with `unavailable`, ms; default 10,000. */
   readonly timeoutMs?: number
+  /**
+   * Where this client stands, as brokers are told with `--rack`: replays fetch from a replica in sync of that rack, where the leader is elsewhere. It may be
+   * a moment behind the leader; what this client has written or seen it waits for. Everything else, and whatever that replica cannot answer, is asked of the leader.
+   */
+  readonly rack?: string
   /** Ends the attempt to connect. */
   readonly signal?: AbortSignal
   /** How bytes reach the broker; TCP by default. */
@@ -111,7 +116,7 @@ export class Playhead {
  * await playhead.close()
  */
 export async function connect(addresses: string | readonly string[], options: ConnectOptions = {}): Promise<Playhead> {
-  const { clientName = clientNameDefault, timeoutMs = timeoutMsDefault, signal } = options
+  const { clientName = clientNameDefault, timeoutMs = timeoutMsDefault, rack, signal } = options
   if (!Number.isFinite(timeoutMs) || timeoutMs <= 0) {
     throw new PlayheadError('invalidArgument', `connect: found timeoutMs ${timeoutMs}, wanted a number of ms above 0`)
   }
@@ -124,6 +129,7 @@ export async function connect(addresses: string | readonly string[], options: Co
     credentials: options.credentials && new Credentials(options.credentials),
     tls: options.tls,
     timeoutMs,
+    rack: rack === '' ? undefined : rack,
   })
   try {
     const deadline = new Deadline(cluster.clock, timeoutMs, signal)

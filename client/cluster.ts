@@ -32,6 +32,8 @@ export interface ClusterOptions {
   readonly tls?: ClientTls | undefined
   /** What a request may take without progress, unless it says otherwise. */
   readonly timeoutMs: number
+  /** Where this client stands. */
+  readonly rack?: string | undefined
 }
 
 export interface CallOptions {
@@ -60,6 +62,7 @@ export class Cluster implements KnownBrokers {
   readonly clock: Clock
   readonly random: Random
   readonly timeoutMs: number
+  readonly rack: string | undefined
   /** To the broker that keeps the named playheads. */
   readonly playheads: Route
   readonly #options: ClusterOptions
@@ -76,6 +79,7 @@ export class Cluster implements KnownBrokers {
     this.clock = options.clock
     this.random = options.random
     this.timeoutMs = options.timeoutMs
+    this.rack = options.rack
     this.playheads = new Route(this)
     this.#links = options.addresses.map((address) => this.#link(address))
     this.#current = this.#links[0]!

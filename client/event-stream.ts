@@ -10,6 +10,8 @@ import { splitBatches } from '../protocol/record-batch.ts'
 import type { LogRecord } from '../protocol/record.ts'
 import type { Token } from '../protocol/token.ts'
 import type { Written } from './append-lane.ts'
+import { checkConsistency } from './consistency.ts'
+import type { ConsistencyOptions } from './consistency.ts'
 import { appendEvents } from './event-append.ts'
 import type { ExpectedVersion } from './expected-version.ts'
 import { timeOf } from './moment.ts'
@@ -40,7 +42,7 @@ export interface Appended {
   readonly token: Token
 }
 
-export interface ReadOptions extends WaitOptions {
+export interface ReadOptions extends WaitOptions, ConsistencyOptions {
   /** First version to read: forwards from 0, backwards from the last one by default. */
   readonly from?: number
   /** Events wanted at most; all by default. */
@@ -123,7 +125,7 @@ export class EventStream {
   /**
    * The stream's events, page by page; ends at the last event there is. Nothing if there is no such stream.
    *
-   * @throws PlayheadError `unknownTopic`, `invalidStream`, `invalidArgument`, `corruptBatch`, `timedOut` (of `after`), `unavailable`
+   * @throws PlayheadError `unknownTopic`, `invalidStream`, `invalidArgument`, `corruptBatch`, `timedOut` (of `after`, and of a linearizable read), `unavailable`
    * @example
    * for await (const event of carts.stream('customer-17850').read({ backwards: true, limit: 10 })) console.log(event.version, event.type)
    */
@@ -131,10 +133,13 @@ export class EventStream {
     const { limit = Number.MAX_SAFE_INTEGER, backwards = false } = options
     checkCount('from', options.from, 0)
     checkCount('limit', options.limit, 1)
+    let { consistency } = options
     let from = options.from
     let left = limit
     while (left > 0) {
-      const page = await this.#page({ ...options, backwards }, from, Math.min(left, pageEvents, eventsPerReadMax))
+      const pageOptions = { ...options, backwards, ...(consistency && { consistency }) }
+      const page = await this.#page(pageOptions, from, Math.min(left, pageEvents, eventsPerReadMax))
+      if (consistency !== undefined) consistency = 'committed' // the pages after it see at least as much, by the session's token
       yield* page.events
       left -= page.events.length
       if (page.nextVersion === undefined) return
@@ -177,13 +182,15 @@ export class EventStream {
   /**
    * Where the stream stands. A stream without events is no error.
    *
-   * @throws PlayheadError `unknownTopic`, `invalidStream`, `timedOut` (of `after`), `unavailable`
+   * @throws PlayheadError `unknownTopic`, `invalidStream`, `timedOut` (of `after`, and of a linearizable read), `unavailable`
    */
-  async info(options: WaitOptions & { readonly after?: Token } = {}): Promise<StreamInfo> {
-    const { after, ...wait } = options
+  async info(options: WaitOptions & ConsistencyOptions & { readonly after?: Token } = {}): Promise<StreamInfo> {
+    const { after, consistency, ...wait } = options
     return this.#read(after, wait, async (token, route) => {
-      const request = { topic: this.#state.name, stream: this.name, after: token }
-      const { header } = await this.#state.cluster.call('streamInfo', request, { policy: 'reads', route, ...wait })
+      const request = { topic: this.#state.name, stream: this.name, after: token, consistency }
+      const answer = await this.#state.cluster.call('streamInfo', request, { policy: 'reads', route, ...wait })
+      const { header } = answer
+      checkConsistency(consistency, answer)
       this.#state.observe({ topicId: header.topicId, partition: header.partition, endOffset: header.highWatermark })
       const { partition, lastVersion, firstVersion, lastOffset } = header
       return { partition, lastVersion, firstVersion, lastOffset }
@@ -228,7 +235,7 @@ export class EventStream {
     from: number | undefined,
     limit: number,
   ): Promise<{ events: StreamEvent[]; nextVersion: number | undefined }> {
-    const { backwards = false, asOf, knownAt, after, timeoutMs, signal } = options
+    const { backwards = false, asOf, knownAt, after, consistency, timeoutMs, signal } = options
     const wait = { ...(timeoutMs !== undefined && { timeoutMs }), ...(signal && { signal }) }
     return this.#read(after, wait, async (token, route) => {
       const request = {
@@ -241,9 +248,12 @@ export class EventStream {
         knownAt: knownAt === undefined ? undefined : timeOf(knownAt),
         maxBytes: pageBytes,
         after: token,
+        consistency,
       }
       const { cluster } = this.#state
-      const { header, body } = await cluster.call('readStream', request, { policy: 'reads', route, ...wait })
+      const answer = await cluster.call('readStream', request, { policy: 'reads', route, ...wait })
+      const { header, body } = answer
+      checkConsistency(consistency, answer)
       this.#state.observe({ topicId: header.topicId, partition: header.partition, endOffset: header.highWatermark })
       const records: LogRecord[] = splitBatches(body).flatMap((batch) => [...batch])
       const events = records.map((record, index) =>

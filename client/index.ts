@@ -14,6 +14,7 @@ export type {
   StreamInfo,
   StreamLimit,
 } from './event-stream.ts'
+export type { ConsistencyOptions } from './consistency.ts'
 export type { ExpectedVersion } from './expected-version.ts'
 export type { Moment } from './moment.ts'
 export type { Replay, ReplayOptions } from './replay.ts'
@@ -41,6 +42,7 @@ export { PlayheadError, isPlayheadError } from '../protocol/errors.ts'
 export type { ErrorCode, ErrorDetails, VersionConflict } from '../protocol/errors.ts'
 export { eventLine } from '../protocol/event.ts'
 export type { EventInput, StreamEvent } from '../protocol/event.ts'
+export type { Consistency } from '../protocol/consistency.ts'
 export type { Acks } from '../protocol/append.ts'
 export type { PlayheadPosition } from '../protocol/playhead.ts'
 export type { Compression } from '../protocol/record-batch.ts'

@@ -70,7 +70,7 @@ export class PartitionFetcher {
 
   async #fetchOnce(): Promise<void> {
     const { partition, fetchBytes, waitMs, timeoutMs, signal } = this.#options
-    const reply = await this.#state.read(partition, undefined, (after) => {
+    const reply = await this.#state.read(partition, undefined, async (after) => {
       const request = {
         topic: this.#state.name,
         partition,
@@ -79,17 +79,14 @@ export class PartitionFetcher {
         maxBytes: fetchBytes,
         waitMsMax: waitMs,
         after,
+        fromFollower: undefined,
       }
-      return this.#state.call(partition, 'fetch', request, {
-        policy: 'reads',
-        purpose: 'fetches',
-        waitMs,
-        timeoutMs,
-        signal,
-      })
+      const options = { policy: 'reads', purpose: 'fetches', waitMs, timeoutMs, signal } as const
+      const near = await this.#state.routes.near?.fetch(request, options)
+      return near ?? (await this.#state.call(partition, 'fetch', request, options))
     })
     const { topicId, highWatermark, nextOffset } = reply.header
-    this.highWatermark = highWatermark
+    this.highWatermark = Math.max(this.highWatermark, highWatermark) // a follower may be behind
     this.#state.observe({ topicId, partition, endOffset: highWatermark })
     this.#batches = splitBatches(reply.body)
     // Not waiting, and nothing there: the log ends before `untilOffset`, or what stood there has been compacted away.

@@ -1,6 +1,8 @@
 /** ReplayRange: turns what the user calls a place (start, end, an offset, a time, a playhead's positions) into an offset for each partition. */
 import { PlayheadError } from '../protocol/errors.ts'
 import type { PlayheadPosition } from '../protocol/playhead.ts'
+import { checkConsistency } from './consistency.ts'
+import type { ConsistencyOptions } from './consistency.ts'
 import { timeOf } from './moment.ts'
 import type { TopicDescription, TopicState, WaitOptions } from './topic-state.ts'
 
@@ -20,7 +22,7 @@ export interface PartitionRange {
 
 type PartitionOffsets = Pick<TopicDescription['partitions'][number], 'partition' | 'logStartOffset' | 'highWatermark'>
 
-export interface PlaceOptions extends WaitOptions {
+export interface PlaceOptions extends WaitOptions, ConsistencyOptions {
   /** Only this partition. */
   readonly partition?: number
   /** Only these partitions; all by default. */
@@ -75,9 +77,10 @@ async function chosenPartitions(state: TopicState, options: PlaceOptions): Promi
     const message = `${state.name}: found partition ${wanted}, wanted 0 … ${description.partitions.length - 1}`
     throw new PlayheadError('unknownPartition', message, { partition: wanted })
   })
-  // What a broker that does not lead says may be behind.
+  // What a broker that does not lead says may be behind; and one that thinks it leads.
+  const isKnown = (each: PartitionOffsets) => led.has(each.partition) && options.consistency !== 'linearizable'
   const known = await Promise.all(
-    chosen.map(async (each) => (led.has(each.partition) ? each : fromLeader(state, each.partition, options))),
+    chosen.map(async (each) => (isKnown(each) ? each : fromLeader(state, each.partition, options))),
   )
   // A leader that others have replaced, and does not know it yet, must not end the reading before this.
   const { topicId } = description
@@ -87,8 +90,12 @@ async function chosenPartitions(state: TopicState, options: PlaceOptions): Promi
 }
 
 async function fromLeader(state: TopicState, partition: number, options: PlaceOptions): Promise<PartitionOffsets> {
-  const request = { topic: state.name, partition, at: 'start' as const, timestamp: undefined, clock: 'event' as const }
-  const { header } = await state.call(partition, 'listOffsets', request, { policy: 'reads', ...waitOf(options) })
+  const { consistency } = options
+  const at = { at: 'start' as const, timestamp: undefined, clock: 'event' as const }
+  const request = { topic: state.name, partition, ...at, consistency }
+  const answer = await state.call(partition, 'listOffsets', request, { policy: 'reads', ...waitOf(options) })
+  const { header } = answer
+  checkConsistency(consistency, answer)
   return { partition, logStartOffset: header.offset, highWatermark: header.highWatermark }
 }
 
@@ -142,7 +149,8 @@ async function offsetAtTime(
   timestamp: number,
   options: PlaceOptions,
 ): Promise<number> {
-  const request = { topic: state.name, partition, at: 'time' as const, timestamp, clock: options.clock ?? 'event' }
+  const { clock = 'event', consistency } = options
+  const request = { topic: state.name, partition, at: 'time' as const, timestamp, clock, consistency }
   const { header } = await state.call(partition, 'listOffsets', request, { policy: 'reads', ...waitOf(options) })
   return header.offset
 }

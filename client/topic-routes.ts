@@ -9,6 +9,7 @@ import { PlayheadError, isPlayheadError } from '../protocol/errors.ts'
 import type { Cluster } from './cluster.ts'
 import { Deadline } from './deadline.ts'
 import { withRetry } from './retry.ts'
+import { NearReplicas } from './near-replicas.ts'
 import { Route } from './route.ts'
 
 export type TopicDescription = ReplyOf<'describeTopic'>
@@ -41,12 +42,15 @@ export class TopicRoutes {
   readonly #cluster: Cluster
   readonly #topic: string
   readonly #routes = new Map<number, Route>()
+  /** Absent where this client has no rack. */
+  readonly near: NearReplicas | undefined
   #asking: Promise<void> | undefined
   #askedAtMs = Number.NEGATIVE_INFINITY
 
   constructor(cluster: Cluster, topic: string) {
     this.#cluster = cluster
     this.#topic = topic
+    this.near = cluster.rack === undefined ? undefined : new NearReplicas(cluster, cluster.rack, () => this.ask())
   }
 
   /** The same one as long as this lives. */
@@ -139,6 +143,7 @@ export class TopicRoutes {
     // Also of those that lead nothing now: when the others are gone they are the way in.
     for (const { broker: other, host, port } of description.brokers ?? [])
       if (host !== undefined && port !== undefined) this.#cluster.learn(other, { host, port })
+    this.near?.learn(description)
     for (const { partition, leader, leaderEpoch, replicas } of description.partitions) {
       const route = this.of(partition)
       const { host, port } = leader ?? {}

@@ -1,5 +1,6 @@
 /** fetch: raw batches of one partition from an offset on; and listOffsets: which offset stands at a time. */
-import { int, oneOf, optional, struct, text } from './header-schema.ts'
+import { keptConsistency, wantedConsistency } from './consistency.ts'
+import { bool, int, later, oneOf, optional, struct, text } from './header-schema.ts'
 import { topicName } from './topic.ts'
 import { token } from './token.ts'
 
@@ -15,6 +16,8 @@ export const fetchRequest = struct({
   /** 0 = answer at once. */
   waitMsMax: int(0, 3_600_000),
   after: optional(token),
+  /** A replica in sync may answer for its leader, with what it knows to be committed; absent = only the leader. */
+  fromFollower: later(bool),
 })
 /** The body is whole record batches, one after the other. */
 export const fetchReply = struct({
@@ -36,10 +39,14 @@ export const listOffsetsRequest = struct({
   timestamp: optional(int(-8.64e15, 8.64e15)),
   /** Which time: the event's own, or the broker's append time. */
   clock: oneOf('event', 'append'),
+  /** `linearizable`: every append that was acknowledged before this request counts; absent = `committed`. */
+  consistency: wantedConsistency,
 })
 export const listOffsetsReply = struct({
   /** The first offset at or after the time; the high watermark when there is none. */
   offset: int(),
   topicId: text(36),
   highWatermark: int(),
+  /** True when that was asked for. Absent = it was not, or the broker cannot. */
+  isLinearizable: keptConsistency,
 })

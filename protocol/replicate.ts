@@ -28,6 +28,8 @@ export const replicaFetchRequest = struct({
   waitMsMax: int(0, 60_000),
   /** What the last reply of this leader had as confirm: the follower follows it still. */
   confirmed: later(int()),
+  /** The high watermark that the follower knows, where somebody waits there for more: a higher one is told at once. */
+  highWatermark: later(int()),
 })
 /** The body is whole record batches, one after the other. */
 export const replicaFetchReply = struct({

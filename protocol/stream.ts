@@ -1,4 +1,5 @@
 /** Stream requests: read one stream's events, ask where it stands, list streams by prefix. */
+import { keptConsistency, wantedConsistency } from './consistency.ts'
 import { bool, int, later, list, optional, struct, text } from './header-schema.ts'
 import type { ValueOf } from './header-schema.ts'
 import { eventsPerReadMax, partitionsMax, streamsPerListMax } from './limits.ts'
@@ -24,6 +25,8 @@ export const readStreamRequest = struct({
   /** Of the body; at least one event, however large. */
   maxBytes: int(1),
   after: optional(token),
+  /** `linearizable`: every append that was acknowledged before this request is seen; absent = `committed`. */
+  consistency: wantedConsistency,
 })
 /**
  * The body is one uncompressed record batch with sparse offset deltas (more only where its offsets span more than 2^31), in offset order
@@ -39,9 +42,17 @@ export const readStreamReply = struct({
   versions: list(int(), eventsPerReadMax),
   /** Where the next request goes on, in the same direction; absent = the end was reached. */
   nextVersion: optional(int()),
+  /** True when that was asked for. Absent = it was not, or the broker cannot. */
+  isLinearizable: keptConsistency,
 })
 
-export const streamInfoRequest = struct({ topic: topicName, stream: streamName, after: optional(token) })
+export const streamInfoRequest = struct({
+  topic: topicName,
+  stream: streamName,
+  after: optional(token),
+  /** As of readStream. */
+  consistency: wantedConsistency,
+})
 export const streamInfoReply = struct({
   topicId: text(36),
   partition: int(),
@@ -52,6 +63,8 @@ export const streamInfoReply = struct({
   firstVersion: int(-1),
   /** Of its last event; -1 = none. */
   lastOffset: int(-1),
+  /** As of readStream. */
+  isLinearizable: keptConsistency,
 })
 
 const limitFields = {

@@ -33,6 +33,8 @@ const reachedBroker = struct({
   /** Where clients reach it; absent = not known now. */
   host: optional(text(1024)),
   port: optional(int(1, 65_535)),
+  /** Where it stands; absent = it was not told. */
+  rack: later(text(1024)),
 })
 export type DescribedBroker = ValueOf<typeof reachedBroker>
 

@@ -4,11 +4,16 @@
  */
 import { PlayheadError } from '../protocol/errors.ts'
 
+/** A follower that has not heard of its leader for so long does not know how much it lacks. */
+const silenceMsMax = 3_000
+
 export class Following {
   /** Broker id; null = there is none now. */
   readonly leader: number | null
   readonly leaderEpoch: number
   #highWatermark: number
+  /** When the leader was heard last. */
+  #heardMs = Number.NEGATIVE_INFINITY
 
   constructor(leader: number | null, leaderEpoch: number, highWatermark: number) {
     this.leader = leader
@@ -21,12 +26,18 @@ export class Following {
     return Math.min(this.#highWatermark, durableOffset)
   }
 
+  /** Whether the leader was heard of late: parked fetches are answered well before that. */
+  isInTouch(nowMs: number): boolean {
+    return this.leader !== null && nowMs - this.#heardMs <= silenceMsMax
+  }
+
   /** What is committed at the leader, as it said last; it may not be here yet. */
   get heardHighWatermark(): number {
     return this.#highWatermark
   }
 
-  heard(highWatermark: number): void {
+  heard(highWatermark: number, nowMs: number): void {
+    this.#heardMs = nowMs
     this.#highWatermark = Math.max(this.#highWatermark, highWatermark)
   }
 }

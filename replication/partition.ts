@@ -77,11 +77,14 @@ export class Partition {
   readonly topic: string
   readonly topicId: string
   readonly partition: number
+  readonly #clock: Clock
   #leaderEpoch: number
   #log: Log
   readonly #waiters: OffsetWaiters
   /** Followers that wait for more to be on this disk. */
   readonly #followers: OffsetWaiters
+  /** Of these, those who wait for the high watermark too. */
+  #watching = 0
   /** Who waits for a round of confirmation. */
   readonly #confirming: OffsetWaiters
   #leading: ReplicaSet | undefined
@@ -97,6 +100,7 @@ export class Partition {
     this.partition = options.partition
     this.#leaderEpoch = options.leaderEpoch
     this.#log = options.log
+    this.#clock = options.clock
     this.#waiters = new OffsetWaiters(options.clock, options.waitersMax)
     this.#followers = new OffsetWaiters(options.clock, options.waitersMax)
     this.#confirming = new OffsetWaiters(options.clock, options.waitersMax)
@@ -205,15 +209,29 @@ export class Partition {
   }
 
   /**
+   * Before a read that is to see all that was acknowledged before this call, whoever acknowledged it: resolves once it is certain that nobody else led
+   * by then, and the high watermark says all that is committed. A broker by itself need not ask. Throws notLeader, timedOut.
+   */
+  async linearized(): Promise<void> {
+    this.checkLeads()
+    const set = this.#leading
+    if (set !== undefined && !(await this.#isConfirmed(set))) {
+      const message = `${this.topic}/${this.partition}: found followers that do not answer whether this broker leads still, wanted all that could lead instead (in sync: brokers ${set.seen.state.isr.join(', ')}); ask again, or read what is committed as far as it knows`
+      throw new PlayheadError('timedOut', message, { leaderEpoch: set.leaderEpoch, waitMs: settleMsMax })
+    }
+    await this.settled()
+  }
+
+  /**
    * Resolves once the high watermark says all that is committed. A leader that has just begun knows less than those before it have told: until its
    * followers have answered, nobody may be told where something ends. Throws notLeader, timedOut.
    */
   async settled(): Promise<void> {
+    this.checkLeads()
     const leading = this.#leading
     if (leading === undefined || leading.isSettled) return
     const isReached = await this.#waiters.wait(leading.startOffset, settleMsMax)
-    this.checkLeads()
-    if (isReached) return await this.settled()
+    if (isReached || this.#leading !== leading) return await this.settled()
     const { isr, isrMin } = leading.seen.state
     const message = `${this.topic}/${this.partition}: found too few of its replicas answering to know what is committed (in sync: brokers ${isr.join(', ')}), wanted ${isrMin}; start the missing brokers, or ask again later`
     throw new PlayheadError('timedOut', message, { highWatermark: leading.highWatermark })
@@ -234,18 +252,15 @@ export class Partition {
   }
 
   /**
-   * Read your writes: resolves once all that the token has seen is committed. Throws tokenMismatch when the token is of another
-   * topic (of that name, before it was deleted), timedOut when it takes longer than `waitMsMax`, stopping when
-   * the signal aborts.
+   * Read your writes: resolves once all that the token has seen is committed, and this broker leads. Throws notLeader, tokenMismatch as `checkToken`,
+   * timedOut when it takes longer than `waitMsMax`, stopping when the signal aborts.
    */
   async reach(token: Token, waitMsMax: number, signal?: AbortSignal): Promise<void> {
-    if (token.topicId !== this.topicId) {
-      throw new PlayheadError(
-        'tokenMismatch',
-        `token for ${this.topic}: found topic id ${token.topicId}, wanted ${this.topicId}; the topic was created anew: drop the token`,
-      )
-    }
-    if (await this.waitForHighWatermark(token.endOffset, waitMsMax, signal)) return
+    this.checkToken(token)
+    this.checkLeads()
+    const isReached = await this.waitForHighWatermark(token.endOffset, waitMsMax, signal)
+    this.checkLeads()
+    if (isReached) return
     if (signal?.aborted) {
       throw new PlayheadError(
         'stopping',
@@ -256,6 +271,15 @@ export class Partition {
       'timedOut',
       `${this.topic}/${this.partition}: found high watermark ${this.highWatermark} after ${waitMsMax} ms, wanted ${token.endOffset} as the token says; try again`,
       { highWatermark: this.highWatermark, endOffset: token.endOffset, waitMs: waitMsMax },
+    )
+  }
+
+  /** Throws tokenMismatch when the token is of another topic: of that name, before it was deleted. */
+  checkToken({ topicId }: Token): void {
+    if (topicId === this.topicId) return
+    throw new PlayheadError(
+      'tokenMismatch',
+      `token for ${this.topic}: found topic id ${topicId}, wanted ${this.topicId}; the topic was created anew: drop the token`,
     )
   }
 
@@ -279,7 +303,10 @@ export class Partition {
       durableOffset: () => this.#log.durableOffset,
       nowMs: () => clock.monotonicMs(),
       lagMsMax,
-      onHighWatermark: () => this.#waiters.release(set.highWatermark),
+      onHighWatermark: () => {
+        this.#waiters.release(set.highWatermark)
+        if (this.#watching > 0) this.#followers.wake()
+      },
       onConfirmed: (round) => this.#confirming.release(round),
     })
     this.#leaderEpoch = leaderEpoch
@@ -318,6 +345,7 @@ export class Partition {
     this.#confirming.wake()
     this.#following = new Following(leader, leaderEpoch, highWatermark)
     this.#leaderEpoch = leaderEpoch
+    this.#waiters.wake()
     await this.#log.replica.follow(notLeader(this, leader, leaderEpoch))
   }
 
@@ -338,8 +366,18 @@ export class Partition {
 
   /** As its leader has it. */
   followHighWatermark(highWatermark: number): void {
-    this.#following?.heard(highWatermark)
+    this.#following?.heard(highWatermark, this.#clock.monotonicMs())
     this.#waiters.release(this.highWatermark)
+  }
+
+  /**
+   * Before a read at `offset` that a follower may answer for its leader: resolves once it knows so much to be committed. Throws notLeader when it
+   * does not within `waitMsMax`, or is not in touch with its leader.
+   */
+  async reachAsFollower(offset: number, waitMsMax: number, signal?: AbortSignal): Promise<void> {
+    const isInTouch = () => this.#following?.isInTouch(this.#clock.monotonicMs()) === true
+    if (isInTouch() && (await this.waitForHighWatermark(offset, waitMsMax, signal)) && isInTouch()) return
+    this.checkLeads()
   }
 
   /** Throws notLeader unless this broker leads. */
@@ -360,8 +398,13 @@ export class Partition {
     if (diverging !== undefined)
       return { diverging, batches: [], appendTimes: [], highWatermark: set.highWatermark, confirm: undefined }
     set.heard(request, durableOffset, confirmed)
-    // Who has a round to answer does so at once.
-    if (offset >= log.durableOffset && confirmed >= set.round) await this.#followers.wait(offset + 1, waitMsMax, signal)
+    // Who has a round to answer does so at once; and whose readers wait hears of what is committed.
+    const isToldAll = confirmed >= set.round && (request.highWatermark ?? Infinity) >= set.highWatermark
+    if (offset >= log.durableOffset && isToldAll) {
+      const watching = request.highWatermark === undefined ? 0 : 1
+      this.#watching += watching
+      await this.#followers.wait(offset + 1, waitMsMax, signal).finally(() => (this.#watching -= watching))
+    }
     if (offset < log.durableOffset) await reserve(maxBytes)
     this.#leadingIn(leaderEpoch)
     const read = await log.read({ offset, maxBytes, limitOffset: Number.MAX_SAFE_INTEGER, wantsTimes: true })
@@ -382,15 +425,20 @@ export class Partition {
    * not know it, would refuse by what was last long ago. Throws notLeader.
    */
   async #confirm(set: ReplicaSet): Promise<void> {
+    if (await this.#isConfirmed(set)) return
+    const message = `${this.topic}/${this.partition}: found followers that do not answer whether this broker leads still, wanted all that could lead instead; ask again`
+    throw new PlayheadError('notLeader', message, { leaderEpoch: set.leaderEpoch, outcome: 'notApplied' })
+  }
+
+  /** Resolves with true once all who could lead instead have said so, after now; with false when some do not answer. Throws notLeader. */
+  async #isConfirmed(set: ReplicaSet): Promise<boolean> {
     const round = set.beginRound()
     if (this.#leading === set && set.confirmed < round) {
       this.#followers.wake()
       await this.#confirming.wait(round, settleMsMax)
     }
     if (this.#leading !== set) throw notLeader(this, this.#following?.leader ?? null, this.#leaderEpoch)
-    if (set.confirmed >= round) return
-    const message = `${this.topic}/${this.partition}: found followers that do not answer whether this broker leads still, wanted all that could lead instead; ask again`
-    throw new PlayheadError('notLeader', message, { leaderEpoch: set.leaderEpoch, outcome: 'notApplied' })
+    return set.confirmed >= round
   }
 
   /** The topic is gone: whoever waits here is told so. */

@@ -78,6 +78,11 @@ export class Partitions {
     return found
   }
 
+  /** For clients that take a follower's word. Throws unknownTopic, unknownPartition. */
+  anyReplica(name: string, partition: number): Partition {
+    return this.#at(this.topic(name), partition)
+  }
+
   #at({ topic, partitions }: TopicPartitions, partition: number): Partition {
     const found = partitions[partition]
     if (found) return found

@@ -107,6 +107,7 @@ export class ReplicaFetcher {
       maxBytes: isThrottled ? throttle.bytesMax(fetchBytesMax) : fetchBytesMax,
       waitMsMax,
       confirmed: this.#confirmed,
+      highWatermark: partition.waiting > 0 ? partition.following?.heardHighWatermark : undefined,
     }
     this.#told = Math.max(this.#told, request.durableOffset)
     const { header, body } = await leader.fetch(request, this.#stopping.signal)

@@ -131,6 +131,10 @@ export class ReplicaSet implements CommitPoint {
       confirmed: Math.max(confirmed, known?.confirmed ?? 0),
     })
     this.advance()
+    this.#tellConfirmed()
+  }
+
+  #tellConfirmed(): void {
     if (this.#round > 0) this.#options.onConfirmed(this.confirmed)
   }
 
@@ -225,6 +229,7 @@ export class ReplicaSet implements CommitPoint {
     }
     this.#seen = seen
     this.advance()
+    this.#tellConfirmed() // who is in sync no more need not answer
   }
 
   /** What is asked of the store has come to be, or never will: this is what it has. The leader and its epoch are the same. */
@@ -232,6 +237,7 @@ export class ReplicaSet implements CommitPoint {
     this.#proposed = undefined
     this.observe(seen)
     this.advance()
+    this.#tellConfirmed()
   }
 
   /** Leads no more: what is not committed by now, this broker will never know of. */

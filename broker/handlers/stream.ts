@@ -6,7 +6,7 @@ import type { ListedStream } from '../../protocol/stream.ts'
 import type { Handler } from '../request.ts'
 import { compareNames } from '../../storage/stream-names.ts'
 import { refuseInternalTopic } from './append.ts'
-import { reachToken } from './fetch.ts'
+import { reachToken, sees } from './fetch.ts'
 
 /** Of one name in a reply to listStreams, beside the name itself. */
 const listedStreamBytesMax = 32
@@ -15,6 +15,7 @@ export const readStream: Handler<'readStream'> = async (request, context) => {
   const { partitions, config } = context.services
   const partition = partitions.ofStream(request.topic, request.stream)
   if (request.after) await reachToken(partition, request.after, context)
+  const isLinearizable = await sees(partition, request.consistency)
   const maxBytes = Math.min(request.maxBytes, config.fetchBytesMax)
   await context.reply.reserve(maxBytes)
   const { stream, from, limit, backwards, asOf, knownAt } = request
@@ -27,6 +28,7 @@ export const readStream: Handler<'readStream'> = async (request, context) => {
       lastVersion: read.lastVersion,
       versions: read.versions,
       nextVersion: read.nextVersion,
+      isLinearizable,
     },
     body: read.records.length === 0 ? [] : [encodeSparseBatch(read.records)],
   }
@@ -35,10 +37,11 @@ export const readStream: Handler<'readStream'> = async (request, context) => {
 export const streamInfo: Handler<'streamInfo'> = async (request, context) => {
   const partition = context.services.partitions.ofStream(request.topic, request.stream)
   if (request.after) await reachToken(partition, request.after, context)
+  const isLinearizable = await sees(partition, request.consistency)
   await partition.settled()
   const { highWatermark, topicId } = partition
   const info = partition.log.streamInfo(request.stream, highWatermark)
-  return { header: { topicId, partition: partition.partition, highWatermark, ...info } }
+  return { header: { topicId, partition: partition.partition, highWatermark, ...info, isLinearizable } }
 }
 
 export const limitStream: Handler<'limitStream'> = async (request, { services, session }) => {

@@ -17,6 +17,10 @@ const time = Type.String({
   description: 'ISO-8601 (UTC where no zone is given), or seconds or milliseconds since the epoch',
 })
 
+const consistency = Type.Union([Type.Literal('committed'), Type.Literal('linearizable')], {
+  description: '`linearizable`: sees every append that was acknowledged before the request; default `committed`',
+})
+
 export const topicPath = Type.Object({ topic: Type.String() })
 export const streamPath = Type.Object({ topic: Type.String(), stream: Type.String() })
 export const partitionPath = Type.Object({ topic: Type.String(), partition: Type.Integer({ minimum: 0 }) })
@@ -113,6 +117,7 @@ export const readQuery = strict({
   backwards: Type.Optional(Type.Boolean({ description: 'the last event first' })),
   asOf: Type.Optional(time),
   knownAt: Type.Optional(time),
+  consistency: Type.Optional(consistency),
 })
 export type ReadQuery = Static<typeof readQuery>
 export const readAnswer = Type.Object(
@@ -127,6 +132,7 @@ export const readAnswer = Type.Object(
 export const replayQuery = strict({
   from: Type.Optional(Type.String({ description: '`start` (the default), `end`, an offset, or a time' })),
   limit: Type.Optional(Type.Integer({ minimum: 1, maximum: eventsPerReadMax, description: 'default 1,000' })),
+  consistency: Type.Optional(consistency),
 })
 export const replayAnswer = Type.Object(
   {

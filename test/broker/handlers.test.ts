@@ -18,6 +18,7 @@ const readStreamDefaults = {
   knownAt: undefined,
   maxBytes: MiB,
   after: undefined,
+  consistency: undefined,
 }
 
 function batchOfKey(bytes: number): Buffer {
@@ -261,7 +262,8 @@ test('listOffsets: start, end, by event time, by append time', async () => {
   await createTopic(client, 't')
   for (const time of [1_000, 2_000, 3_000]) await appendBatch(client, 't', eventBatch(['a'], 'T', time))
   const offset = async (at: 'start' | 'end' | 'time', timestamp?: number, clock: 'event' | 'append' = 'event') =>
-    (await client.request('listOffsets', { topic: 't', partition: 0, at, timestamp, clock })).header.offset
+    (await client.request('listOffsets', { topic: 't', partition: 0, at, timestamp, clock, consistency: undefined }))
+      .header.offset
   assert.equal(await offset('start'), 0)
   assert.equal(await offset('end'), 3)
   assert.equal(await offset('time', 1_500), 1)
@@ -305,7 +307,12 @@ test('readStream, streamInfo, listStreams over 4 partitions', async () => {
     code: 'invalidStream',
   })
 
-  const info = await client.request('streamInfo', { topic: 't', stream: 'customer-1', after: undefined })
+  const info = await client.request('streamInfo', {
+    topic: 't',
+    stream: 'customer-1',
+    after: undefined,
+    consistency: undefined,
+  })
   assert.deepEqual([info.header.firstVersion, info.header.lastVersion], [0, 2])
   const list = (prefix: string, limit: number, afterStream?: string) =>
     client.request('listStreams', { topic: 't', prefix, afterStream, limit, partitions: undefined })

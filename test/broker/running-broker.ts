@@ -60,5 +60,6 @@ export function fetchRequest(
   offset: number,
   change: Partial<RequestOf<'fetch'>> = {},
 ): RequestOf<'fetch'> {
-  return { topic, partition: 0, offset, minBytes: 1, maxBytes: 1 << 20, waitMsMax: 0, after: undefined, ...change }
+  const limits = { minBytes: 1, maxBytes: 1 << 20, waitMsMax: 0 }
+  return { topic, partition: 0, offset, ...limits, after: undefined, fromFollower: undefined, ...change }
 }

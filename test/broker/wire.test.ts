@@ -182,6 +182,7 @@ test('valid frames with bytes changed get a reply or an end, and harm nobody (50
     knownAt: 5,
     maxBytes: 1_000,
     after: undefined,
+    consistency: undefined,
   }
   const frames = [
     FrameClient.frame('append', { topic: 't', partition: 0, acks: 'all', groups }, [batch], 7),

@@ -22,6 +22,7 @@ const usage: readonly (readonly [args: string, stderr: RegExp])[] = [
   ['read carts a --from -1', /invalid-argument: --from: found "-1", wanted an integer ≥ 0/],
   ['read carts a --as-of noon', /invalid-argument: --as-of: found "noon", wanted ISO-8601/],
   ['read carts a --timeout 0', /invalid-argument: --timeout: found "0", wanted seconds above 0/],
+  ['read carts a --consistency strong', /Allowed choices are committed, linearizable/],
   ['append carts a --data {}', /required option '--type <type>' not specified/],
   ['append carts a --type T --data {', /invalid-argument: --data: found no JSON/],
   ['replay carts --commit', /invalid-argument: --commit: found no --as NAME/],

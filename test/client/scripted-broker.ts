@@ -43,6 +43,10 @@ export interface Leading {
 /** What a broker knows of its cluster. */
 export interface ClusterView {
   readonly replicas: readonly number[]
+  /** Of brokers; none by default. */
+  racks?: ReadonlyMap<number, string>
+  /** All replicas by default. */
+  inSync?: readonly number[]
   readonly leading: readonly Leading[]
   addressOf(broker: number): { host: string; port: number } | undefined
 }
@@ -60,6 +64,8 @@ export class ScriptedBroker {
   /** Refuses a single group of an append: asked before it takes effect. */
   groupFault: (group: { readonly count: number }) => PlayheadError | undefined = () => undefined
   limits = { frameBytesMax: 1 << 24, inFlightRequestsMax: 64, inFlightBytesMax: 1 << 26, dedupeBatches: 1024 }
+  /** Its release knows of linearizable reads. */
+  knowsConsistency = true
   topic = 'carts'
   topicId = topicId
   readonly asked: Asked[] = []
@@ -170,12 +176,15 @@ export class ScriptedBroker {
     }))
     const { view } = this
     const nowhere = { host: undefined, port: undefined }
-    const brokers = view?.replicas.map((broker) => ({ broker, ...nowhere, ...view.addressOf(broker) }))
+    const brokers = view?.replicas.map((broker) => {
+      return { broker, ...nowhere, ...view.addressOf(broker), rack: view.racks?.get(broker) }
+    })
     return { topic, topicId: this.topicId, internal: false, settings: [], partitions, brokers }
   }
 
   /** Streams and playheads are in partition 0. */
-  #checkLeads(api: ApiName, { partition = 0 }: { partition?: number }): void {
+  #checkLeads(api: ApiName, { partition = 0, fromFollower }: { partition?: number; fromFollower?: boolean }): void {
+    if (fromFollower === true) return
     const leading = this.view?.leading[partition]
     if (leading === undefined || leading.broker === this.brokerId || isOfAnyBroker.has(api)) return
     const { broker, leaderEpoch } = leading
@@ -186,13 +195,13 @@ export class ScriptedBroker {
 
   #placeOf(partition: number): Pick<DescribedPartition, 'leader' | 'replicas' | 'inSync'> {
     if (this.view === undefined) return { leader: undefined, replicas: undefined, inSync: undefined }
-    const { leading, replicas } = this.view
+    const { leading, replicas, inSync = replicas } = this.view
     const { broker } = leading[partition]!
     const { host, port } = (broker === undefined ? undefined : this.view.addressOf(broker)) ?? {}
     return {
-      leader: broker === undefined ? undefined : { broker, host, port },
+      leader: broker === undefined ? undefined : { broker, host, port, rack: undefined },
       replicas: [...replicas],
-      inSync: [...replicas],
+      inSync: [...inSync],
     }
   }
 
@@ -240,12 +249,16 @@ export class ScriptedBroker {
     return { header, body: Buffer.concat(found) }
   }
 
-  #readStream({ stream, from = 0, limit, after }: RequestOf<'readStream'>): Answer {
+  #readStream({ stream, from = 0, limit, after, consistency }: RequestOf<'readStream'>): Answer {
     this.#checkToken(after)
     const log = this.partitions[0]!
     const { body, versions, nextVersion } = log.readStream(stream, from, Math.min(limit, 3))
     const place = { topicId: this.topicId, partition: 0, highWatermark: log.endOffset }
-    return { header: { ...place, lastVersion: log.heads.get(stream) ?? -1, versions, nextVersion }, body }
+    const isLinearizable = this.knowsConsistency && consistency === 'linearizable' ? true : undefined
+    return {
+      header: { ...place, lastVersion: log.heads.get(stream) ?? -1, versions, nextVersion, isLinearizable },
+      body,
+    }
   }
 
   #commit({ positions, expectedVersion }: RequestOf<'commitPlayhead'>): ReplyOf<'commitPlayhead'> {

@@ -56,6 +56,11 @@ export const clusterMutants: readonly Mutant[] = [
     find: 'return isr.length >= isrMin\n',
     replace: 'return isr.length >= 0 * isrMin\n',
   }),
+  mutant('a linearizable read is answered without asking who else may lead', ['isolate', 'pause', 'cutFromEtcd'], {
+    file: 'replication/partition.ts',
+    find: '    if (set !== undefined && !(await this.#isConfirmed(set))) {\n',
+    replace: '    if (set !== undefined && set.beginRound() < 0) {\n',
+  }),
   // Clients that keep what they have seen do not notice these, or the time for them is too short: tests look closer.
   {
     name: 'cluster: a new leader says where a stream ends before it knows',
@@ -76,6 +81,28 @@ export const clusterMutants: readonly Mutant[] = [
         file: 'storage/leadership.ts',
         find: 'isRefused ? await committed.confirm',
         replace: 'isRefused && decided.length < 0 ? await committed.confirm',
+      },
+    ],
+  },
+  {
+    name: 'cluster: a follower answers readers with what may not be committed',
+    by: { test: 'test/replication/follower-reads.test.ts', pattern: 'what is not known to be committed' },
+    edits: [
+      {
+        file: 'replication/partition.ts',
+        find: 'this.#log.read({ offset, maxBytes, limitOffset: highWatermark })',
+        replace: 'this.#log.read({ offset, maxBytes, limitOffset: this.#log.durableOffset })',
+      },
+    ],
+  },
+  {
+    name: 'cluster: a follower answers readers though it has long heard nothing of its leader',
+    by: { test: 'test/replication/follower-reads.test.ts', pattern: 'has not heard of its leader' },
+    edits: [
+      {
+        file: 'replication/following.ts',
+        find: 'nowMs - this.#heardMs <= silenceMsMax',
+        replace: 'nowMs - this.#heardMs <= Infinity',
       },
     ],
   },

@@ -22,6 +22,11 @@ test('golden frames: every api has a request and a reply', () => {
       'describeTopic error',
       'describeTopic reply of a cluster',
       'describeTopic reply of a cluster with its brokers',
+      'streamInfo request, linearizable',
+      'streamInfo reply, linearizable',
+      'fetch request, from a follower',
+      'fetch reply, from a follower',
+      'describeTopic reply of a cluster with racks',
     ].toSorted(),
   )
   assert.deepEqual(exampleFrames.map(({ name }) => name).toSorted(), Object.keys(golden).toSorted())

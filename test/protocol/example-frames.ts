@@ -111,7 +111,7 @@ const describedPartition: DescribedPartition = {
 }
 
 function clusterFrame(name: string, brokers: DescribedBroker[] | undefined): ExampleFrame {
-  const leader = { broker: 2, host: 'broker-2.example', port: 7420 }
+  const leader = { broker: 2, host: 'broker-2.example', port: 7420, rack: undefined }
   const partition = { ...describedPartition, leader, replicas: [1, 2, 3], inSync: [2, 3] }
   const field = apis.describeTopic.reply as Field<unknown>
   const header = { topic: 'carts', topicId, internal: false, settings: [], partitions: [partition], brokers }
@@ -119,6 +119,17 @@ function clusterFrame(name: string, brokers: DescribedBroker[] | undefined): Exa
   const bytes = Buffer.concat(encodeFrame(prefix, encodeHeader(field, header), []))
   return { name, api: 'describeTopic', field, header, body: Buffer.alloc(0), bytes }
 }
+
+const fetched = {
+  topic: 'carts',
+  partition: 0,
+  offset: 7,
+  minBytes: 1,
+  maxBytes: 1_048_576,
+  waitMsMax: 500,
+  after,
+}
+const streamStands = { topicId, partition: 0, highWatermark: 8, lastVersion: 4, firstVersion: 0, lastOffset: 7 }
 
 export const exampleFrames: readonly ExampleFrame[] = [
   ...frames(
@@ -196,14 +207,14 @@ export const exampleFrames: readonly ExampleFrame[] = [
   ),
   ...frames(
     'fetch',
-    { topic: 'carts', partition: 0, offset: 7, minBytes: 1, maxBytes: 1_048_576, waitMsMax: 500, after },
+    { ...fetched, fromFollower: undefined },
     { topicId, logStartOffset: 0, highWatermark: 8, nextOffset: 8 },
     { reply: storedBatch },
   ),
   ...frames(
     'listOffsets',
-    { topic: 'carts', partition: 0, at: 'time', timestamp: timestampMs, clock: 'event' },
-    { offset: 7, topicId, highWatermark: 8 },
+    { topic: 'carts', partition: 0, at: 'time', timestamp: timestampMs, clock: 'event', consistency: undefined },
+    { offset: 7, topicId, highWatermark: 8, isLinearizable: undefined },
   ),
   ...frames(
     'readStream',
@@ -217,14 +228,23 @@ export const exampleFrames: readonly ExampleFrame[] = [
       knownAt: undefined,
       maxBytes: 1_048_576,
       after: undefined,
+      consistency: undefined,
     },
-    { topicId, partition: 0, highWatermark: 8, lastVersion: 4, versions: [4], nextVersion: undefined },
+    {
+      topicId,
+      partition: 0,
+      highWatermark: 8,
+      lastVersion: 4,
+      versions: [4],
+      nextVersion: undefined,
+      isLinearizable: undefined,
+    },
     { reply: sparseBatch },
   ),
   ...frames(
     'streamInfo',
-    { topic: 'carts', stream: 'customer-17850', after: undefined },
-    { topicId, partition: 0, highWatermark: 8, lastVersion: 4, firstVersion: 0, lastOffset: 7 },
+    { topic: 'carts', stream: 'customer-17850', after: undefined, consistency: undefined },
+    { ...streamStands, isLinearizable: undefined },
   ),
   ...frames(
     'listStreams',
@@ -267,8 +287,8 @@ export const exampleFrames: readonly ExampleFrame[] = [
   errorFrame(),
   clusterFrame('describeTopic reply of a cluster', undefined),
   clusterFrame('describeTopic reply of a cluster with its brokers', [
-    { broker: 2, host: 'broker-2.example', port: 7420 },
-    { broker: 3, host: undefined, port: undefined },
+    { broker: 2, host: 'broker-2.example', port: 7420, rack: undefined },
+    { broker: 3, host: undefined, port: undefined, rack: undefined },
   ]),
   ...frames(
     'replicaFetch',
@@ -284,6 +304,7 @@ export const exampleFrames: readonly ExampleFrame[] = [
       maxBytes: 4_194_304,
       waitMsMax: 500,
       confirmed: undefined,
+      highWatermark: undefined,
     },
     {
       diverging: undefined,
@@ -423,4 +444,19 @@ export const exampleFrames: readonly ExampleFrame[] = [
   ...frames('drainBroker', { broker: 3, what: 'replicas' }, {}),
   ...frames('recoverPartition', { topic: 'carts', partition: 0, broker: 2 }, { leaderEpoch: 4 }),
   ...frames('throttleCopying', { bytesPerSecond: 50_000_000 }, {}),
+  ...frames(
+    'streamInfo',
+    { topic: 'carts', stream: 'customer-17850', after: undefined, consistency: 'linearizable' },
+    { ...streamStands, isLinearizable: true },
+  ).map((frame) => ({ ...frame, name: `${frame.name}, linearizable` })),
+  ...frames(
+    'fetch',
+    { ...fetched, fromFollower: true },
+    { topicId, logStartOffset: 0, highWatermark: 8, nextOffset: 8 },
+    { reply: storedBatch },
+  ).map((frame) => ({ ...frame, name: `${frame.name}, from a follower` })),
+  clusterFrame('describeTopic reply of a cluster with racks', [
+    { broker: 2, host: 'broker-2.example', port: 7420, rack: 'a' },
+    { broker: 3, host: 'broker-3.example', port: 7420, rack: undefined },
+  ]),
 ]

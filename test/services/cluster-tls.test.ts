@@ -51,7 +51,15 @@ test('cluster with TLS and a secret (3 brokers, real etcd): a leader is killed, 
     timeoutMs: 5_000,
   })
   const follower = { topicId, partition: 0, leaderEpoch: 1, broker: 2, brokerEpoch: 1, durableOffset: 0 }
-  const fetch = { ...follower, offset: 0, lastEpoch: -1, maxBytes: 1_000, waitMsMax: 0, confirmed: undefined }
+  const fetch = {
+    ...follower,
+    offset: 0,
+    lastEpoch: -1,
+    maxBytes: 1_000,
+    waitMsMax: 0,
+    confirmed: undefined,
+    highWatermark: undefined,
+  }
   const refused = { code: 'notAuthorized', message: /wanted a broker of this cluster/ }
   await assert.rejects(anybody.request('replicaFetch', fetch, [], { timeoutMs: 5_000 }), refused)
   await assert.rejects(anybody.request('replicaProgress', follower, [], { timeoutMs: 5_000 }), refused)

@@ -9,7 +9,7 @@ import { rm } from 'node:fs/promises'
 import { sleep, systemClock } from '../../platform/clock.ts'
 import { Broker } from '../../broker/broker.ts'
 import { connect } from '../../client/index.ts'
-import type { Playhead } from '../../client/index.ts'
+import type { ConnectOptions, Playhead } from '../../client/index.ts'
 import { ServedBroker } from '../e2e/served-broker.ts'
 import { EtcdServer } from '../replication/etcd-server.ts'
 import { TemporaryDirectory } from '../temporary-directory.ts'
@@ -45,7 +45,15 @@ class ServedCluster implements AsyncDisposable {
 
   flags(id: number, name = this.name): string[] {
     const cluster = ['--cluster', `etcd://${etcd.member}/${name}`, '--broker-id', String(id)]
-    return [...cluster, '--cluster-session-ms', String(sessionMs), '--replica-lag-ms-max', '1500']
+    return [
+      ...cluster,
+      '--rack',
+      `rack-${id}`,
+      '--cluster-session-ms',
+      String(sessionMs),
+      '--replica-lag-ms-max',
+      '1500',
+    ]
   }
 
   async serve(id: number): Promise<ServedBroker> {
@@ -54,10 +62,17 @@ class ServedCluster implements AsyncDisposable {
     return broker
   }
 
-  connect(): Promise<Playhead> {
-    return connect(`playhead://${[...this.brokers.values()].map(({ server }) => server).join(',')}`, {
-      timeoutMs: 30_000,
-    })
+  connect(options: ConnectOptions = {}): Promise<Playhead> {
+    const addresses = [...this.brokers.values()].map(({ server }) => server)
+    return connect(addresses, { timeoutMs: 30_000, ...options })
+  }
+
+  /** Fetches that a broker has answered since it was started. */
+  async fetchesServedBy(id: number): Promise<number> {
+    const answer = await fetch(`http://127.0.0.1:${this.brokers.get(id)!.httpPort}/metrics`)
+    const text = await answer.text()
+    const count = (name: string) => Number(new RegExp(`^${name}{api="fetch"} (\\d+)`, 'm').exec(text)?.[1])
+    return count('playhead_requests_total') - count('playhead_request_failures_total')
   }
 
   /** Of the one partition of a topic. */
@@ -222,6 +237,72 @@ test('cluster: a rolling restart under load, with a look at the status before ea
   t.diagnostic(`longest time without an acknowledgement: ${Math.round(load.gapMsMax)} ms`)
   await load.stop()
   await assertWhole(playhead, 'carts', 'one', load.count)
+  await playhead.close()
+})
+
+/** A consumer that follows the topic: what it has been given of the stream, in order. */
+class Consumer {
+  readonly places: number[] = []
+  readonly #end = new AbortController()
+  readonly #running: Promise<void>
+
+  constructor(playhead: Playhead, topic: string) {
+    this.#running = this.#run(playhead, topic)
+  }
+
+  async #run(playhead: Playhead, topic: string): Promise<void> {
+    const { signal } = this.#end
+    try {
+      for await (const batch of playhead.topic(topic).replay({ from: 'start', follow: true, signal })) {
+        for (const record of batch) this.places.push((record.event() as { data: { place: number } }).data.place)
+      }
+    } catch (error) {
+      if (!signal.aborted) throw error
+    }
+  }
+
+  async untilHas(count: number): Promise<void> {
+    while (this.places.length < count) await Promise.race([sleep(systemClock, 20), this.#running])
+  }
+
+  async stop(): Promise<void> {
+    this.#end.abort(new Error('over'))
+    await this.#running
+  }
+}
+
+test('cluster: a consumer is served by the follower in its rack; killed, the consumer goes on at the leader, and at the follower when that is back', async (t) => {
+  await using cluster = await ServedCluster.start('racks', [1, 2, 3])
+  const playhead = await cluster.connect()
+  await playhead.admin.createTopic('carts', { replicationFactor: 3 })
+  const load = new Load(playhead, 'carts', 'one')
+  await load.untilMore(50)
+  await cluster.inSync(playhead, 'carts', 3)
+  const leader = await cluster.leaderOf(playhead, 'carts')
+  const near = [1, 2, 3].find((id) => id !== leader)!
+  const inRack = await cluster.connect({ rack: `rack-${near}` })
+  const consumer = new Consumer(inRack, 'carts')
+  await consumer.untilHas(load.count)
+  await load.untilMore(100)
+  await consumer.untilHas(load.count)
+  const [byNear, byLeader] = [await cluster.fetchesServedBy(near), await cluster.fetchesServedBy(leader)]
+  t.diagnostic(`${consumer.places.length} events: ${byNear} fetches served by the follower, ${byLeader} by the leader`)
+  assert.ok(byNear > 10)
+  assert.ok(byLeader <= 2, 'where a first look found the follower a moment behind')
+  await cluster.brokers.get(near)!.kill()
+  await load.untilMore(50)
+  await consumer.untilHas(load.count)
+  assert.ok((await cluster.fetchesServedBy(leader)) > byLeader)
+  await cluster.serve(near)
+  while (!((await cluster.fetchesServedBy(near)) > 10)) await load.untilMore(1)
+  await load.stop()
+  await consumer.untilHas(load.count)
+  await consumer.stop()
+  assert.deepEqual(
+    consumer.places,
+    Array.from({ length: load.count }, (_, place) => place),
+  )
+  await inRack.close()
   await playhead.close()
 })
 

@@ -16,3 +16,17 @@ export function outcomeOf(error: unknown): AppendOutcome {
 export function fromBytes(base64: string | undefined): unknown {
   return JSON.parse(Buffer.from(base64 ?? '', 'base64').toString('utf8') || 'null') as unknown
 }
+
+/** What a client may be told while disks fill up, brokers die and connections break. */
+export const expectedCodes = new Set([
+  'unavailable',
+  'timedOut',
+  'overloaded',
+  'stopping',
+  'storageFailed',
+  'diskFull',
+  'closed',
+  'wrongExpectedVersion',
+  'outOfOrderSequence',
+  'playheadMoved',
+])

@@ -3,9 +3,16 @@
  * that a client must expect is part of the history, any other is a finding. May die and be born again as another session.
  */
 import { connect, isPlayheadError } from '../../client/index.ts'
-import type { Playhead, PlayheadError, ReplayBatch, StreamAppend, Topic } from '../../client/index.ts'
+import type {
+  ConsistencyOptions,
+  Playhead,
+  PlayheadError,
+  ReplayBatch,
+  StreamAppend,
+  Topic,
+} from '../../client/index.ts'
 import type { AppendOutcome, Dump, Span, StreamReadOperation } from '../history/history.ts'
-import { fromBytes, outcomeOf } from './answers.ts'
+import { expectedCodes, fromBytes, outcomeOf } from './answers.ts'
 import { brokerPort } from './lone-broker.ts'
 import type { Network } from './network.ts'
 import type { Recorder } from './recorder.ts'
@@ -30,9 +37,10 @@ export interface SessionOptions {
   readonly addresses?: readonly string[]
   /** What a client may be told beside what one broker says. */
   readonly moreCodes?: ReadonlySet<string>
-  /** Reads promise to see everything acknowledged before they began; default: they do. */
+  /** All reads promise to see everything acknowledged before they began; default: they do. Otherwise only those that ask for it. */
   readonly isLinearizable?: boolean
   readonly replicationFactor?: number
+  readonly rack?: string | undefined
 }
 
 /** Offsets that cannot be read; `until` is exclusive. */
@@ -40,20 +48,6 @@ interface LostOffsets {
   readonly from: number
   readonly until: number
 }
-
-/** What a client may be told while disks fill up, brokers die and connections break. */
-const expectedCodes = new Set([
-  'unavailable',
-  'timedOut',
-  'overloaded',
-  'stopping',
-  'storageFailed',
-  'diskFull',
-  'closed',
-  'wrongExpectedVersion',
-  'outOfOrderSequence',
-  'playheadMoved',
-])
 
 export class Session {
   readonly name: string
@@ -85,8 +79,11 @@ export class Session {
     })
   }
 
-  get #isLinearizable(): boolean {
-    return this.#options.isLinearizable ?? true
+  /** In a cluster a read is so when it asks for it: half of them do. */
+  #wanted(): { readonly isLinearizable: boolean; readonly asked: ConsistencyOptions } {
+    if (this.#options.isLinearizable ?? true) return { isLinearizable: true, asked: {} }
+    const isLinearizable = this.#options.scheduler.oneIn(2)
+    return { isLinearizable, asked: isLinearizable ? { consistency: 'linearizable' } : {} }
   }
 
   /** Tries until a broker answers, or the process has ended. */
@@ -103,6 +100,7 @@ export class Session {
           transport: network.transport(process),
           clock: process.clock,
           random: process.random,
+          ...(options.rack !== undefined && { rack: options.rack }),
         })
         return new Session(options, process, playhead)
       } catch (error) {
@@ -348,7 +346,8 @@ export class Session {
     const fromOffset = Math.max(wanted, partitions[partition]?.logStartOffset ?? 0)
     const batchesMax = scheduler.oneIn(3) ? 1 + scheduler.random.below(5) : Infinity
     const invokedAt = recorder.now()
-    const replay = this.#topic.replay({ partition, from: fromOffset })
+    const { isLinearizable, asked } = this.#wanted()
+    const replay = this.#topic.replay({ partition, from: fromOffset, ...asked })
     const entries: { offset: number; stream: string | null; value: string }[] = []
     let batches = 0
     let lost: LostOffsets | undefined
@@ -363,7 +362,6 @@ export class Session {
     }
     const highWatermark = (await replay.ranges())[0]!.untilOffset
     this.#seenEnds.set(partition, Math.max(end, highWatermark))
-    const isLinearizable = this.#isLinearizable
     recorder.read(this.name, invokedAt, { partition, fromOffset, entries, highWatermark, isLinearizable })
     const readTo = fromOffset + entries.length
     const wantedTo = lost === undefined ? highWatermark : Math.max(fromOffset, lost.from)
@@ -386,11 +384,13 @@ export class Session {
     const partition = workload.partitionOf(stream)
     for (let from: number | undefined = fromVersion; from !== undefined; ) {
       const invokedAt = recorder.now()
+      const { isLinearizable, asked } = this.#wanted()
       const entries: { offset: number; version: number; value: string }[] = []
       let nextVersion: number | undefined
       let isEndedByDamage = false
       try {
-        for await (const event of this.#topic.stream(stream).read(backwards ? { backwards } : { from })) {
+        const options = { ...asked, ...(backwards ? { backwards } : { from }) }
+        for await (const event of this.#topic.stream(stream).read(options)) {
           const value = valueOf(event.data ?? fromBytes(event.dataBase64))
           entries.push({ offset: event.offset, version: event.version ?? -1, value })
         }
@@ -403,7 +403,7 @@ export class Session {
       const first: number = backwards && isEndedByDamage ? (entries[0]?.version ?? 0) : from
       const read = { partition, stream, fromVersion: first, entries, isEndedByDamage }
       if (workload.trims) this.#readTrimmed(invokedAt, read)
-      else recorder.readStream(this.name, invokedAt, { ...read, isLinearizable: this.#isLinearizable })
+      else recorder.readStream(this.name, invokedAt, { ...read, isLinearizable })
       const last = entries.at(-1)
       if (last !== undefined) this.#versions.set(stream, last.version)
       from = nextVersion
@@ -462,10 +462,11 @@ export class Session {
     const invokedAt = recorder.now()
     const { partitions } = await this.#topic.describe()
     for (const { partition, logStartOffset, highWatermark: described, damage } of partitions) {
+      const { isLinearizable, asked } = this.#wanted()
       // In a cluster whoever could be reached has described it, and may be behind; where a replay ends its leader says.
-      const [end] = this.#isLinearizable ? [] : await this.#topic.replay({ partition, from: 'end' }).ranges()
+      const isSure = this.#options.isLinearizable ?? true
+      const [end] = isSure ? [] : await this.#topic.replay({ partition, from: 'end', ...asked }).ranges()
       const highWatermark = end?.untilOffset ?? described
-      const isLinearizable = this.#isLinearizable
       recorder.tail(this.name, invokedAt, { partition, logStartOffset, highWatermark, isLinearizable })
       for (const text of damage) this.#checkDamage(partition, text)
     }

@@ -1,6 +1,7 @@
 /** /api/topics/{topic}/partitions/{partition}/events: a partition page by page, in the order of its offsets. Calls Partition. */
 import { topicResource } from '../../../protocol/rights.ts'
 import type { Services } from '../../request.ts'
+import { sees } from '../../handlers/fetch.ts'
 import { readEventPage } from '../event-page.ts'
 import { startOffset } from '../read-start.ts'
 import type { RouteRights } from '../guard.ts'
@@ -24,7 +25,8 @@ export function replayRoutes(server: HttpRoutes, services: Services): void {
     { schema, config: { rights } },
     async ({ params, query }) => {
       const partition = services.partitions.get(params.topic, params.partition)
-      const { from, limit = limitDefault } = query
+      const { from, limit = limitDefault, consistency } = query
+      await sees(partition, consistency)
       const offset = await startOffset(partition, from)
       const page = await readEventPage(partition, { offset, eventsMax: limit, bytesMax: services.config.fetchBytesMax })
       return { ...page, logStartOffset: partition.log.logStartOffset }

@@ -11,6 +11,7 @@ import { encodeRecordBatch } from '../../../protocol/record-batch.ts'
 import { streamResource } from '../../../protocol/rights.ts'
 import type { Operation } from '../../../protocol/rights.ts'
 import { refuseInternalTopic } from '../../handlers/append.ts'
+import { sees } from '../../handlers/fetch.ts'
 import { listStreams } from '../../handlers/stream.ts'
 import type { Services } from '../../request.ts'
 import { AppendOnce } from '../append-once.ts'
@@ -160,7 +161,8 @@ interface ReadPage {
 
 async function readEvents(services: Services, { topic, stream }: StreamPath, query: ReadQuery): Promise<ReadPage> {
   const partition = services.partitions.ofStream(topic, stream)
-  const { from, limit = readLimitDefault, backwards = false, asOf, knownAt } = query
+  const { from, limit = readLimitDefault, backwards = false, asOf, knownAt, consistency } = query
+  await sees(partition, consistency)
   const read = await partition.readStream({
     stream,
     from,

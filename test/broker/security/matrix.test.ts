@@ -224,6 +224,7 @@ test('matrix: what followers ask of their leader is answered to nobody who is no
           maxBytes: 1_000,
           waitMsMax: 0,
           confirmed: undefined,
+          highWatermark: undefined,
         }),
     ]
     for (const ask of asked) {

@@ -32,13 +32,18 @@ export function portOf(broker: number): number {
   return brokerPort + broker
 }
 
+/** One of two. */
+export function rackOf(broker: number): string {
+  return broker % 2 === 0 ? 'even' : 'odd'
+}
+
 export async function openClusterBroker(
   foundations: BrokerFoundations,
   { broker, metadata, sessionMs, lagMsMax, onOpen }: ClusterBrokerOptions,
 ): Promise<() => Promise<void>> {
   const { process, network, fileSystem, report, onFatal } = foundations
   const { clock, random } = process
-  const cluster = { brokerId: broker, clusterSessionMs: sessionMs, replicaLagMsMax: lagMsMax }
+  const cluster = { brokerId: broker, rack: rackOf(broker), clusterSessionMs: sessionMs, replicaLagMsMax: lagMsMax }
   const config = resolveConfig({ flags: { data: dataDirectory, port: portOf(broker), host: '127.0.0.1', ...cluster } })
   const store = await openStore(foundations, config, { isReplicated: true, keepsEventsFor: 'a broker of a cluster' })
   const transport = network.transport(process)

@@ -19,6 +19,7 @@ import { Session } from '../session.ts'
 import type { SessionOptions } from '../session.ts'
 import { SessionPlaces } from '../session-places.ts'
 import { Workload } from '../workload.ts'
+import { rackOf } from './cluster-broker.ts'
 import { ClusterNemesis } from './cluster-nemesis.ts'
 import type { ClusterFault } from './cluster-nemesis.ts'
 import { Fleet } from './fleet.ts'
@@ -144,6 +145,7 @@ class ClusterRun {
       moreCodes: clusterCodes,
       isLinearizable: false,
       replicationFactor,
+      rack: this.#scheduler.random.pick([rackOf(1), rackOf(2)]),
     }
   }
 
