@@ -227,7 +227,7 @@ test('cluster: brokers say who leads and where; a follower refuses with the addr
   using asFollower = await connectFrameClient(cluster.brokers.get(follower)!.port)
   const described = await asFollower.request('describeTopic', { topic: 'carts' })
   const [row] = described.header.partitions
-  assert.deepEqual(row?.leader, { broker: leader, host: '127.0.0.1', port })
+  assert.deepEqual(row?.leader, { broker: leader, host: '127.0.0.1', port, rack: undefined })
   assert.deepEqual([row?.replicas?.toSorted(), row?.inSync?.toSorted()], [ids, ids])
   const producer = { producerId: 7, producerEpoch: 0, baseSequence: 0 }
   const batch = encodeRecordBatch([{ key: 'c', value: 'v', timestamp: 1 }], producer)
