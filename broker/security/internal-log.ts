@@ -80,7 +80,8 @@ export class InternalLog {
       await this.#here.settled()
       return this.#here.highWatermark
     }
-    const request = { topic, partition: 0, at: 'end', timestamp: undefined, clock: 'event' } as const
+    const wish = { at: 'end', timestamp: undefined, clock: 'event', consistency: undefined } as const
+    const request = { topic, partition: 0, ...wish }
     return (await this.#ask('listOffsets', request)).header.offset
   }
 
@@ -92,7 +93,14 @@ export class InternalLog {
       const { batches, nextOffset } = await this.#here.read(offset, readBytesMax)
       return { records: recordsOf(batches), nextOffset }
     }
-    const wish = { offset, minBytes: 1, maxBytes: readBytesMax, waitMsMax: waitMs, after: undefined }
+    const wish = {
+      offset,
+      minBytes: 1,
+      maxBytes: readBytesMax,
+      waitMsMax: waitMs,
+      after: undefined,
+      fromFollower: undefined,
+    }
     const options = { waitMs, ...(signal !== undefined && { signal }) }
     const { header, body } = await this.#ask('fetch', { topic, partition: 0, ...wish }, options)
     return { records: recordsOf([body]), nextOffset: header.nextOffset }
@@ -103,7 +111,8 @@ export class InternalLog {
     if (this.leads)
       return (await this.#here.readStream({ stream, limit: 1, backwards: true, maxBytes: MiB })).records[0]
     const wish = { from: undefined, limit: 1, backwards: true, asOf: undefined, knownAt: undefined }
-    const request = { topic: this.#options.topic, stream, ...wish, maxBytes: MiB, after: undefined }
+    const reach = { after: undefined, consistency: undefined }
+    const request = { topic: this.#options.topic, stream, ...wish, maxBytes: MiB, ...reach }
     return recordsOf([(await this.#ask('readStream', request)).body]).at(-1)
   }
 

@@ -66,10 +66,18 @@ async function refusedToAnybody({ authority, cluster }: Clients, topicId: string
     timeoutMs: 5_000,
   })
   const follower = { topicId, partition: 0, leaderEpoch: 1, broker: 2, brokerEpoch: 1, durableOffset: 0 }
-  const fetch = { ...follower, offset: 0, lastEpoch: -1, maxBytes: 1_000, waitMsMax: 0, confirmed: undefined }
+  const fetch = {
+    ...follower,
+    offset: 0,
+    lastEpoch: -1,
+    maxBytes: 1_000,
+    waitMsMax: 0,
+    confirmed: undefined,
+    highWatermark: undefined,
+  }
   const refused = { code: 'notAuthorized' }
   await assert.rejects(anybody.request('replicaFetch', fetch, [], { timeoutMs: 5_000 }), refused)
-  const wish = { offset: 0, minBytes: 0, maxBytes: 1_000, waitMsMax: 0, after: undefined }
+  const wish = { offset: 0, minBytes: 0, maxBytes: 1_000, waitMsMax: 0, after: undefined, fromFollower: undefined }
   const read = { topic: '__access', partition: 0, ...wish }
   await assert.rejects(anybody.request('fetch', read, [], { timeoutMs: 5_000 }), refused)
   anybody.close()

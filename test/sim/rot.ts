@@ -52,14 +52,14 @@ export interface RotOptions {
 const pageBytes = 4096
 
 /** What damage explains, for whoever judges what a broker says. */
-export type DamageExcuse = Pick<Rot, 'keepsDerived' | 'mayRefuse' | 'explains' | 'explainsText'>
+export type DamageExcuse = Pick<Rot, 'keepsDerived' | 'mayRefuse' | 'explains' | 'explainsReport'>
 
 /** On disks where nothing rots. */
 export const noExcuse: DamageExcuse = {
   keepsDerived: true,
   mayRefuse: false,
   explains: () => false,
-  explainsText: () => false,
+  explainsReport: () => false,
 }
 
 export class Rot {
@@ -172,8 +172,10 @@ export class Rot {
     return at >= until
   }
 
-  /** True if a file that the text names may be called damaged, whatever its offsets. */
-  explainsText(text: string): boolean {
+  /** True for what a broker may say of a partition's damage: of such offsets, or of a file, whatever its offsets. */
+  explainsReport(topic: string, partition: number, text: string): boolean {
+    const [, first, last] = /offsets (\d+) to (\d+):/.exec(text) ?? []
+    if (first !== undefined) return this.explains(topic, partition, Number(first), Number(last) + 1)
     return [...this.#spoilt].some((path) => text.startsWith(path))
   }
 

@@ -473,13 +473,8 @@ export class Session {
   }
 
   #checkDamage(partition: number, text: string): void {
-    const [, first, last] = /offsets (\d+) to (\d+):/.exec(text) ?? []
-    if (first === undefined && this.#options.rot.explainsText(text)) return
-    if (
-      first !== undefined &&
-      this.#options.rot.explains(this.#options.workload.topic, partition, Number(first), Number(last) + 1)
-    )
-      return
+    const { rot, workload } = this.#options
+    if (rot.explainsReport(workload.topic, partition, text)) return
     this.#options.onFinding(`${this.name}: damage that nobody did: ${text}`)
   }
 
