@@ -43,6 +43,7 @@ export class Machine {
   starts = 0
   readonly #options: MachineOptions
   #process: BrokerProcess | undefined
+  /** That says what is wrong. */
   #lastLine = ''
   /** Those that were ended from outside. */
   readonly #ended = new WeakSet<BrokerProcess>()
@@ -163,7 +164,7 @@ export class Machine {
   #said(line: string): void {
     const { broker, directory, onReport } = this.#options
     appendFileSync(join(directory, `broker-${broker}.log`), `${new Date().toISOString()} ${line}\n`)
-    if (line.startsWith(`  [`)) this.#lastLine = line
+    if (/fatal|error/i.test(line)) this.#lastLine = line
     onReport(this, line)
   }
 }
