@@ -23,7 +23,7 @@ const distinctValues = 500
 
 /** What Kafka's start scripts give the JVM. */
 const gc = ['-XX:+UseG1GC', '-XX:MaxGCPauseMillis=20', '-XX:InitiatingHeapOccupancyPercent=35']
-const client = 'batch.size=262144 linger.ms=5'
+export const kafkaProducerSettings = ['batch.size=262144', 'linger.ms=5']
 const kcatClient = 'batch.size=262144 linger.ms=5 queue.buffering.max.messages=2000000 batch.num.messages=100000'
 
 interface Written {
@@ -35,7 +35,7 @@ function folder(): string {
   return join(cacheFolder(), `kafka-${version}`)
 }
 
-function java(heap: string, ...args: readonly string[]): string[] {
+export function kafkaJava(heap: string, ...args: readonly string[]): string[] {
   return ['java', `-Xmx${heap}`, `-Xms${heap}`, ...gc, '-cp', join(folder(), 'libs', '*'), ...args]
 }
 
@@ -57,7 +57,7 @@ function topicsWritten(recordBytes: number, durability: Durability, scale: Scale
   return writers.map((writer) => ({ topic: `${writer}-${recordBytes}`, records }))
 }
 
-async function install(): Promise<string> {
+export async function installKafka(): Promise<string> {
   await needPrograms(['java', 'javac', 'mvn', 'kcat'], ['openjdk-17-jdk-headless', 'maven', 'kcat'])
   const pom = join(driver, 'pom.xml')
   const libs = join(folder(), 'libs')
@@ -87,17 +87,17 @@ async function start(directory: string, durability: Durability): Promise<Started
     ...(durability === 'durable' ? ['log.flush.interval.messages=1'] : []),
   ]
   await writeFile(settings, lines.join('\n'))
-  await runTool(java('256m', 'kafka.tools.StorageTool', 'format', '-t', 'MkU3OEVBNTcwNTJENDM2Qk', '-c', settings))
+  await runTool(kafkaJava('256m', 'kafka.tools.StorageTool', 'format', '-t', 'MkU3OEVBNTcwNTJENDM2Qk', '-c', settings))
   const logFile = join(directory, 'server.log')
   const server = await RunningServer.start({
     name: 'kafka',
-    command: java('1g', 'kafka.Kafka', settings),
+    command: kafkaJava('1g', 'kafka.Kafka', settings),
     logFile,
     port,
   })
   const peer = new SingleProcessPeer(port, directory, server)
   const topics = [100, 1024].flatMap((size) => [`all-${size}`, `1-${size}`, `kcat-${size}`])
-  await runTool(java('256m', join(driver, 'TopicAdmin.java'), 'create', bootstrap(peer), ...topics, 'end-to-end'))
+  await runTool(kafkaJava('256m', join(driver, 'TopicAdmin.java'), 'create', bootstrap(peer), ...topics, 'end-to-end'))
   for (const recordBytes of [100, 1024]) {
     await writeFile(join(directory, `values-${recordBytes}`), values(recordBytes, distinctValues))
   }
@@ -110,19 +110,32 @@ async function produce(peer: StartedPeer, recordBytes: number, acks: string, sca
   const tool = ['org.apache.kafka.tools.ProducerPerformance', '--topic', `${acks}-${recordBytes}`]
   const amount = ['--num-records', String(records), '--throughput', '-1']
   const payload = ['--payload-file', join(peer.directory, `values-${recordBytes}`)]
-  const settings = ['--producer-props', `bootstrap.servers=${bootstrap(peer)}`, `acks=${acks}`, ...client.split(' ')]
-  const printed = await runTool(java('1g', ...tool, ...amount, ...payload, ...settings))
+  const settings = [
+    '--producer-props',
+    `bootstrap.servers=${bootstrap(peer)}`,
+    `acks=${acks}`,
+    ...kafkaProducerSettings,
+  ]
+  const rate = kafkaRate(await runTool(kafkaJava('1g', ...tool, ...amount, ...payload, ...settings)), records)
+  return throughput(records, records / rate)
+}
+
+/** Records a second, as ProducerPerformance printed it at its end. */
+export function kafkaRate(printed: string, records: number): number {
   const summary = printed.trim().split('\n').at(-1) ?? ''
   const [, sent = '', rate = ''] = /^(\d+) records sent, ([\d.]+) records\/sec/.exec(summary) ?? []
   account('ProducerPerformance', Number(sent), records)
-  return throughput(records, records / Number(rate))
+  return Number(rate)
 }
+
+/** Lines of a payload file: ones drawn byte by byte would bound the rate. */
+export const kafkaValues = (recordBytes: number): string => values(recordBytes, distinctValues)
 
 async function consume(peer: StartedPeer, recordBytes: number, scale: Scale): Promise<Figure> {
   const records = recordsFor(recordBytes, scale)
   const tool = ['org.apache.kafka.tools.ConsumerPerformance', '--bootstrap-server', bootstrap(peer), '--hide-header']
   const amount = ['--topic', `all-${recordBytes}`, '--messages', String(records), '--timeout', '60000']
-  const printed = await runTool(java('1g', ...tool, ...amount))
+  const printed = await runTool(kafkaJava('1g', ...tool, ...amount))
   const fields = (printed.trim().split('\n').at(-1) ?? '').split(', ').map((field) => field.trim())
   account('ConsumerPerformance', Number(fields[4]), records)
   return throughput(records, Number(fields[7]) / 1000) // without the time to join the group: Kafka's better figure
@@ -159,7 +172,7 @@ async function endToEnd(peer: StartedPeer, recordBytes: number, scale: Scale): P
   const records = Math.round((recordsPerSecondEndToEnd * endToEndSeconds) / scale.divisor)
   const amount = [records, recordsPerSecondEndToEnd, recordBytes, recordsPerSecondEndToEnd * warmUpSeconds].map(String)
   const printed = await runTool(
-    java('1g', join(driver, 'EndToEndAtRate.java'), bootstrap(peer), 'end-to-end', ...amount),
+    kafkaJava('1g', join(driver, 'EndToEndAtRate.java'), bootstrap(peer), 'end-to-end', ...amount),
   )
   const { records: seen, latencyMs } = JSON.parse(printed) as { records: number; latencyMs: Latency }
   account('EndToEndAtRate', seen, records)
@@ -170,7 +183,7 @@ async function endToEnd(peer: StartedPeer, recordBytes: number, scale: Scale): P
 async function check(peer: StartedPeer, scale: Scale, durability: Durability): Promise<void> {
   const written = [100, 1024].flatMap((recordBytes) => topicsWritten(recordBytes, durability, scale))
   const topics = written.map(({ topic }) => topic)
-  const printed = await runTool(java('256m', join(driver, 'TopicAdmin.java'), 'count', bootstrap(peer), ...topics))
+  const printed = await runTool(kafkaJava('256m', join(driver, 'TopicAdmin.java'), 'count', bootstrap(peer), ...topics))
   const counts = JSON.parse(printed) as Record<string, number>
   for (const { topic, records } of written) {
     account(`topic ${topic}`, counts[topic] ?? 0, records)
@@ -234,7 +247,7 @@ export const kafka: Peer = {
   },
   settings: [
     `server: KRaft, one node, -Xmx1g -Xms1g ${gc.join(' ')}, group.initial.rebalance.delay.ms=0`,
-    `Kafka's tools: -Xmx1g, ${client}, values from a file; ConsumerPerformance counts from its first fetch`,
+    `Kafka's tools: -Xmx1g, ${kafkaProducerSettings.join(' ')}, values from a file; ConsumerPerformance counts from its first fetch`,
     `kcat: ${kcatClient}; timed from start to end of the process, output discarded`,
     `latency: a Java producer (acks=all, linger.ms=0) and consumer in one process at ${recordsPerSecondEndToEnd} records/s, measured from the intended send time after ${warmUpSeconds} s of warm-up (Playhead: from its first record)`,
   ],
@@ -249,7 +262,7 @@ export const kafka: Peer = {
       measure: (peer, scale) => endToEnd(peer, 100, scale),
     },
   ],
-  install,
+  install: installKafka,
   start,
   check,
 }
