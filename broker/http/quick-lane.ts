@@ -7,7 +7,6 @@
  * Made by HttpServer, calls Partition.
  */
 import type { IncomingMessage } from 'node:http'
-import { Compile } from 'typebox/compile'
 import type { Timer } from '../../platform/clock.ts'
 import { PlayheadError, isPlayheadError } from '../../protocol/errors.ts'
 import { encodeEvent } from '../../protocol/event.ts'
@@ -22,12 +21,14 @@ import type { HttpMemory } from './memory.ts'
 import { plainRequest } from './plain-request.ts'
 import type { PlainRequest } from './plain-request.ts'
 import { problemOf } from './problem.ts'
+import { compileSchema, isCompilerThere } from './schema.ts'
+import type { SchemaChecker } from './schema.ts'
 import { newEvent } from './schemas.ts'
 import type { NewEvent } from './schemas.ts'
 
 type Socket = IncomingMessage['socket']
 
-const isNewEvent = Compile(newEvent)
+let isNewEvent: SchemaChecker<typeof newEvent> | undefined
 /** How often connections are looked at that nothing comes on. */
 const lookMsMax = 5_000
 /** A request, its parsed body and its reply. */
@@ -92,6 +93,8 @@ export class QuickLane {
     } catch {
       return undefined
     }
+    if (!isCompilerThere()) return undefined // the long way waits for it
+    isNewEvent ??= compileSchema(newEvent)
     if (!isNewEvent.Check(event) || event.id !== undefined) return undefined
     try {
       const { topic, stream } = request

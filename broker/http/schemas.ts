@@ -2,9 +2,9 @@
  * Schemas: what HTTP requests and answers look like. The one source of validation (routes), of types (Static) and of the OpenAPI document
  * (api-document.ts). Answers are written as they are; test/broker/http-api.test.ts holds them against these.
  */
-import { Type } from 'typebox'
 import type { Static, TProperties } from 'typebox'
 import { eventsPerPostMax, eventsPerReadMax, partitionsMax, streamsPerListMax } from '../../protocol/limits.ts'
+import { Type } from './schema.ts'
 
 const exact = { additionalProperties: false }
 /** A query or body takes what it names, and nothing else: a misspelt condition must never become no condition. */

@@ -33,6 +33,7 @@ import { replayRoutes } from './routes/replay.ts'
 import { statusRoutes } from './routes/status.ts'
 import { streamRoutes } from './routes/streams.ts'
 import { topicRoutes } from './routes/topics.ts'
+import { isCompilerThere, loadCompiler } from './schema.ts'
 import { refuseUncheckedBodies, validateRequest } from './validation.ts'
 
 /** A stream name of 1,024 bytes, each written as %XX. */
@@ -47,6 +48,9 @@ export interface HttpServerOptions {
   /** Something was thrown that is no expected failure: a bug. `changes` = the request may have left something half-done. */
   readonly onBug: (error: unknown, route: string, changes: boolean) => void
 }
+
+/** After the start: what the first request needs is then there. */
+const warmUpMs = 1_000
 
 export class HttpServer {
   readonly port: number
@@ -88,7 +92,14 @@ export class HttpServer {
       done()
     })
     const feeds = new FollowFeeds({ services, onBug: (error) => onBug(error, 'follow', false) })
+    server.addHook('onRequest', async () => {
+      if (!isCompilerThere()) await loadCompiler()
+    })
+    const warmUp = services.clock.after(warmUpMs, () => {
+      loadCompiler().catch((error: unknown) => onBug(error, 'checkers of requests', false))
+    })
     server.addHook('preClose', (done) => {
+      warmUp.cancel()
       feeds.stop()
       lane?.stop()
       done()

@@ -6,8 +6,9 @@
  */
 import type { FastifyInstance, FastifyRequest, FastifySchemaCompiler, preValidationHookHandler } from 'fastify'
 import type { TSchema } from 'typebox'
-import { Compile } from 'typebox/compile'
 import { PlayheadError } from '../../protocol/errors.ts'
+import { compileSchema } from './schema.ts'
+import type { SchemaChecker } from './schema.ts'
 
 type Check = (value: unknown) => PlayheadError | undefined
 type Properties = Readonly<Record<string, { readonly type?: string }>>
@@ -69,7 +70,7 @@ function bodyCheck(schema: TSchema): Check {
 }
 
 function checkOf(schema: TSchema, part: string): Check {
-  const compiled = Compile(schema)
+  let compiled: SchemaChecker | undefined
   const isEvent = 'title' in schema || 'items' in schema
   const code = part === 'body' && isEvent ? 'invalidEvent' : 'invalidArgument'
   const itemsMax = 'maxItems' in schema ? Number(schema.maxItems) : Infinity
@@ -81,6 +82,7 @@ function checkOf(schema: TSchema, part: string): Check {
         `${part}: found ${value.length} items, wanted at most ${itemsMax} items; send them in several requests`,
       )
     }
+    compiled ??= compileSchema(schema)
     if (compiled.Check(value)) return undefined
     // The first says most: what does not fit stands before what follows from it.
     const [first] = compiled.Errors(value)

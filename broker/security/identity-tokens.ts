@@ -120,11 +120,6 @@ export class IdentityTokens {
   }
 }
 
-/** A JWT has three parts between dots; our own tokens have none. */
-export function looksLikeIdentityToken(text: string): boolean {
-  return /^[\w-]+\.[\w-]*\.[\w-]*$/.test(text)
-}
-
 function refusalOf(error: unknown): PlayheadError {
   if (!(error instanceof errors.JOSEError)) {
     const why = error instanceof Error ? error.message : String(error)

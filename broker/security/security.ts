@@ -22,7 +22,7 @@ import type { AuditNote } from './audit.ts'
 import { Authentication, certificatePrincipal } from './authentication.ts'
 import { brokerPrincipal } from './cluster-secret.ts'
 import type { ClusterSecret } from './cluster-secret.ts'
-import { IdentityTokens } from './identity-tokens.ts'
+import type { IdentityTokens } from './identity-tokens.ts'
 import type { OtherBrokers } from './internal-log.ts'
 import type { Principal } from './principal.ts'
 import { Quotas } from './quotas.ts'
@@ -113,6 +113,7 @@ export class Security {
   async #open(others: OtherBrokers | undefined): Promise<void> {
     const { config, partitions, clock, random, report, onFatal } = this.#options
     const onChange = () => this.#look()
+    const identityTokens = await identityTokensOf(config)
     const store = await AccessStore.open({ partitions, clock, random, others, onChange, onFailure: onFatal })
     const audit = await Audit.open({ partitions, clock, random, others, report }).catch((error: unknown) => {
       store.close()
@@ -124,7 +125,7 @@ export class Security {
       clock,
       random,
       adminTokenHash: this.#adminTokenHash,
-      identityTokens: identityTokensOf(config),
+      identityTokens,
       onRefused: (address, claimed) => {
         this.stats.refused++
         audit.note({ action: 'authenticate', outcome: 'refused', principal: claimed, address })
@@ -266,7 +267,7 @@ function notReady(): PlayheadError {
   )
 }
 
-function identityTokensOf(config: BrokerConfig): IdentityTokens | undefined {
+async function identityTokensOf(config: BrokerConfig): Promise<IdentityTokens | undefined> {
   const { oidcIssuer: issuer, oidcAudience: audience, oidcKeysUrl: keysUrl } = config
   if (issuer === '') return undefined
   if (audience === '' || keysUrl === '')
@@ -280,5 +281,7 @@ function identityTokensOf(config: BrokerConfig): IdentityTokens | undefined {
       `setting oidcKeysUrl: found ${JSON.stringify(keysUrl)}, wanted an https address, or http on this machine: whoever changes the keys on their way is everybody`,
     )
   const { oidcPrincipalClaim: principalClaim, oidcGroupsClaim: groupsClaim } = config
+  // With what it needs, which nobody else does, it takes a twentieth of a second to load.
+  const { IdentityTokens } = await import('./identity-tokens.ts')
   return new IdentityTokens({ issuer, audience, keysUrl, principalClaim, groupsClaim })
 }

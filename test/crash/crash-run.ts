@@ -95,7 +95,7 @@ class CrashRun {
   /** A broker that was harmed has been started again already: that restart is as good as one that is made here. */
   async #play(supervisor: Supervisor, port: number): Promise<string[]> {
     await this.#start(supervisor, 'first')
-    const scenario = await Scenario.open(`127.0.0.1:${port}`, this.#recorder)
+    const scenario = await Scenario.open(`127.0.0.1:${port}`, this.#recorder, this.#harm?.action === 'error=EIO')
     await scenario.first()
     if (supervisor.ends.length === 0) {
       await supervisor.kill()

@@ -27,6 +27,9 @@ export class ScriptedWorkload extends Workload {
 }
 
 /** An append whose events carry values that are there once. */
+/** Of a question that a failing disk makes the broker refuse: it ends soon, and is started again. */
+const triesMax = 500
+
 interface Marked extends StreamAppend {
   readonly events: readonly { readonly type: string; readonly data: { readonly v: string } }[]
 }
@@ -35,6 +38,8 @@ export class Scenario {
   readonly findings: string[] = []
   readonly #playhead: Playhead
   readonly #recorder: Recorder
+  /** Then, until it has ended, the broker may find its cache to be other than it was written. */
+  readonly #isDiskFailing: boolean
   #producer: Producer | undefined
   readonly #open = new Map<string, (outcome: AppendOutcome) => void>()
   #appends = 0
@@ -42,13 +47,14 @@ export class Scenario {
   #values = 0
   #committed = 0
 
-  private constructor(playhead: Playhead, recorder: Recorder) {
+  private constructor(playhead: Playhead, recorder: Recorder, isDiskFailing: boolean) {
     this.#playhead = playhead
     this.#recorder = recorder
+    this.#isDiskFailing = isDiskFailing
   }
 
-  static async open(server: string, recorder: Recorder): Promise<Scenario> {
-    return new Scenario(await connect(server, { clientName: 'scenario', timeoutMs }), recorder)
+  static async open(server: string, recorder: Recorder, isDiskFailing: boolean): Promise<Scenario> {
+    return new Scenario(await connect(server, { clientName: 'scenario', timeoutMs }), recorder, isDiskFailing)
   }
 
   async close(): Promise<void> {
@@ -123,9 +129,20 @@ export class Scenario {
     }
   }
 
+  async #lastVersion(stream: string): Promise<number> {
+    for (let tries = 1; ; tries++) {
+      try {
+        return (await this.#playhead.topic(topicName).stream(stream).info()).lastVersion
+      } catch (error) {
+        if (!this.#isDiskFailing || !isPlayheadError(error, 'damagedData') || tries === triesMax) throw error
+        await sleep(20)
+      }
+    }
+  }
+
   /** Expects the version there is, `off` by so many: 0 is written, anything else is refused. */
   async #conditional(stream: string, off: number): Promise<void> {
-    const { lastVersion } = await this.#playhead.topic(topicName).stream(stream).info()
+    const lastVersion = await this.#lastVersion(stream)
     const version = lastVersion + off
     await this.#append([{ stream, events: this.#events(1), expectedVersion: version < 0 ? 'none' : version }])
   }
@@ -227,6 +244,7 @@ export class Scenario {
   #expect(what: string, error: unknown): void {
     const codes = ['wrongExpectedVersion', 'unavailable', 'storageFailed', 'stopping', 'outOfOrderSequence']
     if (isPlayheadError(error) && codes.includes(error.code)) return
+    if (this.#isDiskFailing && isPlayheadError(error, 'damagedData')) return
     this.findings.push(`${what}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`)
   }
 }

@@ -1,6 +1,5 @@
 /** /api/topics…: create, list, describe, alter and delete topics, and their named playheads: the native handlers over HTTP. */
 import type { FastifyRequest } from 'fastify'
-import { Type } from 'typebox'
 import { formatTime } from '../../../protocol/time.ts'
 import { listPlayheads } from '../../handlers/playhead.ts'
 import { alterTopic, createTopic, deleteTopic, describeTopic, listTopics } from '../../handlers/topic.ts'
@@ -11,6 +10,7 @@ import type { RouteRights } from '../guard.ts'
 import { nativeCall } from '../native-call.ts'
 import type { HttpRoutes } from '../http-routes.ts'
 import * as schemas from '../schemas.ts'
+import { Type } from '../schema.ts'
 
 const path = '/api/topics/:topic'
 const refusals = { '4xx': schemas.problem }
