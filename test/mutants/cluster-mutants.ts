@@ -79,8 +79,8 @@ export const clusterMutants: readonly Mutant[] = [
     edits: [
       {
         file: 'storage/leadership.ts',
-        find: 'isRefused ? await committed.confirm',
-        replace: 'isRefused && decided.length < 0 ? await committed.confirm',
+        find: 'decided.some(restsOnTheLast)',
+        replace: 'decided.some((each) => decided.length < 0 && restsOnTheLast(each))',
       },
     ],
   },
