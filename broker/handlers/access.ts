@@ -50,11 +50,17 @@ export const whoAmI: Handler<'whoAmI'> = async (_request, { services, session })
   header: { principal: session.name, security: services.security.isOn, grants: session.grants },
 })
 
+/** What was asked when the request came may have been taken by a change that was decided before it. */
+function mayStill(session: Session): void {
+  session.require('admin', cluster)
+}
+
 export const putUser: Handler<'putUser'> = async (request, { services, session }) => {
   const { user, replace, salt, iterations, storedKey, serverKey } = request
   checkUserName(user)
   checkVerifier(request)
   await services.security.store.change(`user/${user}`, (facts) => {
+    mayStill(session)
     if (!replace && facts.users.has(user))
       throw new PlayheadError(
         'userExists',
@@ -69,6 +75,7 @@ export const putUser: Handler<'putUser'> = async (request, { services, session }
 
 export const deleteUser: Handler<'deleteUser'> = async ({ user }, { services, session }) => {
   await services.security.store.change(`user/${user}`, (facts) => {
+    mayStill(session)
     if (!facts.users.has(user)) throw unknownUser(user)
     return { type: 'UserDeleted', data: { user } }
   })
@@ -90,6 +97,8 @@ export const createToken: Handler<'createToken'> = async (request, { services, s
   const expiresAtMs = lifetimeMs === 0 ? 0 : createdAtMs + lifetimeMs
   const groups = principal === asker?.name ? asker.groups : []
   await store.change(`token/${tokenId}`, (facts) => {
+    session.requirePrincipal()
+    checkMayMakeToken(session, principal)
     checkRoom(facts)
     if (principal.startsWith(userPrincipal('')) && !facts.users.has(principal.slice(userPrincipal('').length)))
       throw unknownUser(principal)
@@ -121,6 +130,7 @@ export const changeGrants: Handler<'changeGrants'> = async ({ principal, add, re
   checkGrantee(principal)
   for (const { pattern } of add) checkPattern(pattern)
   await services.security.store.change(`grants/${principal}`, (facts) => {
+    mayStill(session)
     if (!facts.grants.has(principal)) checkRoom(facts)
     const grants = changed(facts.grants.get(principal) ?? [], add, remove)
     if (grants.length > grantsPerPrincipalMax)
@@ -138,6 +148,7 @@ export const changeGrants: Handler<'changeGrants'> = async ({ principal, add, re
 export const setQuota: Handler<'setQuota'> = async ({ principal, quota }, { services, session }) => {
   checkGrantee(principal)
   await services.security.store.change(`quota/${principal}`, (facts) => {
+    mayStill(session)
     if (!facts.quotas.has(principal)) checkRoom(facts)
     return { type: 'QuotaSet', data: { principal, quota: quota ?? null } }
   })

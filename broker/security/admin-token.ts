@@ -8,11 +8,11 @@ import type { FileSystem } from '../../platform/file-system.ts'
 import type { Random } from '../../platform/random.ts'
 import { PlayheadError } from '../../protocol/errors.ts'
 import type { BrokerConfig } from '../config.ts'
+import { readSecretFile } from './secret-file.ts'
 
 const tokenBytes = 32
 /** Fewer could be guessed. */
 const charactersMin = 32
-const fileBytesMax = 4096
 
 export class AdminToken {
   readonly path: string
@@ -63,13 +63,7 @@ async function writeToken(fileSystem: FileSystem, directory: string, path: strin
 
 async function readText(fileSystem: FileSystem, path: string): Promise<string> {
   try {
-    const file = await fileSystem.open(path, 'read')
-    try {
-      const bytes = Buffer.alloc(fileBytesMax)
-      return bytes.toString('utf8', 0, await file.read(bytes, 0))
-    } finally {
-      await file.close()
-    }
+    return await readSecretFile(fileSystem, path)
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error)
     throw new PlayheadError(

@@ -27,11 +27,11 @@ import {
   storedKeyOf,
 } from '../../protocol/scram.ts'
 import type { Principal } from './principal.ts'
+import { readSecretFile } from './secret-file.ts'
 
 /** Fewer could be guessed. */
 const charactersMin = 32
 const secretsMax = 8
-const fileBytesMax = 4096
 const keyBytes = 32
 
 /** Who has proven to be a broker of this cluster: it has no rights but to what brokers ask of each other. */
@@ -112,13 +112,7 @@ function keysOf(secret: string, salt: Buffer): Keys {
 
 async function readText(fileSystem: FileSystem, path: string): Promise<string> {
   try {
-    const file = await fileSystem.open(path, 'read')
-    try {
-      const bytes = Buffer.alloc(fileBytesMax)
-      return bytes.toString('utf8', 0, await file.read(bytes, 0))
-    } finally {
-      await file.close()
-    }
+    return await readSecretFile(fileSystem, path)
   } catch (error) {
     throw unfit(
       path,

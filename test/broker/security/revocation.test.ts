@@ -118,3 +118,22 @@ test('revocation: 4 ways to take it × 4 ways to be connected: nothing is allowe
   }
   for (const [what, ms] of Object.entries(tookMs)) t.diagnostic(`${what}: ${ms} ms`)
 })
+
+test('revocation: what an administrator changes behind the taking of his right, still queued when he asks, is refused', async () => {
+  await using secured = await runSecured()
+  const right = { operation: 'admin', pattern: 'cluster' } as const
+  const { access } = secured.admin
+  const quota = { requestsPerSecond: 0, inBytesPerSecond: 0, outBytesPerSecond: 0, connections: 1 }
+  const mallory = await secured.user('mallory', [right])
+  await mallory.access.list()
+  const queued = Array.from({ length: 300 }, () => access.setQuota('user:other', quota))
+  const taken = access.revoke('user:mallory', [right])
+  await pause(5)
+  const refused = assert.rejects(mallory.access.grant('user:accomplice', [right]), isRefused)
+  await Promise.all([...queued, taken, refused])
+  const { grants } = await access.list()
+  assert.deepEqual(
+    grants.filter(({ principal }) => principal === 'user:accomplice'),
+    [],
+  )
+})
