@@ -43,6 +43,11 @@ export interface ClientFirst {
   readonly bare: string
 }
 
+export interface ClientLast {
+  readonly nonce: string
+  readonly proof: Buffer
+}
+
 export interface ServerFirst {
   readonly nonce: string
   readonly salt: Buffer
@@ -88,7 +93,7 @@ export function clientFinal(nonce: string, proof: Buffer): string {
   return `${clientFinalWithoutProof(nonce)},p=${proof.toString('base64')}`
 }
 
-export function parseClientFinal(message: string): { readonly nonce: string; readonly proof: Buffer } {
+export function parseClientFinal(message: string): ClientLast {
   const [, nonce, proof] = /^c=biws,r=([^,]{1,256}),p=([A-Za-z0-9+/=]{1,88})$/.exec(message) ?? []
   const bytes = Buffer.from(proof ?? '', 'base64')
   if (nonce === undefined || bytes.length !== KEY_BYTES) throw malformed('last message')

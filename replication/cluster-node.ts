@@ -139,7 +139,7 @@ export class ClusterNode {
   /** Whether the cluster has no topic of that name, for certain: what this broker has may be behind. Rejects with unavailable when nobody can be asked. */
   async lacksTopic(name: string): Promise<boolean> {
     const { entry } = await this.#metadata.get(metadataKeys.name(name))
-    if (entry !== undefined) void this.image.refresh().catch(() => undefined)
+    if (entry !== undefined) this.#lookAgain()
     return entry === undefined
   }
 
@@ -204,7 +204,7 @@ export class ClusterNode {
       isThere: (other) => this.image.state.sessions.get(other.broker)?.brokerEpoch === other.brokerEpoch,
       retryMs: isrRetryMs,
       report,
-      onOvertaken: () => void this.image.refresh().catch(() => undefined),
+      onOvertaken: () => this.#lookAgain(),
     })
     await this.image.refresh() // what it was before this registration is over
     this.#replicas = new Replicas({
@@ -224,6 +224,11 @@ export class ClusterNode {
     await this.#replicas.settled()
     this.#hasJoined = true
     this.#planNote()
+  }
+
+  /** At what has been agreed on, beside what is under way; when that fails the next look tells. */
+  #lookAgain(): void {
+    this.image.refresh().catch(() => undefined)
   }
 
   /** What this broker wants of another one. Rejects with unavailable while it is not registered. */
@@ -268,7 +273,7 @@ export class ClusterNode {
   /** Whoever was away may have missed what others agreed on meanwhile, hints included. */
   #sessionChanged(): void {
     this.#replicas?.look()
-    if (this.#session?.brokerEpoch !== undefined) void this.image.refresh().catch(() => undefined)
+    if (this.#session?.brokerEpoch !== undefined) this.#lookAgain()
   }
 
   /**

@@ -4,11 +4,11 @@ import { join } from 'node:path'
 import { connect } from '../../client/index.ts'
 import type { Playhead } from '../../client/index.ts'
 import { ServedBroker } from '../../test/e2e/served-broker.ts'
+import { untilInSync } from '../../test/services/in-sync.ts'
 import { metric } from '../../test/services/tiered-history.ts'
 import { EtcdServer } from '../../test/replication/etcd-server.ts'
 
 const ids = [1, 2, 3]
-const lookMs = 50
 
 export interface Refill {
   readonly seconds: number
@@ -103,7 +103,6 @@ export class OurTrio implements AsyncDisposable {
 
   async #untilInSync(topic: string, leader: number, count: number): Promise<void> {
     await using playhead = await connect(this.#broker(leader).server, { timeoutMs: 60_000 })
-    while ((await playhead.admin.describeTopic(topic)).partitions[0]?.inSync?.length !== count)
-      await new Promise((resolve) => setTimeout(resolve, lookMs))
+    await untilInSync(playhead, topic, count)
   }
 }

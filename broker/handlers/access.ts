@@ -8,8 +8,8 @@ import { checkUserName } from '../../protocol/names.ts'
 import { checkPattern, cluster } from '../../protocol/rights.ts'
 import type { Grant } from '../../protocol/rights.ts'
 import { clusterMechanism, SALT_BYTES } from '../../protocol/scram.ts'
-import type { Handler } from '../request.ts'
-import type { AccessFacts } from '../security/access-facts.ts'
+import type { Handler, RequestContext } from '../request.ts'
+import type { AccessEvent, AccessFacts } from '../security/access-facts.ts'
 import { tokenHash } from '../security/access-facts.ts'
 import { isGrantee, userPrincipal } from '../security/principal.ts'
 import type { Session } from '../security/session.ts'
@@ -50,17 +50,23 @@ export const whoAmI: Handler<'whoAmI'> = async (_request, { services, session })
   header: { principal: session.name, security: services.security.isOn, grants: session.grants },
 })
 
-/** What was asked when the request came may have been taken by a change that was decided before it. */
-function mayStill(session: Session): void {
-  session.require('admin', cluster)
+/** A change that only administrators may decide. Asked where it is decided: what was asked when the request came may have been taken by a change before it. */
+function administer(
+  { services, session }: RequestContext,
+  stream: string,
+  decide: (facts: AccessFacts) => AccessEvent,
+): Promise<void> {
+  return services.security.store.change(stream, (facts) => {
+    session.require('admin', cluster)
+    return decide(facts)
+  })
 }
 
-export const putUser: Handler<'putUser'> = async (request, { services, session }) => {
+export const putUser: Handler<'putUser'> = async (request, context) => {
   const { user, replace, salt, iterations, storedKey, serverKey } = request
   checkUserName(user)
   checkVerifier(request)
-  await services.security.store.change(`user/${user}`, (facts) => {
-    mayStill(session)
+  await administer(context, `user/${user}`, (facts) => {
     if (!replace && facts.users.has(user))
       throw new PlayheadError(
         'userExists',
@@ -69,17 +75,16 @@ export const putUser: Handler<'putUser'> = async (request, { services, session }
     if (!facts.users.has(user)) checkRoom(facts)
     return { type: 'UserPut', data: { user, salt, iterations, storedKey, serverKey } }
   })
-  session.did(replace ? 'changePassword' : 'createUser', userPrincipal(user))
+  context.session.did(replace ? 'changePassword' : 'createUser', userPrincipal(user))
   return { header: {} }
 }
 
-export const deleteUser: Handler<'deleteUser'> = async ({ user }, { services, session }) => {
-  await services.security.store.change(`user/${user}`, (facts) => {
-    mayStill(session)
+export const deleteUser: Handler<'deleteUser'> = async ({ user }, context) => {
+  await administer(context, `user/${user}`, (facts) => {
     if (!facts.users.has(user)) throw unknownUser(user)
     return { type: 'UserDeleted', data: { user } }
   })
-  session.did('deleteUser', userPrincipal(user))
+  context.session.did('deleteUser', userPrincipal(user))
   return { header: {} }
 }
 
@@ -126,11 +131,10 @@ export const revokeToken: Handler<'revokeToken'> = async ({ tokenId }, { service
   return { header: {} }
 }
 
-export const changeGrants: Handler<'changeGrants'> = async ({ principal, add, remove }, { services, session }) => {
+export const changeGrants: Handler<'changeGrants'> = async ({ principal, add, remove }, context) => {
   checkGrantee(principal)
   for (const { pattern } of add) checkPattern(pattern)
-  await services.security.store.change(`grants/${principal}`, (facts) => {
-    mayStill(session)
+  await administer(context, `grants/${principal}`, (facts) => {
     if (!facts.grants.has(principal)) checkRoom(facts)
     const grants = changed(facts.grants.get(principal) ?? [], add, remove)
     if (grants.length > grantsPerPrincipalMax)
@@ -140,19 +144,19 @@ export const changeGrants: Handler<'changeGrants'> = async ({ principal, add, re
       )
     return { type: 'GrantsSet', data: { principal, grants } }
   })
-  for (const { operation, pattern } of add) session.did('grant', `${principal} ${operation} ${pattern}`)
-  for (const { operation, pattern } of remove) session.did('revokeGrant', `${principal} ${operation} ${pattern}`)
+  for (const { operation, pattern } of add) context.session.did('grant', `${principal} ${operation} ${pattern}`)
+  for (const { operation, pattern } of remove)
+    context.session.did('revokeGrant', `${principal} ${operation} ${pattern}`)
   return { header: {} }
 }
 
-export const setQuota: Handler<'setQuota'> = async ({ principal, quota }, { services, session }) => {
+export const setQuota: Handler<'setQuota'> = async ({ principal, quota }, context) => {
   checkGrantee(principal)
-  await services.security.store.change(`quota/${principal}`, (facts) => {
-    mayStill(session)
+  await administer(context, `quota/${principal}`, (facts) => {
     if (!facts.quotas.has(principal)) checkRoom(facts)
     return { type: 'QuotaSet', data: { principal, quota: quota ?? null } }
   })
-  session.did('setQuota', principal)
+  context.session.did('setQuota', principal)
   return { header: {} }
 }
 

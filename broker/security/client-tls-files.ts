@@ -4,10 +4,11 @@
  * Invariant: what is in use was readable and fitted together; a file that cannot be read any more is reported and leaves what is in use as it is.
  * Made by ClusterTls; its neighbour TlsFiles does the same for what this broker shows to those who connect.
  */
-import type { Clock, Timer } from '../../platform/clock.ts'
+import type { Clock } from '../../platform/clock.ts'
 import type { FileSystem } from '../../platform/file-system.ts'
 import type { BrokerConfig, BrokerSettingName } from '../config.ts'
 import { checkPair, readCertificate, readPem } from './pem-files.ts'
+import { RenewedFiles } from './renewed-files.ts'
 
 /** PEM; undefined = none of its own, or the authorities that this system trusts. */
 export interface ClientTlsTexts {
@@ -34,56 +35,38 @@ export interface ClientTlsFilesOptions {
 }
 
 export class ClientTlsFiles {
-  readonly #options: ClientTlsFilesOptions
-  #texts: ClientTlsTexts
-  #timer: Timer | undefined
-  #problem = ''
+  readonly #files: RenewedFiles<ClientTlsTexts>
 
-  private constructor(options: ClientTlsFilesOptions, texts: ClientTlsTexts) {
-    this.#options = options
-    this.#texts = texts
+  private constructor(files: RenewedFiles<ClientTlsTexts>) {
+    this.#files = files
   }
 
   /** Throws invalidConfiguration naming the setting, the file and what is wrong with it. */
   static async open(options: ClientTlsFilesOptions): Promise<ClientTlsFiles> {
-    const files = new ClientTlsFiles(options, await read(options))
-    files.#watch()
-    return files
+    const { config, clock, report, peer } = options
+    const files = await RenewedFiles.open({
+      clock,
+      intervalMs: config.tlsCheckIntervalMs,
+      read: () => read(options),
+      isSame,
+      onNew: () => report('info', `TLS to ${peer}: new files in use`),
+      onProblem: (problem) => report('warn', `TLS to ${peer}: the files before stay in use: ${problem}`),
+    })
+    return new ClientTlsFiles(files)
   }
 
   /** For the next connection. */
   get texts(): ClientTlsTexts {
-    return this.#texts
+    return this.#files.value
   }
 
   close(): void {
-    this.#timer?.cancel()
-    this.#timer = undefined
-  }
-
-  #watch(): void {
-    const { clock, config } = this.#options
-    this.#timer = clock.after(config.tlsCheckIntervalMs, () => void this.#look())
-  }
-
-  async #look(): Promise<void> {
-    await this.reload()
-    if (this.#timer !== undefined) this.#watch()
+    this.#files.close()
   }
 
   /** Looks at the files now. Never rejects. */
-  async reload(): Promise<void> {
-    const { peer, report } = this.#options
-    try {
-      const texts = await read(this.#options)
-      this.#problem = ''
-      if (!isSame(texts, this.#texts)) report('info', `TLS to ${peer}: new files in use`)
-      this.#texts = texts
-    } catch (error) {
-      const problem = error instanceof Error ? error.message : String(error)
-      if (problem !== this.#problem) report('warn', `TLS to ${peer}: the files before stay in use: ${problem}`)
-      this.#problem = problem
-    }
+  reload(): Promise<void> {
+    return this.#files.reload()
   }
 }
 

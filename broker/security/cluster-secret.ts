@@ -5,28 +5,23 @@
  * Invariant: each exchange has a nonce of its own and takes one proof, right or wrong.
  * Made by Security; the broker that connects is client/connection.ts.
  */
-import { pbkdf2Sync, timingSafeEqual } from 'node:crypto'
+import { pbkdf2Sync } from 'node:crypto'
 import type { FileSystem } from '../../platform/file-system.ts'
 import type { Random } from '../../platform/random.ts'
 import { PlayheadError } from '../../protocol/errors.ts'
 import {
-  authMessage,
-  clientFinalWithoutProof,
   clientKeyOf,
-  clientKeyOfProof,
   iterationsMin,
-  nonceOf,
   parseClientFinal,
   parseClientFirst,
   SALT_BYTES,
-  scramNonceBytes,
-  serverFinal,
-  serverFirst,
   serverKeyOf,
-  signatureOf,
   storedKeyOf,
 } from '../../protocol/scram.ts'
+import type { Verifier } from '../../protocol/scram.ts'
 import type { Principal } from './principal.ts'
+import { answerToProof, challengeTo } from './scram-challenge.ts'
+import type { ScramChallenge } from './scram-challenge.ts'
 import { readSecretFile } from './secret-file.ts'
 
 /** Fewer could be guessed. */
@@ -43,10 +38,7 @@ export const brokerPrincipal: Principal = {
   expiresAtMs: Infinity,
 }
 
-interface Keys {
-  readonly storedKey: Buffer
-  readonly serverKey: Buffer
-}
+type Keys = Pick<Verifier, 'storedKey' | 'serverKey'>
 
 export class ClusterSecret {
   /** What this broker proves. */
@@ -77,31 +69,20 @@ export class ClusterSecret {
   }
 
   /** The first message of a broker that connects. Throws unauthenticated for a malformed one. */
-  begin(message: string): ClusterProof {
-    const { nonce, bare } = parseClientFirst(message)
-    const whole = nonce + nonceOf(this.#random.bytes(scramNonceBytes))
-    return { nonce: whole, bare, reply: serverFirst({ nonce: whole, salt: this.#salt, iterations: iterationsMin }) }
+  begin(message: string): ScramChallenge {
+    return challengeTo(parseClientFirst(message), this.#random, { salt: this.#salt, iterations: iterationsMin })
   }
 
   /** The last reply; undefined when the proof is of another secret. Throws unauthenticated for a malformed message. */
-  finish({ nonce: wanted, bare, reply }: ClusterProof, message: string): string | undefined {
-    const { nonce, proof } = parseClientFinal(message)
-    if (nonce !== wanted) return undefined
-    const signed = authMessage(bare, reply, clientFinalWithoutProof(nonce))
-    for (const { storedKey, serverKey } of this.#keys) {
-      const clientKey = clientKeyOfProof(storedKey, signed, proof)
-      if (timingSafeEqual(storedKeyOf(clientKey), storedKey)) return serverFinal(signatureOf(serverKey, signed))
+  finish(challenge: ScramChallenge, message: string): string | undefined {
+    const last = parseClientFinal(message)
+    if (last.nonce !== challenge.nonce) return undefined
+    for (const keys of this.#keys) {
+      const reply = answerToProof(challenge, last, keys)
+      if (reply !== undefined) return reply
     }
     return undefined
   }
-}
-
-/** An exchange that is under way. */
-export interface ClusterProof {
-  readonly nonce: string
-  readonly bare: string
-  /** What the first message is answered with. */
-  readonly reply: string
 }
 
 /** The secret cannot be guessed, so the fewest rounds that the other side takes are enough. */

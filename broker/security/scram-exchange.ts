@@ -5,60 +5,43 @@
  * a user that does not exist is answered like one that does.
  * Neighbours: protocol/scram.ts has the messages, Authentication makes one per attempt.
  */
-import { createHmac, timingSafeEqual } from 'node:crypto'
+import { createHmac } from 'node:crypto'
 import type { Random } from '../../platform/random.ts'
-import {
-  authMessage,
-  clientFinalWithoutProof,
-  clientKeyOfProof,
-  iterationsDefault,
-  nonceOf,
-  parseClientFinal,
-  parseClientFirst,
-  SALT_BYTES,
-  scramNonceBytes,
-  serverFinal,
-  serverFirst,
-  signatureOf,
-  storedKeyOf,
-} from '../../protocol/scram.ts'
+import { iterationsDefault, parseClientFinal, parseClientFirst, SALT_BYTES } from '../../protocol/scram.ts'
 import type { AccessFacts, UserFacts } from './access-facts.ts'
+import { answerToProof, challengeTo } from './scram-challenge.ts'
+import type { ScramChallenge } from './scram-challenge.ts'
 
 export class ScramExchange {
   /** As the client has said; proven only once `finish` has answered. */
   readonly claimedUser: string
-  /** What to answer the first message with. */
-  readonly reply: string
-  readonly #bare: string
-  readonly #nonce: string
+  readonly #challenge: ScramChallenge
   readonly #user: UserFacts | undefined
 
   /** Throws unauthenticated for a malformed message. */
   constructor(message: string, facts: AccessFacts, random: Random) {
-    const { user, nonce, bare } = parseClientFirst(message)
+    const first = parseClientFirst(message)
+    const { user } = first
     this.claimedUser = user
-    this.#bare = bare
-    this.#nonce = nonce + nonceOf(random.bytes(scramNonceBytes))
     this.#user = facts.users.get(user)
-    const { salt, iterations } = this.#user?.verifier ?? {
-      salt: saltOfNobody(facts, user),
-      iterations: iterationsDefault,
-    }
-    this.reply = serverFirst({ nonce: this.#nonce, salt, iterations })
+    const ofNobody = () => ({ salt: saltOfNobody(facts, user), iterations: iterationsDefault })
+    this.#challenge = challengeTo(first, random, this.#user?.verifier ?? ofNobody())
+  }
+
+  /** What to answer the first message with. */
+  get reply(): string {
+    return this.#challenge.reply
   }
 
   /** The user and the last reply; undefined when the proof is of another password, or nobody's. Throws unauthenticated for a malformed message. */
   finish(message: string, facts: AccessFacts): { readonly user: UserFacts; readonly reply: string } | undefined {
-    const { nonce, proof } = parseClientFinal(message)
+    const last = parseClientFinal(message)
     const user = this.#user
+    if (last.nonce !== this.#challenge.nonce || user === undefined) return undefined
     // As of now: a password that was changed in between is not the one that is asked for any more.
-    if (nonce !== this.#nonce || user === undefined || facts.users.get(user.user)?.generation !== user.generation)
-      return undefined
-    const { storedKey, serverKey } = user.verifier
-    const signed = authMessage(this.#bare, this.reply, clientFinalWithoutProof(nonce))
-    const clientKey = clientKeyOfProof(storedKey, signed, proof)
-    if (!timingSafeEqual(storedKeyOf(clientKey), storedKey)) return undefined
-    return { user, reply: serverFinal(signatureOf(serverKey, signed)) }
+    if (facts.users.get(user.user)?.generation !== user.generation) return undefined
+    const reply = answerToProof(this.#challenge, last, user.verifier)
+    return reply === undefined ? undefined : { user, reply }
   }
 }
 

@@ -14,7 +14,7 @@ import { auditTopic } from './audit.ts'
 import type { AuditNote } from './audit.ts'
 import { principalText } from './principal.ts'
 import type { Principal, SignInReason } from './principal.ts'
-import type { ClusterProof } from './cluster-secret.ts'
+import type { ScramChallenge } from './scram-challenge.ts'
 import type { Meter, Quotas } from './quotas.ts'
 import type { ScramExchange } from './scram-exchange.ts'
 
@@ -35,7 +35,7 @@ export class Session {
   /** The exchange that is under way, if there is one. */
   scram: ScramExchange | undefined
   /** The same of somebody who says that he is a broker. */
-  clusterProof: ClusterProof | undefined
+  clusterProof: ScramChallenge | undefined
   /** Without the port. */
   readonly address: string
   readonly #security: Guard

@@ -5,12 +5,13 @@
  * Made by Broker; the listeners are told through `onChange`.
  */
 import { X509Certificate } from 'node:crypto'
-import type { Clock, Timer } from '../../platform/clock.ts'
+import type { Clock } from '../../platform/clock.ts'
 import type { FileSystem } from '../../platform/file-system.ts'
 import type { ServerTls } from '../../platform/tls.ts'
 import { PlayheadError } from '../../protocol/errors.ts'
 import type { BrokerConfig } from '../config.ts'
 import { checkPair, readCertificate, readPem } from './pem-files.ts'
+import { RenewedFiles } from './renewed-files.ts'
 
 /** Beyond connectionsMax: those that are told that there are too many. */
 const extraConnections = 100
@@ -25,81 +26,57 @@ export interface TlsFilesOptions {
 export class TlsFiles {
   /** Set by the owner: connections from now on are to have this. */
   onChange: (tls: ServerTls) => void = () => {}
-  readonly #options: TlsFilesOptions
-  #tls: ServerTls
-  #timer: Timer | undefined
-  #reading: Promise<void> | undefined
-  #problem = ''
+  readonly #files: RenewedFiles<ServerTls>
 
-  private constructor(options: TlsFilesOptions, tls: ServerTls) {
-    this.#options = options
-    this.#tls = tls
+  private constructor(files: RenewedFiles<ServerTls>) {
+    this.#files = files
   }
 
   /** Undefined without TLS. Throws invalidConfiguration naming the file and what is wrong with it. */
   static async open(options: TlsFilesOptions): Promise<TlsFiles | undefined> {
-    const { tlsCertificateFile, tlsKeyFile, tlsClientAuthorityFile, tlsClientCertificates } = options.config
+    const { config, clock, report } = options
+    const { tlsCertificateFile, tlsKeyFile, tlsClientAuthorityFile, tlsClientCertificates } = config
     if (tlsCertificateFile === '' && tlsKeyFile === '' && tlsClientAuthorityFile === '') return undefined
     if (tlsCertificateFile === '' || tlsKeyFile === '') throw incomplete('tlsCertificateFile and tlsKeyFile', 'both')
     if ((tlsClientAuthorityFile === '') !== (tlsClientCertificates === 'none'))
       throw incomplete('tlsClientAuthorityFile and tlsClientCertificates', 'both or neither')
-    const files = new TlsFiles(options, await read(options))
-    files.#watch()
+    const renewed = await RenewedFiles.open({
+      clock,
+      intervalMs: config.tlsCheckIntervalMs,
+      read: () => read(options),
+      isSame,
+      onNew(tls) {
+        files.onChange(tls)
+        report('info', `TLS: new certificate in use, valid until ${new Date(files.expiresAtMs).toISOString()}`)
+      },
+      onProblem: (problem) => report('warn', `TLS: the certificate before stays in use: ${problem}`),
+    })
+    const files = new TlsFiles(renewed)
     return files
   }
 
   get tls(): ServerTls {
-    return this.#tls
+    return this.#files.value
   }
 
   /** When the certificate in use ends; ms since the epoch. */
   get expiresAtMs(): number {
-    return new X509Certificate(this.#tls.certificate).validToDate.getTime()
+    return new X509Certificate(this.tls.certificate).validToDate.getTime()
   }
 
   /** What is wrong with the files that are there now; '' when all is well. */
   get problem(): string {
-    return this.#problem
+    return this.#files.problem
   }
 
   /** Looks at the files now. Never rejects. */
   reload(): Promise<void> {
-    this.#reading ??= this.#reload().finally(() => {
-      this.#reading = undefined
-    })
-    return this.#reading
+    return this.#files.reload()
   }
 
   close(): void {
-    this.#timer?.cancel()
-    this.#timer = undefined
+    this.#files.close()
     this.onChange = () => {}
-  }
-
-  async #reload(): Promise<void> {
-    const { report } = this.#options
-    try {
-      const tls = await read(this.#options)
-      this.#problem = ''
-      if (isSame(tls, this.#tls)) return
-      this.#tls = tls
-      this.onChange(tls)
-      report('info', `TLS: new certificate in use, valid until ${new Date(this.expiresAtMs).toISOString()}`)
-    } catch (error) {
-      const problem = error instanceof Error ? error.message : String(error)
-      if (problem !== this.#problem) report('warn', `TLS: the certificate before stays in use: ${problem}`)
-      this.#problem = problem
-    }
-  }
-
-  #watch(): void {
-    const { clock, config } = this.#options
-    this.#timer = clock.after(config.tlsCheckIntervalMs, () => void this.#look())
-  }
-
-  async #look(): Promise<void> {
-    await this.reload()
-    if (this.#timer !== undefined) this.#watch()
   }
 }
 

@@ -63,3 +63,14 @@ export function fetchRequest(
   const limits = { minBytes: 1, maxBytes: 1 << 20, waitMsMax: 0 }
   return { topic, partition: 0, offset, ...limits, after: undefined, fromFollower: undefined, ...change }
 }
+
+/** As a follower on broker 2 would ask. */
+export function replicaProgressRequest(topicId: string): RequestOf<'replicaProgress'> {
+  return { topicId, partition: 0, leaderEpoch: 1, broker: 2, brokerEpoch: 1, durableOffset: 0 }
+}
+
+/** The same. */
+export function replicaFetchRequest(topicId: string): RequestOf<'replicaFetch'> {
+  const nothingYet = { offset: 0, lastEpoch: -1, confirmed: undefined, highWatermark: undefined }
+  return { ...replicaProgressRequest(topicId), ...nothingYet, maxBytes: 1_000, waitMsMax: 0 }
+}

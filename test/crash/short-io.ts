@@ -2,26 +2,20 @@
  * ShortIo: a library that makes a broker's reads and writes come back short (short-io.c), made with gcc, and the load under it. The kernel does this rarely,
  * at signals and at full disks, and nothing can be asked to inject it: strace skips a call or fails it whole. Neighbours: load-run.ts, run.ts.
  */
-import { execFile } from 'node:child_process'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 import { faults } from './faults.ts'
 import { loadRun } from './load-run.ts'
-import { requireTool } from './system-calls.ts'
+import { makePreloadLibrary } from './preload-library.ts'
 import type { Tally } from './tally.ts'
-
-const run = promisify(execFile)
 
 /** Load and kills as ever, and one in four reads and writes cut short. */
 export async function shortIoRun(seed: number, rounds: number, tally: Tally): Promise<void> {
-  requireTool('gcc', 'apt-get install gcc libc6-dev')
   const directory = await mkdtemp(join(tmpdir(), 'playhead-short-'))
   try {
-    const [library, counts] = [join(directory, 'short-io.so'), join(directory, 'counts')]
-    const source = join(import.meta.dirname, 'short-io.c')
-    await run('gcc', ['-shared', '-fPIC', '-O2', '-Wall', '-Werror', '-o', library, source, '-ldl'])
+    const library = await makePreloadLibrary(join(import.meta.dirname, 'short-io.c'), directory)
+    const counts = join(directory, 'counts')
     await writeFile(counts, Buffer.alloc(16))
     const environment = { LD_PRELOAD: library, SHORT_COUNT: counts, SHORT_SEED: String(seed) }
     const times = async () => {

@@ -2,21 +2,13 @@
  * SlowDisk: makes each write and sync of a process take longer, from now on or no longer, by a library that it is started with (slow-disk.c, made with
  * gcc). Neighbour: machine.ts has one.
  */
-import { execFile } from 'node:child_process'
 import { closeSync, openSync, readSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
-import { requireTool } from '../crash/system-calls.ts'
-
-const run = promisify(execFile)
+import { makePreloadLibrary } from '../crash/preload-library.ts'
 
 /** In the directory; its path. */
-export async function makeSlowLibrary(directory: string): Promise<string> {
-  requireTool('gcc', 'apt-get install gcc libc6-dev')
-  const library = join(directory, 'slow-disk.so')
-  const source = join(import.meta.dirname, 'slow-disk.c')
-  await run('gcc', ['-shared', '-fPIC', '-O2', '-Wall', '-Werror', '-o', library, source, '-ldl'])
-  return library
+export function makeSlowLibrary(directory: string): Promise<string> {
+  return makePreloadLibrary(join(import.meta.dirname, 'slow-disk.c'), directory)
 }
 
 export class SlowDisk {

@@ -8,13 +8,12 @@ import { readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { BrokerConnection } from '../../client/connection.ts'
 import { connect } from '../../client/index.ts'
 import type { ClientCredentials, Playhead } from '../../client/index.ts'
 import { Credentials } from '../../client/credentials.ts'
-import { sleep, systemClock } from '../../platform/clock.ts'
-import { nodeTransport } from '../../platform/node-transport.ts'
+import { fetchRequest, replicaFetchRequest } from '../broker/running-broker.ts'
 import { TemporaryDirectory } from '../temporary-directory.ts'
+import { untilInSync } from './in-sync.ts'
 import { SecuredCluster } from './secured-cluster.ts'
 
 const adminToken = 'admin-token'.repeat(4)
@@ -44,42 +43,12 @@ class Clients {
   }
 }
 
-/** All three brokers have it; answers who leads. */
-async function grown(admin: Playhead, topic: string): Promise<number> {
-  for (;;) {
-    const { partitions } = await admin.admin.describeTopic(topic)
-    const [{ inSync, leader } = {}] = partitions
-    if (inSync?.length === 3 && leader !== undefined) return leader.broker
-    await sleep(systemClock, 100)
-  }
-}
-
 /** What is replicated is for brokers only, and the access topic for nobody else. */
-async function refusedToAnybody({ authority, cluster }: Clients, topicId: string): Promise<void> {
-  const anybody = await BrokerConnection.open({
-    transport: nodeTransport,
-    clock: systemClock,
-    address: { host: '127.0.0.1', port: cluster.brokers.get(1)!.port },
-    clientName: 'test',
-    credentials: new Credentials({ token: adminToken }),
-    tls: { authority },
-    timeoutMs: 5_000,
-  })
-  const follower = { topicId, partition: 0, leaderEpoch: 1, broker: 2, brokerEpoch: 1, durableOffset: 0 }
-  const fetch = {
-    ...follower,
-    offset: 0,
-    lastEpoch: -1,
-    maxBytes: 1_000,
-    waitMsMax: 0,
-    confirmed: undefined,
-    highWatermark: undefined,
-  }
+async function refusedToAnybody({ cluster }: Clients, topicId: string): Promise<void> {
+  const anybody = await cluster.connection(1, new Credentials({ token: adminToken }))
   const refused = { code: 'notAuthorized' }
-  await assert.rejects(anybody.request('replicaFetch', fetch, [], { timeoutMs: 5_000 }), refused)
-  const wish = { offset: 0, minBytes: 0, maxBytes: 1_000, waitMsMax: 0, after: undefined, fromFollower: undefined }
-  const read = { topic: '__access', partition: 0, ...wish }
-  await assert.rejects(anybody.request('fetch', read, [], { timeoutMs: 5_000 }), refused)
+  await assert.rejects(anybody.request('replicaFetch', replicaFetchRequest(topicId), [], { timeoutMs: 5_000 }), refused)
+  await assert.rejects(anybody.request('fetch', fetchRequest('__access', 0), [], { timeoutMs: 5_000 }), refused)
   anybody.close()
 }
 
@@ -144,8 +113,8 @@ test('cluster with security (3 brokers, real etcd): what is granted and taken ho
   await refusedToAnybody(clients, (await admin.admin.describeTopic('carts')).topicId)
 
   // It leads users and grants: they go on elsewhere, and so does what others append and read.
-  for (const topic of ['__audit', 'carts']) await grown(admin, topic)
-  const leader = await grown(admin, '__access')
+  for (const topic of ['__audit', 'carts']) await untilInSync(admin, topic, 3)
+  const leader = await untilInSync(admin, '__access', 3)
   await cluster.brokers.get(leader)!.kill()
   await stream.append({ type: 'Counted', data: { place: 10 } })
   await admin.access.createUser(bob.user, bob.password)

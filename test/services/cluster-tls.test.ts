@@ -7,11 +7,10 @@ import { readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { BrokerConnection } from '../../client/connection.ts'
 import { connect } from '../../client/index.ts'
-import { sleep, systemClock } from '../../platform/clock.ts'
-import { nodeTransport } from '../../platform/node-transport.ts'
+import { replicaFetchRequest, replicaProgressRequest } from '../broker/running-broker.ts'
 import { makeAuthority, makeCertificate } from '../certificates.ts'
+import { untilInSync } from './in-sync.ts'
 import { SecuredCluster } from './secured-cluster.ts'
 
 test('cluster with TLS and a secret (3 brokers, real etcd): a leader is killed, its events are there; strangers are refused', async () => {
@@ -24,11 +23,7 @@ test('cluster with TLS and a secret (3 brokers, real etcd): a leader is killed, 
   })()
   const stream = playhead.topic('carts').stream('one')
   for (let place = 0; place < 20; place++) await stream.append({ type: 'Counted', data: { place } })
-  for (;;) {
-    const { partitions } = await playhead.admin.describeTopic('carts')
-    if (partitions[0]?.inSync?.length === 3) break
-    await sleep(systemClock, 100)
-  }
+  await untilInSync(playhead, 'carts', 3)
 
   const other = join(cluster.directory, 'other.secret')
   await writeFile(other, `${'another'.repeat(8)}\n`)
@@ -42,27 +37,13 @@ test('cluster with TLS and a secret (3 brokers, real etcd): a leader is killed, 
   await writeFile(other, `${'s3cret'.repeat(8)}\n${'another'.repeat(8)}\n`)
   assert.match(await cluster.refusal(cluster.flags(4, other)), /served at/)
 
-  const anybody = await BrokerConnection.open({
-    transport: nodeTransport,
-    clock: systemClock,
-    address: { host: '127.0.0.1', port: cluster.brokers.get(1)!.port },
-    clientName: 'test',
-    tls: { authority },
-    timeoutMs: 5_000,
-  })
-  const follower = { topicId, partition: 0, leaderEpoch: 1, broker: 2, brokerEpoch: 1, durableOffset: 0 }
-  const fetch = {
-    ...follower,
-    offset: 0,
-    lastEpoch: -1,
-    maxBytes: 1_000,
-    waitMsMax: 0,
-    confirmed: undefined,
-    highWatermark: undefined,
-  }
+  const anybody = await cluster.connection(1)
   const refused = { code: 'notAuthorized', message: /wanted a broker of this cluster/ }
-  await assert.rejects(anybody.request('replicaFetch', fetch, [], { timeoutMs: 5_000 }), refused)
-  await assert.rejects(anybody.request('replicaProgress', follower, [], { timeoutMs: 5_000 }), refused)
+  await assert.rejects(anybody.request('replicaFetch', replicaFetchRequest(topicId), [], { timeoutMs: 5_000 }), refused)
+  await assert.rejects(
+    anybody.request('replicaProgress', replicaProgressRequest(topicId), [], { timeoutMs: 5_000 }),
+    refused,
+  )
   anybody.close()
 
   const { partitions } = await playhead.admin.describeTopic('carts')
@@ -90,9 +71,5 @@ test('cluster with client certificates required: brokers show their own to each 
   await using playhead = await connect(cluster.servers, { tls, timeoutMs: 30_000 })
   await playhead.admin.createTopic('carts', { replicationFactor: 2 })
   await playhead.topic('carts').stream('one').append({ type: 'Counted', data: {} })
-  for (;;) {
-    const { partitions } = await playhead.admin.describeTopic('carts')
-    if (partitions[0]?.inSync?.length === 2) break
-    await sleep(systemClock, 100)
-  }
+  await untilInSync(playhead, 'carts', 2)
 })

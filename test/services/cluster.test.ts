@@ -13,6 +13,7 @@ import type { ConnectOptions, Playhead } from '../../client/index.ts'
 import { ServedBroker } from '../e2e/served-broker.ts'
 import { EtcdServer } from '../replication/etcd-server.ts'
 import { TemporaryDirectory } from '../temporary-directory.ts'
+import { untilInSync } from './in-sync.ts'
 
 /** Short, so that a broker that is gone is missed soon. */
 const sessionMs = 2_000
@@ -81,14 +82,6 @@ class ServedCluster implements AsyncDisposable {
     const leader = partitions[0]?.leader?.broker
     assert.ok(leader !== undefined, 'somebody leads')
     return leader
-  }
-
-  async inSync(playhead: Playhead, topic: string, count: number): Promise<void> {
-    for (;;) {
-      const { partitions } = await playhead.admin.describeTopic(topic)
-      if (partitions[0]?.inSync?.length === count) return
-      await sleep(systemClock, 100)
-    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -161,7 +154,7 @@ test('cluster (3 brokers, real etcd): the leader is killed twice under load: app
     await load.untilMore(50)
     assert.notEqual(await cluster.leaderOf(playhead, 'carts'), leader)
     await cluster.serve(leader)
-    await cluster.inSync(playhead, 'carts', 3)
+    await untilInSync(playhead, 'carts', 3)
   }
   await load.stop()
   await assertWhole(playhead, 'carts', 'one', load.count)
@@ -185,7 +178,7 @@ test('cluster: etcd is gone for a while: appends are acknowledged all the same; 
   await rm(cluster.dataOf(victim), { recursive: true })
   await load.untilMore(50)
   await cluster.serve(victim)
-  await cluster.inSync(playhead, 'carts', 3)
+  await untilInSync(playhead, 'carts', 3)
   await load.stop()
   await assertWhole(playhead, 'carts', 'one', load.count)
   await playhead.close()
@@ -277,7 +270,7 @@ test('cluster: a consumer is served by the follower in its rack; killed, the con
   await playhead.admin.createTopic('carts', { replicationFactor: 3 })
   const load = new Load(playhead, 'carts', 'one')
   await load.untilMore(50)
-  await cluster.inSync(playhead, 'carts', 3)
+  await untilInSync(playhead, 'carts', 3)
   const leader = await cluster.leaderOf(playhead, 'carts')
   const near = [1, 2, 3].find((id) => id !== leader)!
   const inRack = await cluster.connect({ rack: `rack-${near}` })
@@ -337,7 +330,7 @@ test('cluster: begun with a broker that has data, it has the topics, offsets and
     message: /trimmed\/0: found records below offset 1 .* removed .*, wanted its one replica on broker 1/,
   })
   await playhead.cluster.reassign('carts', 0, [1, 2])
-  await cluster.inSync(playhead, 'carts', 2)
+  await untilInSync(playhead, 'carts', 2)
   await playhead.close()
 })
 

@@ -1,6 +1,11 @@
 /** SecuredCluster: brokers as processes of their own with TLS and the secret of their cluster, and a real etcd; for tests. */
+import { readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { BrokerConnection } from '../../client/connection.ts'
+import type { Credentials } from '../../client/credentials.ts'
+import { systemClock } from '../../platform/clock.ts'
+import { nodeTransport } from '../../platform/node-transport.ts'
 import { makeAuthority, makeCertificate } from '../certificates.ts'
 import type { Pair } from '../certificates.ts'
 import { ServedBroker } from '../e2e/served-broker.ts'
@@ -60,6 +65,19 @@ export class SecuredCluster implements AsyncDisposable {
     const broker = await ServedBroker.start(join(this.directory, `broker-${id}`), [...this.flags(id), ...more])
     this.brokers.set(id, broker)
     return broker
+  }
+
+  /** Of somebody who is no broker; without credentials as nobody. */
+  connection(id: number, credentials?: Credentials): Promise<BrokerConnection> {
+    return BrokerConnection.open({
+      transport: nodeTransport,
+      clock: systemClock,
+      address: { host: '127.0.0.1', port: this.brokers.get(id)!.port },
+      clientName: 'test',
+      tls: { authority: readFileSync(this.authority.certificate) },
+      timeoutMs: 5_000,
+      ...(credentials !== undefined && { credentials }),
+    })
   }
 
   /** What a broker that is not let in says. */

@@ -7,6 +7,7 @@ import { test } from 'node:test'
 import { isPlayheadError } from '../../../client/index.ts'
 import type { Grant, Operation, Playhead } from '../../../client/index.ts'
 import { FrameClient, helloRequest } from '../frame-client.ts'
+import { replicaFetchRequest, replicaProgressRequest } from '../running-broker.ts'
 import { runSecured } from './secured-broker.ts'
 
 /** Each principal has one right, so that what a right gives is seen by itself. */
@@ -202,7 +203,6 @@ test('matrix: what followers ask of their leader is answered to nobody who is no
   await using secured = await runSecured()
   await secured.admin.admin.createTopic('carts')
   const { topicId } = await secured.admin.admin.describeTopic('carts')
-  const follower = { topicId, partition: 0, leaderEpoch: 0, broker: 2, brokerEpoch: 1, durableOffset: 0 }
   for (const [name, pattern] of [
     ['clusterwide', 'cluster'],
     ['topics', 'topic:*'],
@@ -215,17 +215,8 @@ test('matrix: what followers ask of their leader is answered to nobody who is no
     using frames = await FrameClient.open(secured.broker.port)
     await frames.request('hello', { ...helloRequest, credentials: token })
     const asked = [
-      () => frames.request('replicaProgress', follower),
-      () =>
-        frames.request('replicaFetch', {
-          ...follower,
-          offset: 0,
-          lastEpoch: -1,
-          maxBytes: 1_000,
-          waitMsMax: 0,
-          confirmed: undefined,
-          highWatermark: undefined,
-        }),
+      () => frames.request('replicaProgress', replicaProgressRequest(topicId)),
+      () => frames.request('replicaFetch', replicaFetchRequest(topicId)),
     ]
     for (const ask of asked) {
       await assert.rejects(ask, { code: 'notAuthorized', message: /wanted a broker of this cluster/ }, name)
