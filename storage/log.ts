@@ -270,7 +270,6 @@ export class Log {
     const waitingAppends = this.#admission.waitingCount
     const indexMemoryBytes = this.#recovered.index.memoryBytes
     const producers = this.#recovered.producers.count
-    const { unsavedBytes } = this.#checkpointer
     return {
       ...this.#end.counts,
       ...this.#reader.stats,
@@ -282,7 +281,8 @@ export class Log {
       floorFrames,
       waitingAppends,
       indexMemoryBytes,
-      unsavedBytes,
+      unsavedBytes: this.#checkpointer.unsavedBytes,
+      unsealedSegments: this.#sealing.count,
       producers,
     }
   }

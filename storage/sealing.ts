@@ -75,6 +75,11 @@ export class Sealing {
     this.#running ??= this.#run().finally(() => (this.#running = undefined))
   }
 
+  /** Segments that are being finished, or wait for that. */
+  get count(): number {
+    return this.#waiting.length + (this.#underWay === undefined ? 0 : 1)
+  }
+
   /** Whether the segment is still being finished, or waits for that. */
   isUnfinished(segment: Segment): boolean {
     return this.#underWay === segment || this.#waiting.some((full) => full.segment === segment)

@@ -11,7 +11,7 @@ import { verify } from '../../storage/verify.ts'
 import { DyingFileSystem } from './dying-file-system.ts'
 import { MemoryFileSystem } from './memory-file-system.ts'
 import { SeededRandom } from './seeded-random.ts'
-import { StoreUnderTest, until } from './store-under-test.ts'
+import { sealed, StoreUnderTest, until } from './store-under-test.ts'
 
 /** A record as it was appended, and the version that it was given. */
 interface Written {
@@ -52,6 +52,11 @@ class Topic {
     })
   }
 
+  /** Also of a test that failed: what it left open would keep the whole run waiting. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.opened[Symbol.asyncDispose]()
+  }
+
   async append(
     records: readonly (readonly [string | null, string | null])[],
     compression: Compression = 'none',
@@ -83,11 +88,6 @@ class Topic {
       await this.append(records, random.pick(['none', 'none', 'gzip', 'zstd']))
       this.nowMs += 10
     }
-  }
-
-  async sealed(fileSystem = this.fileSystem): Promise<void> {
-    const count = (ending: string) => fileSystem.paths.filter((path) => path.endsWith(ending)).length
-    await until(() => count('.idx') >= count('.log') - 1)
   }
 
   /** What must be there when all below `compactedTo` was compacted at `nowMs`: by going over all that was ever appended. */
@@ -157,12 +157,12 @@ async function verified(topic: Topic): Promise<void> {
 const settings = { 'segment.bytes': '1048576', 'cleanup.policy': 'compact', 'delete.retention.ms': '3000' }
 
 test('compaction: keeps exactly the newest record of each key, tombstones for their time, offsets and versions; what is found is what an independent pass finds', async () => {
-  const topic = new Topic(SeededRandom.fresh())
+  await using topic = new Topic(SeededRandom.fresh())
   await topic.open()
   await topic.opened.createLog('carts', settings)
   for (let round = 0; round < 3; round++) {
     await topic.appendMany(150, 30)
-    await topic.sealed()
+    await sealed(topic.log)
     assert.ok(topic.log.compaction.isDue)
     await topic.log.compaction.run(noPause)
     const compactedTo = topic.log.compaction.compactedTo
@@ -172,13 +172,13 @@ test('compaction: keeps exactly the newest record of each key, tombstones for th
     await check(topic, wanted)
     assert.ok(!topic.log.compaction.isDue)
     for (const cache of ['kept', 'wiped', 'wiped, and sidecars lost']) {
-      await topic.opened[Symbol.asyncDispose]()
+      await topic[Symbol.asyncDispose]()
       await verified(topic)
       if (cache !== 'kept') topic.checkpointStore = new MemoryCheckpointStore()
       if (cache === 'wiped, and sidecars lost')
         for (const path of topic.fileSystem.paths) if (path.endsWith('.idx')) await topic.fileSystem.remove(path)
       await topic.open()
-      await topic.sealed()
+      await sealed(topic.log)
       await check(topic, wanted)
     }
   }
@@ -188,7 +188,7 @@ test('compaction: keeps exactly the newest record of each key, tombstones for th
   await topic.log.compaction.run(noPause)
   const wanted = topic.expected(topic.log.compaction.compactedTo, 3000)
   await check(topic, wanted)
-  await topic.opened[Symbol.asyncDispose]()
+  await topic[Symbol.asyncDispose]()
   topic.checkpointStore = new MemoryCheckpointStore()
   await topic.open()
   await check(topic, wanted)
@@ -196,22 +196,22 @@ test('compaction: keeps exactly the newest record of each key, tombstones for th
   const expected = topic.expected(topic.log.compaction.compactedTo, 3000, topic.nowMs - 50)
   assert.ok(expected.length > wanted.length)
   await check(topic, expected)
-  await topic.opened[Symbol.asyncDispose]()
+  await topic[Symbol.asyncDispose]()
 })
 
 test('compaction: killed before any change of a file, it goes on after the next start; nothing that stays is ever missing', async () => {
-  const topic = new Topic(SeededRandom.fresh())
+  await using topic = new Topic(SeededRandom.fresh())
   const dying = new DyingFileSystem(topic.fileSystem)
   await topic.open(dying)
   await topic.opened.createLog('carts', { ...settings, 'delete.retention.ms': '1000' })
   await topic.appendMany(140, 20)
-  await topic.sealed()
+  await sealed(topic.log)
   dying.isWatching = true
   await topic.log.compaction.run(noPause)
   dying.isWatching = false
   const wanted = topic.expected(topic.log.compaction.compactedTo, 1000)
   await check(topic, wanted)
-  await topic.opened[Symbol.asyncDispose]()
+  await topic[Symbol.asyncDispose]()
   assert.ok(dying.moments.length > 12, `${dying.moments.length} moments`)
   for (const [place, { call, left }] of dying.moments.entries()) {
     for (const cache of [undefined, topic.checkpointStore]) {
@@ -228,7 +228,7 @@ test('compaction: killed before any change of a file, it goes on after the next 
         assert.deepEqual(log.damage, [])
         const there = new Set((await fetched(log)).map(({ offset }) => offset))
         for (const { offset } of wanted) assert.ok(there.has(offset), `offset ${offset}`)
-        await again.sealed(fileSystem)
+        await sealed(log)
         await until(async () => {
           await log.compaction.run(noPause)
           return !log.compaction.isUnfinished
@@ -244,11 +244,11 @@ test('compaction: killed before any change of a file, it goes on after the next 
 })
 
 test('compaction: reads that race with it see all that stays, and nothing twice', async () => {
-  const topic = new Topic(SeededRandom.fresh())
+  await using topic = new Topic(SeededRandom.fresh())
   await topic.open()
   await topic.opened.createLog('carts', settings)
   await topic.appendMany(200, 20)
-  await topic.sealed()
+  await sealed(topic.log)
   const { compaction } = topic.log
   const compacted = compaction.run(noPause)
   const seen: { offset: number }[][] = []
@@ -271,11 +271,11 @@ test('compaction: reads that race with it see all that stays, and nothing twice'
     for (const { offset } of wanted) assert.ok(there.has(offset))
   }
   await check(topic, wanted)
-  await topic.opened[Symbol.asyncDispose]()
+  await topic[Symbol.asyncDispose]()
 })
 
 test('compaction: a retry is still known when the records of its batch are gone', async () => {
-  const topic = new Topic(SeededRandom.fresh())
+  await using topic = new Topic(SeededRandom.fresh())
   await topic.open()
   await topic.opened.createLog('carts', settings)
   const batch = encodeRecordBatch([{ key: 'k1', value: 'x', timestamp: 1 }], {
@@ -285,15 +285,15 @@ test('compaction: a retry is still known when the records of its batch are gone'
   })
   const first = await topic.log.append({ batch: Buffer.from(batch), expected: [], wantVersions: false, acks: 'all' })
   await topic.appendMany(150, 5)
-  await topic.sealed()
+  await sealed(topic.log)
   await topic.log.compaction.run(noPause)
   assert.notEqual((await fetched(topic.log))[0]?.offset, 0)
-  await topic.opened[Symbol.asyncDispose]()
+  await topic[Symbol.asyncDispose]()
   topic.checkpointStore = new MemoryCheckpointStore()
   await topic.open()
   const again = await topic.log.append({ batch, expected: [], wantVersions: false, acks: 'all' })
   assert.deepEqual([again.duplicate, again.baseOffset], [true, first.baseOffset])
-  await topic.opened[Symbol.asyncDispose]()
+  await topic[Symbol.asyncDispose]()
 })
 
 /** Holds the next opening of a segment for reading until it is let go. */
@@ -314,13 +314,13 @@ class HeldFileSystem extends MemoryFileSystem {
 }
 
 test('compaction: a read that was planned before a segment was rewritten and opens it afterwards is planned again', async () => {
-  const topic = new Topic(SeededRandom.fresh())
+  await using topic = new Topic(SeededRandom.fresh())
   const fileSystem = new HeldFileSystem()
   await topic.open(fileSystem)
   await topic.opened.createLog('carts', settings)
   await topic.appendMany(120, 5)
-  await topic.sealed(fileSystem)
-  await topic.opened[Symbol.asyncDispose]()
+  await sealed(topic.log)
+  await topic[Symbol.asyncDispose]()
   await topic.open(fileSystem) // nothing is open
   fileSystem.isArmed = true
   const reading = topic.log.read({ offset: 0, maxBytes: 1e6, limitOffset: Infinity })
@@ -335,5 +335,5 @@ test('compaction: a read that was planned before a segment was rewritten and ope
   assert.ok(batches.length > 0)
   assert.deepEqual(topic.log.damage, [])
   await check(topic, topic.expected(topic.log.compaction.compactedTo, 3000))
-  await topic.opened[Symbol.asyncDispose]()
+  await topic[Symbol.asyncDispose]()
 })

@@ -17,7 +17,7 @@ import { copyOf } from './copied-checkpoint-store.ts'
 import { MemoryFileSystem } from './memory-file-system.ts'
 import { eventsAround, recordsAround } from './read-around.ts'
 import { SeededRandom } from './seeded-random.ts'
-import { append, group, StoreUnderTest, until } from './store-under-test.ts'
+import { append, group, sealed, StoreUnderTest } from './store-under-test.ts'
 
 const directory = '/data'
 const settings = { tailCacheBytes: 0, openSegmentsMax: 1, idleFloorMs: 1_000_000, allocationBytesMin: 4096 }
@@ -47,7 +47,7 @@ async function write(): Promise<Written> {
     await log.append(group(texts, { batchOptions: { ...producer, compression } }))
     records.push(...texts)
   }
-  await until(() => fileSystem.paths.filter((path) => path.endsWith('.idx')).length === 2)
+  await sealed(log)
   return { fileSystem, cache, records }
 }
 

@@ -11,7 +11,7 @@ import { TemporaryDirectory } from '../temporary-directory.ts'
 import { FaultyFileSystem } from './faulty-file-system.ts'
 import { recordsOf } from './log-contents.ts'
 import { pathsIn } from './paths-in.ts'
-import { append, group, StoreUnderTest, until } from './store-under-test.ts'
+import { append, group, sealed, StoreUnderTest, until } from './store-under-test.ts'
 import type { StoreOptions } from './store-under-test.ts'
 
 /** What kill -9 leaves: a copy of the directory while the store is open. The lock of the living process stays behind. */
@@ -54,10 +54,7 @@ test('recovery: after a clean stop everything is there and nothing is read but t
     await using opened = await StoreUnderTest.open(directory.path, { checkpointStore })
     const log = await opened.createLog('carts', { 'segment.bytes': '1048576' })
     for (let round = 0; round < 40; round++) await append(log, 'a=1', `b=${'x'.repeat(100_000)}`)
-    await until(
-      async () =>
-        (await readdir(directory.path, { recursive: true })).filter((name) => name.endsWith('.idx')).length === 3,
-    )
+    await sealed(log)
   }
   const reading = await bytesRead(directory.path, checkpointStore)
   assert.ok(reading.bytes < 250_000, `${reading.bytes} bytes read`) // the last batch, headers and footers; of 4 MB

@@ -8,7 +8,7 @@ import { MemoryCheckpointStore } from '../../storage/memory-checkpoint-store.ts'
 import { DyingFileSystem } from './dying-file-system.ts'
 import { eventsOf, recordsOf } from './log-contents.ts'
 import { MemoryFileSystem } from './memory-file-system.ts'
-import { append, group, StoreUnderTest, until } from './store-under-test.ts'
+import { append, group, sealed, StoreUnderTest } from './store-under-test.ts'
 
 const large = 'x'.repeat(300_000)
 const settings = { 'segment.bytes': '1048576' }
@@ -30,10 +30,6 @@ function filesOf(fileSystem: MemoryFileSystem, ending: string): number[] {
     .map((path) => Number(path.split('/').at(-1)!.split('.')[0]))
 }
 
-/** Until nothing is on its way to be sealed. */
-const sealed = (fileSystem: MemoryFileSystem) =>
-  until(() => filesOf(fileSystem, '.idx').length === filesOf(fileSystem, '.log').length - 1)
-
 test('retention: deleteRecords moves the start at once and for good; whole segments before it go, versions go on', async () => {
   const fileSystem = new MemoryFileSystem()
   const checkpointStore = new MemoryCheckpointStore()
@@ -41,7 +37,7 @@ test('retention: deleteRecords moves the start at once and for good; whole segme
     await using opened = await StoreUnderTest.open('/data', { fileSystem, checkpointStore })
     const log = await opened.createLog('carts', settings)
     await fill(log, 'a', 'b', 'a', 'c', 'a', 'b', 'b', 'c')
-    await sealed(fileSystem)
+    await sealed(log)
     assert.deepEqual(filesOf(fileSystem, '.log'), [0, 3, 6])
     assert.equal(await log.deleteRecords(4), 4)
     assert.equal(await log.deleteRecords(2), 4, 'it never goes back')
@@ -82,7 +78,7 @@ test('retention: a stream whose events are all gone goes on after its last versi
     await using opened = await StoreUnderTest.open('/data', { fileSystem })
     const log = await opened.createLog('carts', settings)
     await fill(log, 'a', 'a', 'b', 'c', 'b', 'd', 'e')
-    await sealed(fileSystem)
+    await sealed(log)
     await log.deleteRecords(3)
     await log.retention.letGo()
     await log.deleteRecords(6)
@@ -121,7 +117,7 @@ test('retention: by age and by size, whole segments from the oldest on; one that
   await using opened = await StoreUnderTest.open('/data', { fileSystem, clock })
   const log = await opened.createLog('carts', { ...settings, 'retention.bytes': '1500000' })
   await fill(log, 'a', 'a', 'a', 'b', 'b', 'b', 'c', 'c', 'c', 'd')
-  await sealed(fileSystem)
+  await sealed(log)
   await log.retention.enforce()
   assert.deepEqual(filesOf(fileSystem, '.log'), [3, 6, 9], 'as much as 1.5 MB is left')
   assert.equal(log.logStartOffset, 3)
@@ -130,7 +126,7 @@ test('retention: by age and by size, whole segments from the oldest on; one that
   assert.equal(log.logStartOffset, 3)
   nowMs += 1001
   await log.retention.enforce()
-  await sealed(fileSystem)
+  await sealed(log)
   await log.retention.enforce()
   assert.deepEqual(filesOf(fileSystem, '.log'), [10])
   assert.deepEqual([log.logStartOffset, log.logEndOffset, log.retention.stats.removedSegments], [10, 10, 4])
@@ -160,7 +156,7 @@ test('retention: reads that race with it finish, or hear where the log begins', 
   })
   const log = await opened.createLog('carts', settings)
   await fill(log, ...'abcabcabcabcabcabc'.split(''))
-  await sealed(fileSystem)
+  await sealed(log)
   let [finished, refused] = [0, 0]
   for (let start = 3; start <= 15; start += 3) {
     const reads = Array.from({ length: 18 }, async (_, offset) => {
@@ -198,7 +194,7 @@ test('retention: killed before any change of a file, nothing that was kept is lo
   const opened = await StoreUnderTest.open('/data', { fileSystem: dying.fileSystem, checkpointStore })
   const log = await opened.createLog('carts', settings)
   await fill(log, ...'aabcbcddeabff'.split(''))
-  await sealed(inner)
+  await sealed(log)
   const starts: { from: number; start: number }[] = []
   dying.isWatching = true
   for (const start of [4, 7, 12]) {

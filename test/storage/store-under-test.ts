@@ -65,6 +65,11 @@ export class StoreUnderTest {
   }
 }
 
+/** Resolves when none of the log's segments but the active one is still to be sealed. Its sidecar is there a moment before that. */
+export async function sealed(log: Log): Promise<void> {
+  await until(() => log.stats.unsealedSegments === 0)
+}
+
 /** A group of events `stream=value`, without conditions. */
 export function group(
   records: readonly string[],

@@ -8,7 +8,7 @@ import { noLimit } from '../../storage/stream-limits.ts'
 import { verify } from '../../storage/verify.ts'
 import { eventsOf } from './log-contents.ts'
 import { MemoryFileSystem } from './memory-file-system.ts'
-import { append, group, StoreUnderTest, until } from './store-under-test.ts'
+import { append, group, sealed, StoreUnderTest } from './store-under-test.ts'
 
 const large = 'x'.repeat(200_000)
 const noPause = () => systemClock.yield()
@@ -59,11 +59,7 @@ for (const policy of ['delete', 'compact,delete']) {
       for (const stream of streams) await append(log, `${stream}=${large}`)
       nowMs += 1000
     }
-    const sealed = () => {
-      const count = (ending: string) => fileSystem.paths.filter((path) => path.endsWith(ending)).length
-      return until(() => count('.idx') >= count('.log') - 1)
-    }
-    await sealed()
+    await sealed(log)
     setLimits(log)
     const isCompacted = () => policy !== 'delete' && log.compaction.compactedTo > 0
     await check(log, isCompacted())
@@ -88,7 +84,7 @@ for (const policy of ['delete', 'compact,delete']) {
       })
       log = opened.store.log('carts', 0)
       setLimits(log)
-      await sealed()
+      await sealed(log)
       await check(log, isCompacted())
     }
     for (const stream of streams)

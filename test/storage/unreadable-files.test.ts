@@ -11,7 +11,7 @@ import { MemoryCheckpointStore } from '../../storage/memory-checkpoint-store.ts'
 import { TemporaryDirectory } from '../temporary-directory.ts'
 import { FaultyFileSystem } from './faulty-file-system.ts'
 import { eventsOf, recordsOf } from './log-contents.ts'
-import { append, StoreUnderTest, until } from './store-under-test.ts'
+import { append, sealed, StoreUnderTest } from './store-under-test.ts'
 
 /** Any read that touches this byte of a file whose path ends so fails. */
 function badSector(ending: string, position: number): FileSystem {
@@ -47,9 +47,7 @@ async function writeThreeSegments(directory: string): Promise<void> {
   await using opened = await StoreUnderTest.open(directory)
   const log = await opened.createLog('carts', { 'segment.bytes': '1048576' })
   for (let round = 0; round < 5; round++) await append(log, `a=${round}${'x'.repeat(400_000)}`)
-  await until(
-    async () => (await readdir(directory, { recursive: true })).filter((name) => name.endsWith('.idx')).length === 2,
-  )
+  await sealed(log)
 }
 
 test('unreadable files: EIO whenever a sidecar is read: the broker starts, the segments are read instead', async () => {

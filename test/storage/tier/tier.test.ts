@@ -13,7 +13,7 @@ import { openObjectStore } from '../../../storage/tier/tier-location.ts'
 import { restoreTier } from '../../../storage/tier/tier-restore.ts'
 import { verify } from '../../../storage/verify.ts'
 import { TemporaryDirectory } from '../../temporary-directory.ts'
-import { append, until } from '../store-under-test.ts'
+import { append, sealed, until } from '../store-under-test.ts'
 import { TieredStore } from './tiered-store.ts'
 
 const foundation = { fileSystem: nodeFileSystem, clock: systemClock, random: systemRandom }
@@ -155,7 +155,7 @@ test('tier: what has rotted on the local disk is not sent, and stays there; what
   const log = await store.createLog('carts')
   await fill(log, 3)
   const partition = join(store.under.store.topic('carts').directory, '0')
-  await until(async () => (await readdir(partition)).filter((name) => name.endsWith('.idx')).length === 3)
+  await sealed(log)
   const name = (await readdir(partition)).filter((each) => each.endsWith('.log'))[1] ?? ''
   const bytes = await readFile(join(partition, name))
   bytes[bytes.length - 3]! ^= 1
