@@ -1,7 +1,9 @@
 /**
  * ReplicaFetcher: a follower of one partition, in one leader epoch: asks its leader for what comes next, writes it down as it is, and tells the
  * leader what is on disk. Where its log went another way than the leader's, it cuts that off first.
- * Invariants: one fetch under way; nothing that is known to be committed is ever cut off; after `stop` has resolved nothing more changes in the log.
+ * While batches are written down the leader reads the next ones: where there is more than fits into a reply, they are asked for before that.
+ * Invariants: what is taken in stands behind what the log has; nothing that is known to be committed is ever cut off; after `stop` has resolved
+ * nothing more changes in the log.
  * Neighbours: Partition is what it fills; LeaderLink reaches the leader; whoever makes it (one per followed partition) starts and stops it.
  */
 import assert from 'node:assert/strict'
@@ -9,7 +11,7 @@ import { sleep } from '../platform/clock.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { ReplyOf, RequestOf } from '../protocol/api.ts'
 import { isPlayheadError, PlayheadError } from '../protocol/errors.ts'
-import { batchBytes, BATCH_HEADER_BYTES } from '../protocol/record-batch.ts'
+import { batchBytes, BATCH_HEADER_BYTES, leaderEpoch as epochOf, nextOffset } from '../protocol/record-batch.ts'
 import type { LeaderBatch } from '../storage/follower-append.ts'
 import type { CopyThrottle } from './copy-throttle.ts'
 import { truncationOffset } from './divergence.ts'
@@ -48,6 +50,18 @@ export interface ReplicaFetcherOptions {
   readonly onBug: (error: unknown) => void
 }
 
+/** Where a log ends: what comes next, and the epoch of what came last. */
+interface LogEnd {
+  readonly offset: number
+  readonly lastEpoch: number
+}
+
+/** What the leader was asked for. */
+interface Question extends LogEnd {
+  readonly maxBytes: number
+  readonly reply: Promise<LeaderReply>
+}
+
 export class ReplicaFetcher {
   readonly stats = { fetches: 0, fetchedBytes: 0, truncations: 0, failures: 0 }
   readonly #options: ReplicaFetcherOptions
@@ -58,6 +72,8 @@ export class ReplicaFetcher {
   #telling: Promise<void> | undefined
   /** What the leader wants to hear: that it is followed still. */
   #confirmed: number | undefined
+  /** What comes behind the batches that are being written down. */
+  #ahead: Question | undefined
   /** The last failure that was reported, so that one that lasts is said once. */
   #reported = ''
 
@@ -97,28 +113,49 @@ export class ReplicaFetcher {
   }
 
   async #fetch(): Promise<void> {
-    const { partition, leader, fetchBytesMax, waitMsMax, throttle } = this.#options
+    const { partition, throttle } = this.#options
     const { log } = partition
     const isThrottled = this.#options.isAdded()
-    const request = {
-      ...this.#who(log.durableOffset),
-      offset: log.logEndOffset,
-      lastEpoch: log.replica.lastEpoch,
-      maxBytes: isThrottled ? throttle.bytesMax(fetchBytesMax) : fetchBytesMax,
-      waitMsMax,
-      confirmed: this.#confirmed,
-      highWatermark: partition.waiting > 0 ? partition.following?.heardHighWatermark : undefined,
-    }
-    this.#told = Math.max(this.#told, request.durableOffset)
-    const { header, body } = await leader.fetch(request, this.#stopping.signal)
+    const { maxBytes, reply } = this.#question()
+    const { header, body } = await reply
     this.#stopping.signal.throwIfAborted()
     this.stats.fetches++
     this.stats.fetchedBytes += body.length
     this.#confirmed = header.confirm ?? this.#confirmed
     if (header.diverging !== undefined) return await this.#cutBack(header.diverging)
-    await log.replica.append(cutBatches(body, header.appendTimes))
+    const batches = cutBatches(body, header.appendTimes)
+    // As much as that only comes when there is more.
+    if (body.length >= maxBytes / 2) this.#ahead = this.#ask(endOf(batches))
+    await log.replica.append(batches)
     partition.followHighWatermark(header.highWatermark)
     if (isThrottled) await throttle.copied(body.length, this.#stopping.signal)
+  }
+
+  /** The one asked before, if it is about what comes next: batches that were refused are asked for again. */
+  #question(): Question {
+    const { logEndOffset: offset, replica } = this.#options.partition.log
+    const { lastEpoch } = replica
+    const ahead = this.#ahead
+    this.#ahead = undefined
+    return ahead?.offset === offset && ahead.lastEpoch === lastEpoch ? ahead : this.#ask({ offset, lastEpoch })
+  }
+
+  #ask({ offset, lastEpoch }: LogEnd): Question {
+    const { partition, leader, fetchBytesMax, waitMsMax, throttle, isAdded } = this.#options
+    const maxBytes = isAdded() ? throttle.bytesMax(fetchBytesMax) : fetchBytesMax
+    const request = {
+      ...this.#who(partition.log.durableOffset),
+      offset,
+      lastEpoch,
+      maxBytes,
+      waitMsMax,
+      confirmed: this.#confirmed,
+      highWatermark: partition.waiting > 0 ? partition.following?.heardHighWatermark : undefined,
+    }
+    this.#told = Math.max(this.#told, request.durableOffset)
+    const reply = leader.fetch(request, this.#stopping.signal)
+    reply.catch(() => undefined) // whoever takes it hears; of one that nobody takes there is nothing to be said
+    return { offset, lastEpoch, maxBytes, reply }
   }
 
   async #cutBack(diverging: { readonly epoch: number; readonly endOffset: number }): Promise<void> {
@@ -190,4 +227,10 @@ function cutBatches(body: Buffer, appendTimes: readonly number[]): LeaderBatch[]
     'invalidBatch',
     `replica fetch: found ${batches.length} whole batches in ${at} of ${body.length} bytes, wanted ${appendTimes.length}`,
   )
+}
+
+/** Of a log that ends with these batches, of which there is at least one. */
+function endOf(batches: readonly LeaderBatch[]): LogEnd {
+  const { batch } = batches.at(-1)!
+  return { offset: nextOffset(batch, 0), lastEpoch: epochOf(batch, 0) }
 }

@@ -22,8 +22,8 @@ export const clusterMutants: readonly Mutant[] = [
   }),
   mutant('a follower tells of what is not synced yet', ['powerAll', 'slow'], {
     file: 'replication/replica-fetcher.ts',
-    find: '...this.#who(log.durableOffset)',
-    replace: '...this.#who(log.logEndOffset)',
+    find: '...this.#who(partition.log.durableOffset)',
+    replace: '...this.#who(partition.log.logEndOffset)',
   }),
   mutant('a leader that steps down tells who waits that all is well', ['cutFromEtcd', 'isolate', 'pause'], {
     file: 'replication/replica-set.ts',

@@ -123,6 +123,8 @@ export class ReplicaGroup implements AsyncDisposable {
   }
 
   readonly bugs: unknown[] = []
+  /** What a follower is told, looked at and changed on its way. */
+  onReply: (from: Replica, offset: number, body: Buffer) => void = () => undefined
   readonly #epochs = new Map<number, number>()
 
   epochOf(broker: number): number {
@@ -233,6 +235,7 @@ export class ReplicaGroup implements AsyncDisposable {
         const body = Buffer.concat(batches)
         piece?.letGo()
         to() // a reply is lost like a request
+        this.onReply(from, request.offset, body)
         return { header: { diverging, highWatermark, logStartOffset: 0, appendTimes: [...appendTimes], confirm }, body }
       },
       progress: async (request) => ({ highWatermark: to().replicaProgress(request) }),

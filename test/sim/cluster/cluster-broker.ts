@@ -32,6 +32,9 @@ export function portOf(broker: number): number {
   return brokerPort + broker
 }
 
+/** So small that a follower that catches up needs many fetches, and asks for the next before it has taken in the last. */
+const replicaFetchBytesMax = 4096
+
 /** One of two. */
 export function rackOf(broker: number): string {
   return broker % 2 === 0 ? 'even' : 'odd'
@@ -44,7 +47,8 @@ export async function openClusterBroker(
   const { process, network, fileSystem, report, onFatal } = foundations
   const { clock, random } = process
   const cluster = { brokerId: broker, rack: rackOf(broker), clusterSessionMs: sessionMs, replicaLagMsMax: lagMsMax }
-  const config = resolveConfig({ flags: { data: dataDirectory, port: portOf(broker), host: '127.0.0.1', ...cluster } })
+  const flags = { data: dataDirectory, port: portOf(broker), host: '127.0.0.1', ...cluster }
+  const config = { ...resolveConfig({ flags }), replicaFetchBytesMax }
   const store = await openStore(foundations, config, { isReplicated: true, keepsEventsFor: 'a broker of a cluster' })
   const transport = network.transport(process)
   const node = await openCluster({ config, metadata, store, fileSystem, transport, clock, random, report, onFatal })
