@@ -29,6 +29,10 @@ export class CopyThrottle {
     before.abort()
   }
 
+  get isSet(): boolean {
+    return this.#bytesPerSecond !== undefined
+  }
+
   /** No more at once than a second's worth, so that it is slow and not halting. */
   bytesMax(fetchBytesMax: number): number {
     return Math.min(fetchBytesMax, Math.max(this.#bytesPerSecond ?? Infinity, fetchBytesMin))

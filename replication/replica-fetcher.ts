@@ -1,7 +1,7 @@
 /**
  * ReplicaFetcher: a follower of one partition, in one leader epoch: asks its leader for what comes next, writes it down as it is, and tells the
  * leader what is on disk. Where its log went another way than the leader's, it cuts that off first.
- * While batches are written down the leader reads the next ones: where there is more than fits into a reply, they are asked for before that.
+ * While batches are written down the leader reads the next ones: behind a reply that is half full or more they are asked for before that.
  * Invariants: what is taken in stands behind what the log has; nothing that is known to be committed is ever cut off; after `stop` has resolved
  * nothing more changes in the log.
  * Neighbours: Partition is what it fills; LeaderLink reaches the leader; whoever makes it (one per followed partition) starts and stops it.
@@ -124,11 +124,15 @@ export class ReplicaFetcher {
     this.#confirmed = header.confirm ?? this.#confirmed
     if (header.diverging !== undefined) return await this.#cutBack(header.diverging)
     const batches = cutBatches(body, header.appendTimes)
-    // As much as that only comes when there is more.
-    if (body.length >= maxBytes / 2) this.#ahead = this.#ask(endOf(batches))
-    await log.replica.append(batches)
     partition.followHighWatermark(header.highWatermark)
+    if (body.length >= maxBytes / 2 && this.#mayAskAhead(isThrottled)) this.#ahead = this.#ask(endOf(batches))
+    await log.replica.append(batches)
     if (isThrottled) await throttle.copied(body.length, this.#stopping.signal)
+  }
+
+  /** Not while each fetch is paid for before the next one, nor behind what may be refused again. */
+  #mayAskAhead(isThrottled: boolean): boolean {
+    return this.#reported === '' && !(isThrottled && this.#options.throttle.isSet)
   }
 
   /** The one asked before, if it is about what comes next: batches that were refused are asked for again. */
@@ -152,7 +156,8 @@ export class ReplicaFetcher {
       confirmed: this.#confirmed,
       highWatermark: partition.waiting > 0 ? partition.following?.heardHighWatermark : undefined,
     }
-    this.#told = Math.max(this.#told, request.durableOffset)
+    // One asked ahead may be lost, and nobody would notice before what is being written down is.
+    if (offset === partition.log.logEndOffset) this.#told = Math.max(this.#told, request.durableOffset)
     const reply = leader.fetch(request, this.#stopping.signal)
     reply.catch(() => undefined) // whoever takes it hears; of one that nobody takes there is nothing to be said
     return { offset, lastEpoch, maxBytes, reply }

@@ -36,8 +36,8 @@ interface Follower {
   durableOffset: number
   /** When it last had all that the leader had. */
   caughtUpMs: number
-  /** Of its last word: when it came, and what the leader had then. */
-  heardMs: number
+  /** Of a word of it: when it came, and what the leader had then. The next one counts once it has that. */
+  sampledMs: number
   leaderHad: number
   /** The last round of confirmation that it has answered. */
   confirmed: number
@@ -116,18 +116,17 @@ export class ReplicaSet implements CommitPoint {
     const leaderHas = this.#options.durableOffset()
     const known = this.#followers.get(broker)
     if (known !== undefined && known.brokerEpoch > brokerEpoch) return
-    const caughtUpMs =
-      durableOffset >= leaderHas
-        ? nowMs
-        : known !== undefined && known.brokerEpoch === brokerEpoch && durableOffset >= known.leaderHad
-          ? known.heardMs
-          : (known?.caughtUpMs ?? -Infinity)
+    const sample = known?.brokerEpoch === brokerEpoch ? known : undefined
+    const hasAll = durableOffset >= leaderHas
+    const hasSampled = hasAll || sample === undefined || durableOffset >= sample.leaderHad
+    // Words come closer together than the disk writes: each would ask for more than the one before it, and none would ever be reached.
+    const caughtUpMs = hasAll ? nowMs : sample && hasSampled ? sample.sampledMs : (known?.caughtUpMs ?? -Infinity)
     this.#followers.set(broker, {
       brokerEpoch,
       durableOffset,
       caughtUpMs,
-      heardMs: nowMs,
-      leaderHad: leaderHas,
+      sampledMs: hasSampled ? nowMs : sample.sampledMs,
+      leaderHad: hasSampled ? leaderHas : sample.leaderHad,
       confirmed: Math.max(confirmed, known?.confirmed ?? 0),
     })
     this.advance()

@@ -40,6 +40,7 @@ function testFiles(folder: string): string[] {
 function nodeTest(files: readonly string[], concurrency: number): string[] {
   const flags = ['--conditions=playhead-source', '--test', '--test-reporter=spec', `--test-concurrency=${concurrency}`]
   flags.push(`--test-timeout=${testMsMax}`)
+  flags.push('--test-force-exit') // what a failed test left open would keep the run waiting
   return [process.execPath, ...flags, ...files]
 }
 

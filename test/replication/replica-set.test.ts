@@ -3,14 +3,14 @@ import { test } from 'node:test'
 import { newPartitionState } from '../../replication/isr-change.ts'
 import { ReplicaSet } from '../../replication/replica-set.ts'
 
-function leading(highWatermark: number, nowMs = () => 0): ReplicaSet {
+function leading(highWatermark: number, nowMs = () => 0, durableOffset = () => 20): ReplicaSet {
   const state = { ...newPartitionState({ replicas: [1, 2, 3], isrMin: 2, nonce: 'n' }), isr: [1, 2] }
   return new ReplicaSet({
     self: 1,
     seen: { state, modRevision: 1 },
     startOffset: 10,
     highWatermark,
-    durableOffset: () => 20,
+    durableOffset,
     nowMs,
     lagMsMax: 1_000,
     onHighWatermark: () => undefined,
@@ -43,6 +43,23 @@ test('replica set: one that has everything and is silent is put out of sync once
   now = 5_000
   set.heard({ broker: 2, brokerEpoch: 6 }, 20)
   assert.deepEqual(set.caughtUp, [{ broker: 2, brokerEpoch: 6 }])
+})
+
+test('replica set: one that is always a little behind, and says so more often than it gets on, keeps up; one that falls behind does not', () => {
+  for (const [lagOffsets, lagging] of [
+    [250, []],
+    [5_000, [2]],
+  ] as const) {
+    let now = 0
+    const leaderHas = () => 20 + now
+    const set = leading(20, () => now, leaderHas)
+    for (; now < 4_000; now += 50) {
+      // What is on its disk moves every 100 ms; the words between say nothing new.
+      const durableOffset = Math.max(0, leaderHas() - lagOffsets - (now % 100))
+      set.heard({ broker: 2, brokerEpoch: 6 }, durableOffset)
+    }
+    assert.deepEqual(set.lagging, lagging, `${lagOffsets} offsets behind`)
+  }
 })
 
 test('replica set: one that was moved away and back in one epoch, seen or not, counts only for what it says from then on', () => {

@@ -32,8 +32,8 @@ export function portOf(broker: number): number {
   return brokerPort + broker
 }
 
-/** So small that a follower that catches up needs many fetches, and asks for the next before it has taken in the last. */
-const replicaFetchBytesMax = 4096
+/** Of every other broker: so small that it needs many fetches to catch up, and asks for the next before it has taken in the last. */
+const smallFetchBytesMax = 4096
 
 /** One of two. */
 export function rackOf(broker: number): string {
@@ -48,7 +48,8 @@ export async function openClusterBroker(
   const { clock, random } = process
   const cluster = { brokerId: broker, rack: rackOf(broker), clusterSessionMs: sessionMs, replicaLagMsMax: lagMsMax }
   const flags = { data: dataDirectory, port: portOf(broker), host: '127.0.0.1', ...cluster }
-  const config = { ...resolveConfig({ flags }), replicaFetchBytesMax }
+  const resolved = resolveConfig({ flags })
+  const config = broker % 2 === 0 ? resolved : { ...resolved, replicaFetchBytesMax: smallFetchBytesMax }
   const store = await openStore(foundations, config, { isReplicated: true, keepsEventsFor: 'a broker of a cluster' })
   const transport = network.transport(process)
   const node = await openCluster({ config, metadata, store, fileSystem, transport, clock, random, report, onFatal })
