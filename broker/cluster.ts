@@ -66,6 +66,7 @@ export function othersOf(cluster: ClusterNode, self: number): OtherBrokers {
     get replicationFactorMax() {
       return cluster.replicationFactorMax
     },
+    uncleanEpochOf: (partition) => cluster.image.state.partition(partition)?.state.uncleanEpoch ?? 0,
     ask: (broker, api, request, options) => cluster.ask(broker, api, request, options),
   }
 }

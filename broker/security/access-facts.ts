@@ -63,11 +63,16 @@ export class AccessFacts {
   /** What makes the salt of users that do not exist look like one that does. Undefined until it was made. */
   secret: Buffer | undefined
   /** Counts the changes: whoever remembers a decision remembers with which. */
-  revision = 0
+  revision: number
   readonly #tokensByHash = new Map<string, TokenFacts>()
   /** Ids by hash, the oldest first. */
   readonly #revokedByHash = new Map<string, string>()
   readonly #rights = new Map<string, Rights>()
+
+  /** `revision`: that of the facts in whose place these come, so that nothing which was decided by those holds. */
+  constructor(revision = 0) {
+    this.revision = revision
+  }
 
   apply(event: AccessEvent, atMs: number): void {
     this.revision++

@@ -2,8 +2,8 @@
  * AccessStore: the access topic, which is where users, tokens, grants and quotas are kept: an internal topic of this broker, or of its cluster, so that they are as
  * durable as events, are backed up with them and follow the log wherever it goes. Read from its start when the broker starts; each change
  * is appended where the topic is led, and in force once it is durable; the other brokers of a cluster read it from there.
- * Invariants: changes happen one after the other, each decided on all before it; facts are exactly what the topic says up to
- * `#nextOffset`; the topic is answered to nobody.
+ * Invariants: changes happen one after the other, each decided on all before it; facts are exactly what the topic says up to where it was read;
+ * the topic is answered to nobody.
  * Neighbours: Security owns it; AccessFacts is what it makes of the topic.
  */
 import type { Clock } from '../../platform/clock.ts'
@@ -27,6 +27,8 @@ const secretBytes = 32
 const followWaitMs = 60_000
 /** The same at another broker: one that has gone without a word is missed soon. */
 const askWaitMs = 1_000
+/** Without an answer for so long beyond that, it is asked again: by then another one may lead. */
+const askLateMs = 1_000
 /** Changes that may wait for each other. */
 const waitingChangesMax = 1_000
 
@@ -45,23 +47,54 @@ export interface AccessStoreOptions {
   readonly onChange: () => void
   /** What others have changed cannot be read: a right that was taken may still be in force here. */
   readonly onFailure: (error: Error) => void
+  readonly report: (level: 'info' | 'warn', message: string) => void
+}
+
+/** The topic from its start on, as far as it was read. */
+class Reading {
+  readonly facts: AccessFacts
+  readonly uncleanEpoch: number
+  nextOffset = 0
+
+  constructor(uncleanEpoch: number, revision?: number) {
+    this.uncleanEpoch = uncleanEpoch
+    this.facts = new AccessFacts(revision)
+  }
+
+  /** In one step: several may read the same at one time. Answers whether there was anything new. */
+  take({ records, nextOffset }: InternalRead): boolean {
+    if (nextOffset <= this.nextOffset) return false
+    for (const record of records)
+      if (record.offset >= this.nextOffset) this.facts.apply(eventOf(record), record.timestamp)
+    this.nextOffset = nextOffset
+    return true
+  }
 }
 
 export class AccessStore {
-  readonly facts = new AccessFacts()
   readonly #options: AccessStoreOptions
   readonly #log: InternalLog
   readonly #gone = new AbortController()
   /** How far other brokers have read, by their connections. */
   readonly #readers = new Map<Reader, number>()
   #readerMoved = Promise.withResolvers<void>()
-  #nextOffset = 0
+  #reading: Reading
+  /** The topic is not what it was: read anew from its start. */
+  #rereading: Promise<void> | undefined
+  /** What keeps it from following, as it was reported. */
+  #trouble = ''
   #last: Promise<unknown> = Promise.resolve()
   #waiting = 0
 
   private constructor(options: AccessStoreOptions, log: InternalLog) {
     this.#options = options
     this.#log = log
+    this.#reading = new Reading(log.uncleanEpoch)
+  }
+
+  /** As they are now: of a topic that was read anew they are others. */
+  get facts(): AccessFacts {
+    return this.#reading.facts
   }
 
   /**
@@ -95,11 +128,12 @@ export class AccessStore {
     } finally {
       this.#waiting--
     }
-    await this.#othersHave(this.#nextOffset)
+    await this.#othersHave(this.#reading.nextOffset)
   }
 
-  /** Another broker reads on from there: it has what is before. */
+  /** Another broker reads on from there: it has what is before, unless it has something else. */
   hasRead(reader: Reader, offset: number): void {
+    if (offset > this.#log.highWatermark) return
     this.#readers.set(reader, offset)
     this.#readerMoved.resolve()
     this.#readerMoved = Promise.withResolvers()
@@ -110,14 +144,15 @@ export class AccessStore {
   }
 
   async #change(stream: string, decide: (facts: AccessFacts) => AccessEvent | undefined): Promise<void> {
-    this.#log.checkLeads()
+    const epoch = this.#log.leadingEpoch()
     await this.#catchUp()
+    // Who has led meanwhile may have written what this would have to be decided on.
+    if (this.#log.leadingEpoch() !== epoch) return await this.#change(stream, decide)
     const event = decide(this.facts)
     if (event === undefined) return
     const { clock, random } = this.#options
     const nowMs = clock.now()
     const defaults = { id: uuidV7(random.bytes(10), nowMs), timestampMs: nowMs }
-    this.#log.checkLeads()
     await this.#log.append(
       stream,
       encodeRecordBatch([encodeEvent(stream, { type: event.type, data: event.data }, defaults)]),
@@ -157,38 +192,86 @@ export class AccessStore {
   /** To where the topic ends now. */
   async #catchUp(): Promise<void> {
     const end = await this.#log.end()
-    while (this.#nextOffset < end) {
-      const before = this.#nextOffset
-      this.#take(await this.#log.read(before, 0))
-      if (this.#nextOffset <= before) break
-    }
+    if (this.#isGivenUp || end < this.#reading.nextOffset) return await this.#readAnew()
+    const reading = this.#reading
+    if (await this.#readTo(end, reading)) this.#options.onChange()
   }
 
-  /** In one step: several may read the same at one time. */
-  #take({ records, nextOffset }: InternalRead): void {
-    if (nextOffset <= this.#nextOffset) return
-    for (const record of records)
-      if (record.offset >= this.#nextOffset) this.facts.apply(eventOf(record), record.timestamp)
-    this.#nextOffset = nextOffset
+  /** Answers whether there was anything new. */
+  async #readTo(end: number, reading: Reading): Promise<boolean> {
+    let isNew = false
+    while (reading.nextOffset < end) {
+      if (!reading.take(await this.#log.read(reading.nextOffset, 0))) break
+      isNew = true
+    }
+    return isNew
+  }
+
+  get #isGivenUp(): boolean {
+    return this.#log.uncleanEpoch > this.#reading.uncleanEpoch
+  }
+
+  /** What was read may have been given up. It stays in force until all that is there now is read: nobody gets or loses anything meanwhile. */
+  #readAnew(): Promise<void> {
+    this.#rereading ??= this.#readAnewNow().finally(() => (this.#rereading = undefined))
+    return this.#rereading
+  }
+
+  async #readAnewNow(): Promise<void> {
+    const before = this.#reading
+    const fresh = new Reading(this.#log.uncleanEpoch, before.facts.revision + 1)
+    await this.#readTo(await this.#log.end(), fresh)
+    this.#reading = fresh
+    const message = `access: found a log of users and grants that is not the one before it, with ${fresh.nextOffset} events where there were ${before.nextOffset}; read it anew: look at \`playhead access list\` for what was given up`
+    this.#options.report('warn', message)
     this.#options.onChange()
   }
 
   /** Where another broker leads the topic, its changes arrive here. */
   async #follow(): Promise<void> {
     const { signal } = this.#gone
-    const waitMs = this.#options.others === undefined ? followWaitMs : askWaitMs
     while (!signal.aborted) {
       try {
-        this.#take(await this.#log.read(this.#nextOffset, waitMs, signal))
+        await this.#followOnce(signal)
         await this.#makeSecret()
+        this.#tell('')
       } catch (error) {
         if (signal.aborted) return
         if (isPlayheadError(error, 'unknownTopic')) return // it is closed
         const isElsewhere = this.#options.others !== undefined && error instanceof PlayheadError
-        if (!isElsewhere || isPlayheadError(error, 'corruptBatch')) return this.#failed(error)
+        // Of damage on another broker's disk that one knows; others lead when it does not come up.
+        if (!isElsewhere || (isPlayheadError(error, 'corruptBatch') && this.#log.leads)) return this.#failed(error)
+        this.#tell(error.message)
         await this.#log.pause(signal).catch(() => undefined)
       }
     }
+  }
+
+  async #followOnce(signal: AbortSignal): Promise<void> {
+    const { others, clock } = this.#options
+    const reading = this.#reading
+    if (this.#isGivenUp) return await this.#readAnew()
+    const late = new AbortController()
+    const waitMs = others === undefined ? followWaitMs : askWaitMs
+    const timer = clock.after(waitMs + askLateMs, () => late.abort(noAnswer(waitMs + askLateMs)))
+    try {
+      const read = await this.#log.read(reading.nextOffset, waitMs, AbortSignal.any([signal, late.signal]))
+      if (reading.take(read)) this.#options.onChange()
+    } catch (error) {
+      if (others === undefined || !isPlayheadError(error, 'offsetOutOfRange')) throw error
+      await this.#catchUp() // it may end before what was read
+    } finally {
+      timer.cancel()
+    }
+  }
+
+  /** What lasts is said once. */
+  #tell(trouble: string): void {
+    if (trouble === this.#trouble) return
+    this.#trouble = trouble
+    if (trouble === '') return this.#options.report('info', 'access: users and grants are followed again')
+    const message = `access: users and grants cannot be followed: ${trouble}; what others change now is not in force here until they can`
+    this.#options.report('warn', message)
   }
 
   #failed(error: unknown): void {
@@ -202,4 +285,8 @@ function eventOf(record: LogRecord): AccessEvent {
   const type = record.headers.find(({ key }) => key === 'type')?.value?.toString() ?? ''
   // Only this file writes the topic: what does not parse is a bug, not an expected failure.
   return { type, data: JSON.parse(record.value?.toString() ?? '') as unknown } as AccessEvent
+}
+
+function noAnswer(afterMs: number): PlayheadError {
+  return new PlayheadError('timedOut', `${accessTopic}: found no answer of its leader within ${afterMs} ms, wanted one`)
 }

@@ -22,8 +22,8 @@ import type { OtherBrokers } from './internal-log.ts'
 export const auditTopic = '__audit'
 /** All events of a broker are one stream: the chain. In a cluster each has its own, with its id behind this. */
 const auditStream = 'audit'
-/** In a cluster, how often events are sent again that the leader has not taken, every so often. */
-const triesMax = 60
+/** In a cluster, how long events are sent again that the leader has not taken. */
+const triesMsMax = 30_000
 /** Events that wait to be written; and different refusals remembered to tell the next equal one. */
 const waitingMax = 10_000
 const batchEventsMax = 500
@@ -173,7 +173,7 @@ export class Audit {
       number++
     }
     try {
-      await this.#append(encodeRecordBatch(records), records.length)
+      await this.#append(encodeRecordBatch(records), hash)
     } catch (error) {
       this.#isUncertain = this.#options.others !== undefined
       this.#lost += events.length
@@ -193,16 +193,19 @@ export class Audit {
   }
 
   /** At a leader that may change: sent again behind the same version, so that it is there once. */
-  async #append(batch: Buffer, count: number): Promise<void> {
-    if (this.#options.others === undefined) return this.#log.append(this.#stream, batch)
+  async #append(batch: Buffer, lastHash: string): Promise<void> {
+    const { others, clock } = this.#options
+    if (others === undefined) return this.#log.append(this.#stream, batch)
     const version = this.#number - 1
-    for (let tries = 1; ; tries++) {
+    const deadlineMs = clock.monotonicMs() + triesMsMax
+    for (;;) {
       try {
         return await this.#log.append(this.#stream, batch, version)
       } catch (error) {
-        if (!isPlayheadError(error) || this.#closed || tries >= triesMax) throw error
+        if (!isPlayheadError(error) || this.#closed || clock.monotonicMs() >= deadlineMs) throw error
         if (isPlayheadError(error, 'wrongExpectedVersion')) {
-          if (error.conflicts[0]?.found === version + count) return
+          // Another run of this broker may have written as many events of its own.
+          if (chainEnd(await this.#log.lastOf(this.#stream)).hash === lastHash) return
           throw error
         }
       }

@@ -24,7 +24,8 @@ const attemptsPerAddressMax = 200
 export const adminPrincipal: Principal = { name: 'admin', groups: [], isSuper: true, expiresAtMs: Infinity }
 
 export interface AuthenticationOptions {
-  readonly facts: AccessFacts
+  /** As they are now. */
+  readonly facts: () => AccessFacts
   readonly clock: Clock
   readonly random: Random
   /** SHA-256 of the token in the data directory. */
@@ -48,7 +49,8 @@ export class Authentication {
 
   /** Throws unauthenticated, and of a token of an identity provider overloaded or unavailable. At once, but for tokens of an identity provider. */
   bearer(text: string, address: string): Principal | Promise<Principal> {
-    const { facts, identityTokens, adminTokenHash } = this.#options
+    const { identityTokens, adminTokenHash } = this.#options
+    const facts = this.#options.facts()
     if (identityTokens !== undefined && looksLikeIdentityToken(text)) return this.#identity(text, address)
     if (timingSafeEqual(createHash('sha256').update(text).digest(), adminTokenHash)) return adminPrincipal
     const token = facts.tokenOf(text)
@@ -70,7 +72,7 @@ export class Authentication {
   /** The first message of an exchange. */
   beginScram(message: string, address: string): ScramExchange {
     this.#addressAttempts.check(address)
-    const exchange = new ScramExchange(message, this.#options.facts, this.#options.random)
+    const exchange = new ScramExchange(message, this.#options.facts(), this.#options.random)
     this.#userAttempts.check(`${address} ${exchange.claimedUser}`)
     return exchange
   }
@@ -84,7 +86,7 @@ export class Authentication {
     // Again: many exchanges may have been begun before the first of them failed.
     this.#addressAttempts.check(address)
     this.#userAttempts.check(`${address} ${exchange.claimedUser}`)
-    const proven = exchange.finish(message, this.#options.facts)
+    const proven = exchange.finish(message, this.#options.facts())
     if (proven === undefined) {
       this.#addressAttempts.failed(address)
       this.#userAttempts.failed(`${address} ${exchange.claimedUser}`)

@@ -21,6 +21,8 @@ export interface OtherBrokers {
   readonly count: number
   /** Replicas of a topic that there is room for now. */
   readonly replicationFactorMax: number
+  /** The last leader epoch that an operator began by giving up what others had; 0 = there was none. */
+  uncleanEpochOf(partition: { readonly topicId: string; readonly partition: number }): number
   ask<A extends ApiName>(
     broker: number,
     api: A,
@@ -68,9 +70,20 @@ export class InternalLog {
     return this.#here.following === undefined
   }
 
-  /** Throws notLeader, which says who leads. */
-  checkLeads(): void {
+  /** The epoch in which this broker leads. Throws notLeader, which says who does. */
+  leadingEpoch(): number {
     this.#here.checkLeads()
+    return this.#here.leaderEpoch
+  }
+
+  /** Where what is committed ends, as far as this broker knows. */
+  get highWatermark(): number {
+    return this.#here.highWatermark
+  }
+
+  /** Grows when what was committed has been given up: then it is to be read from the start. */
+  get uncleanEpoch(): number {
+    return this.#options.others?.uncleanEpochOf(this.#here) ?? 0
   }
 
   /** Where what is committed ends, for certain. */

@@ -114,14 +114,14 @@ export class Security {
     const { config, partitions, clock, random, report, onFatal } = this.#options
     const onChange = () => this.#look()
     const identityTokens = await identityTokensOf(config)
-    const store = await AccessStore.open({ partitions, clock, random, others, onChange, onFailure: onFatal })
+    const store = await AccessStore.open({ partitions, clock, random, others, onChange, onFailure: onFatal, report })
     const audit = await Audit.open({ partitions, clock, random, others, report }).catch((error: unknown) => {
       store.close()
       throw error
     })
     if (this.#gone.signal.aborted) return store.close()
     const authentication = new Authentication({
-      facts: store.facts,
+      facts: () => store.facts,
       clock,
       random,
       adminTokenHash: this.#adminTokenHash,
