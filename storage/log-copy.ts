@@ -180,7 +180,8 @@ export async function scanFile(
   const from = { position: SEGMENT_HEADER_BYTES, nextOffset: header.baseOffset, leaderEpoch: header.leaderEpoch }
   const file = await fileSystem.open(path, 'read')
   try {
-    return await scanSegment({ file, salt: header.salt, from, endPosition: await file.sizeBytes(), clock }, visit)
+    const [endPosition, isSparse] = [await file.sizeBytes(), header.compaction > 0]
+    return await scanSegment({ file, salt: header.salt, from, endPosition, isSparse, clock }, visit)
   } finally {
     await file.close()
   }

@@ -55,6 +55,9 @@ export class TierLog {
   #segments = new Map<number, TierSegment>()
   /** Out of sight, and still in the manifest: gone from the log, or rewritten and to be sent again, which its old objects wait for. */
   readonly #hidden = new Map<number, 'removed' | 'replaced'>()
+  /** By the change under way, which does not know of what is hidden after its beginning. */
+  #adding: ReadonlySet<number> = new Set()
+  readonly #hiddenMeanwhile = new Set<number>()
   #changing: Promise<unknown> = Promise.resolve()
 
   constructor(context: TierLogContext, topicId: string, partition: number) {
@@ -110,7 +113,10 @@ export class TierLog {
 
   /** Takes a segment out of sight at once, and out of the manifest with the next change, or with the one that adds what has taken its place. */
   hide(baseOffset: number, why: 'removed' | 'replaced'): void {
-    if (this.#segments.delete(baseOffset) || this.#hidden.has(baseOffset)) this.#hidden.set(baseOffset, why)
+    const isNamed = this.#segments.delete(baseOffset) || this.#hidden.has(baseOffset) || this.#adding.has(baseOffset)
+    if (!isNamed) return
+    this.#hidden.set(baseOffset, why)
+    this.#hiddenMeanwhile.add(baseOffset)
   }
 
   isHidden(baseOffset: number): boolean {
@@ -128,11 +134,21 @@ export class TierLog {
   }
 
   async #change(change: TierChange, writer: TierWriter): Promise<void> {
+    this.#adding = new Set(change.add?.map(({ footer }) => footer.baseOffset))
+    this.#hiddenMeanwhile.clear()
+    try {
+      await this.#changeTo(change, writer)
+    } finally {
+      this.#adding = new Set()
+    }
+  }
+
+  async #changeTo(change: TierChange, writer: TierWriter): Promise<void> {
     const { add = [], drop = [], forget = [], logEndOffset = Infinity } = change
     const { manifests, clock } = this.#context
     let sequence = (this.#manifest?.sequence ?? 0) + 1
-    const added = new Set(add.map(({ footer }) => footer.baseOffset))
-    const hidden = [...this.#hidden].filter(([base, why]) => why === 'removed' || added.has(base)).map(([base]) => base)
+    const isOver = ([base, why]: [number, string]) => why === 'removed' || this.#adding.has(base)
+    const hidden = [...this.#hidden].filter(isOver).map(([base]) => base)
     for (;;) {
       const { manifest, pages, fresh } = this.#next({ add, drop: [...drop, ...hidden], forget }, writer, sequence)
       for (const page of fresh)
@@ -143,7 +159,7 @@ export class TierLog {
       const outcome = await manifests.replace(manifest)
       if (outcome === 'stored') {
         await this.#saveCopy(manifest, fresh)
-        for (const baseOffset of hidden) this.#hidden.delete(baseOffset)
+        for (const base of hidden) if (!this.#hiddenMeanwhile.has(base)) this.#hidden.delete(base)
         this.#take(manifest, pages)
         return
       }

@@ -88,6 +88,38 @@ test('backup: as of a moment before what retention has removed there is nothing 
   await ok(['restore', '--from', at('backup'), '--data', at('all')])
 })
 
+test('backup: of a compacted log, as of a moment behind what was compacted: what stays is there, and versions go on', async () => {
+  await using directory = await TemporaryDirectory.make()
+  const at = (name: string): string => join(directory.path, name)
+  await using broker = await ServedBroker.start(at('data'), ['--clean-interval-ms', '100'])
+  await using playhead = await connect(broker.server)
+  await playhead.admin.createTopic('carts', { settings: { 'segment.bytes': 1_048_576, 'cleanup.policy': 'compact' } })
+  const carts = playhead.topic('carts')
+  let version = 0
+  const isCompacted = async () => (await carts.stream('s').info()).firstVersion > 0
+  for (; version < 60 || !(await isCompacted()); version++)
+    await carts.stream('s').append({ type: 'Filled', data: { filler } })
+  await carts.stream('t').append({ type: 'Happened', data: {} })
+  await new Promise((resolve) => setTimeout(resolve, 20))
+  const moment = new Date().toISOString()
+  await new Promise((resolve) => setTimeout(resolve, 20))
+  await carts.stream('t').append({ type: 'Happened', data: {} })
+  await broker.ok('backup', '--data', at('data'), '--to', at('backup'))
+  await ok(['restore', '--from', at('backup'), '--data', at('then'), '--at', moment])
+  await ok(['verify', '--data', at('then')])
+  await using restored = await ServedBroker.start(at('then'))
+  await using reader = await connect(restored.server)
+  for (const [stream, last] of [
+    ['s', version - 1],
+    ['t', 0],
+  ] as const) {
+    assert.equal((await reader.topic('carts').stream(stream).info()).lastVersion, last, stream)
+    const next = { type: 'Happened', data: {} }
+    const appended = await reader.topic('carts').stream(stream).append(next, { expectedVersion: last })
+    assert.equal(appended.version, last + 1)
+  }
+})
+
 test('backup: of a data directory whose data is elsewhere too is refused by name', async () => {
   await using directory = await TemporaryDirectory.make()
   const data = join(directory.path, 'data')
