@@ -18,7 +18,7 @@ const writer: TierWriter = { owner: 1, epoch: 1, run: 'run' }
 
 function segment(baseOffset: number, id: string): TierSegment {
   const footerBytes = encodeFooter({
-    topicId: parseUuid(topicId)!,
+    topicId: parseUuid(topicId),
     partition: 0,
     baseOffset,
     nextOffset: baseOffset + 10,

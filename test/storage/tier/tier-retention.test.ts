@@ -10,6 +10,7 @@ import type { Clock } from '../../../platform/clock.ts'
 import { nodeFileSystem } from '../../../platform/node-file-system.ts'
 import { systemRandom } from '../../../platform/random.ts'
 import { isPlayheadError } from '../../../protocol/errors.ts'
+import { encodeRecordBatch } from '../../../protocol/record-batch.ts'
 import type { Log } from '../../../storage/log.ts'
 import { noLimit } from '../../../storage/stream-limits.ts'
 import { verifyTier } from '../../../storage/tier/tier-check.ts'
@@ -77,6 +78,17 @@ class Place implements AsyncDisposable {
   }
 }
 
+/** The system's, and ahead of it by as much as is asked for. */
+function movableClock(): { readonly clock: Clock; aheadMs: number } {
+  const movable = { clock: systemClock, aheadMs: 0 }
+  movable.clock = {
+    ...systemClock,
+    now: () => systemClock.now() + movable.aheadMs,
+    monotonicMs: () => systemClock.monotonicMs() + movable.aheadMs,
+  }
+  return movable
+}
+
 /** Segments of an event each of `a`, `b` and one other stream, all in the tier and none but the active one here. */
 async function tiered(store: TieredStore, settings: Record<string, string> = {}): Promise<Log> {
   const log = await store.createLog('carts', settings)
@@ -102,12 +114,8 @@ async function refusedBefore(log: Log, start: number): Promise<void> {
 for (const by of ['retention.bytes', 'retention.ms', 'deleteRecords'] as const) {
   test(`tier and retention: ${by} over segments that only the tier has: the start moves, manifests follow, objects go after the grace`, async () => {
     await using place = await Place.make()
-    let aheadMs = 0
-    const clock: Clock = {
-      ...systemClock,
-      now: () => systemClock.now() + aheadMs,
-      monotonicMs: () => systemClock.monotonicMs() + aheadMs,
-    }
+    const movable = movableClock()
+    const { clock } = movable
     {
       await using store = await TieredStore.open(place.data, place.location, {
         clock,
@@ -121,7 +129,7 @@ for (const by of ['retention.bytes', 'retention.ms', 'deleteRecords'] as const) 
           [by]: String(Math.floor((2.5 * log.sizeBytes) / (segmentsWritten + 1))),
         })
       else {
-        aheadMs += 1_000_000
+        movable.aheadMs += 1_000_000
         await append(log, 'a=late', 'b=late', 'only-late=x')
         await store.under.store.alterTopic('carts', { [by]: '500000' })
       }
@@ -219,6 +227,73 @@ test('tier and limits of streams: what they hide in segments that only the tier 
   await check(log)
   await append(log, 'b=after all')
   assert.deepEqual(await versionsOf(log, 'b'), [segmentsWritten])
+})
+
+test('tier and limits of streams: what is too old goes from segments that only the tier has; the rest of them stays', async () => {
+  await using place = await Place.make()
+  const movable = movableClock()
+  const wanted = numbers(segmentsWritten / 2, segmentsWritten)
+  const all = numbers(0, segmentsWritten)
+  {
+    await using store = await TieredStore.open(place.data, place.location, {
+      tier: withoutGrace,
+      clock: movable.clock,
+    })
+    const log = await store.createLog('carts')
+    for (const segment of all) {
+      if (segment === segmentsWritten / 2) movable.aheadMs += hourMs
+      await append(log, `a=${segment}`, `b=${segment}`)
+      await log.files.roll()
+    }
+    await store.sent(log)
+    log.limits.set('a', { ...noLimit, maxAgeMs: hourMs / 2 })
+    assert.deepEqual(await versionsOf(log, 'a'), wanted)
+    assert.ok(log.compaction.isDue)
+    await log.compaction.run(noPause)
+    assert.equal(log.compaction.stats.removedRecords, segmentsWritten / 2)
+    await store.sent(log)
+    await place.cleaned()
+    assert.deepEqual([await versionsOf(log, 'a'), await versionsOf(log, 'b'), log.damage], [wanted, all, []])
+  }
+  await using elsewhere = await place.restored('elsewhere')
+  const log = elsewhere.log('carts') // without the limit: what was removed is not there
+  assert.deepEqual([await versionsOf(log, 'a'), await versionsOf(log, 'b'), log.damage], [wanted, all, []])
+  await append(log, 'a=on')
+  assert.deepEqual(await versionsOf(log, 'a'), [...wanted, segmentsWritten])
+})
+
+test('tier and compaction: a record without a value stays its time in segments that only the tier has, and goes; the stream goes on after it', async () => {
+  await using place = await Place.make()
+  const movable = movableClock()
+  const check = async (log: Log, ofB: readonly number[]) => {
+    assert.deepEqual([await versionsOf(log, 'a'), await versionsOf(log, 'b'), log.damage], [[segmentsWritten - 1], ofB, []])
+    assert.equal(log.streamInfo('b', Infinity).lastVersion, segmentsWritten)
+  }
+  {
+    await using store = await TieredStore.open(place.data, place.location, {
+      tier: withoutGrace,
+      clock: movable.clock,
+    })
+    const log = await tiered(store, { 'delete.retention.ms': String(hourMs) })
+    const batch = encodeRecordBatch([{ key: 'b', value: null, timestamp: 1 }])
+    await log.append({ batch, expected: [], wantVersions: false, acks: 'all' })
+    await store.sent(log)
+    await store.under.store.alterTopic('carts', { 'cleanup.policy': 'compact' })
+    await log.compaction.run(noPause)
+    await store.sent(log)
+    await check(log, [segmentsWritten])
+    assert.ok(!log.compaction.isDue)
+    movable.aheadMs += 2 * hourMs
+    assert.ok(log.compaction.isDue)
+    await log.compaction.run(noPause)
+    await store.sent(log)
+    await place.cleaned()
+    await check(log, [])
+  }
+  await using elsewhere = await place.restored('elsewhere')
+  await check(elsewhere.log('carts'), [])
+  await append(elsewhere.log('carts'), 'b=after it')
+  assert.deepEqual(await versionsOf(elsewhere.log('carts'), 'b'), [segmentsWritten + 1])
 })
 
 test('tier and compaction: a log whose old segments only the tier has keeps the newest event of each stream, there too', async () => {
