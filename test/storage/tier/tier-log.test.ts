@@ -61,11 +61,7 @@ async function open(path: string): Promise<Opened> {
   const [fileSystem, clock, random] = [nodeFileSystem, systemClock, systemRandom]
   const store = await openObjectStore(`file://${join(path, 'tier')}`, { fileSystem, clock, random })
   const manifests = new HeldManifests(store, clock)
-  const log = new TierLog(
-    { fileSystem, clock, random, store, manifests, directory: join(path, 'copies') },
-    topicId,
-    0,
-  )
+  const log = new TierLog({ fileSystem, clock, random, store, manifests, directory: join(path, 'copies') }, topicId, 0)
   const named = async () => (await manifests.latest(topicId, 0))!.segments.map(({ id }) => id)
   return { log, manifests, named }
 }

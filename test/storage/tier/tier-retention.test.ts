@@ -266,7 +266,10 @@ test('tier and compaction: a record without a value stays its time in segments t
   await using place = await Place.make()
   const movable = movableClock()
   const check = async (log: Log, ofB: readonly number[]) => {
-    assert.deepEqual([await versionsOf(log, 'a'), await versionsOf(log, 'b'), log.damage], [[segmentsWritten - 1], ofB, []])
+    assert.deepEqual(
+      [await versionsOf(log, 'a'), await versionsOf(log, 'b'), log.damage],
+      [[segmentsWritten - 1], ofB, []],
+    )
     assert.equal(log.streamInfo('b', Infinity).lastVersion, segmentsWritten)
   }
   {
