@@ -249,6 +249,35 @@ export const whoAmIAnswer = Type.Object(
   { title: 'WhoAmI' },
 )
 
+export const listPrincipalsQuery = strict({
+  after: Type.Optional(Type.String({ description: 'names after this one' })),
+  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000, description: 'default 100' })),
+})
+const tokenFacts = Type.Object({
+  tokenId: Type.String(),
+  description: Type.String(),
+  scope: grants,
+  createdAt: Type.String(),
+  expiresAt: Type.Optional(Type.String({ description: 'absent = never' })),
+  lastUsedAt: Type.Optional(Type.String({ description: 'at this broker, since it was started' })),
+})
+export const listPrincipalsAnswer = Type.Object(
+  {
+    principals: Type.Array(
+      Type.Object({
+        principal: Type.String({ description: 'user:NAME, certificate:NAME, oidc:SUBJECT …' }),
+        changedAt: Type.Optional(Type.String({ description: 'of a user: when it was made, or its password changed' })),
+        grants,
+        tokens: Type.Array(tokenFacts, { description: 'the newest ones' }),
+        tokenCount: count,
+        quota: Type.Optional(Type.Record(Type.String(), Type.Number())),
+      }),
+    ),
+    more: Type.Boolean(),
+  },
+  { title: 'Principals' },
+)
+
 export const settingsAnswer = Type.Object({
   settings: Type.Array(
     Type.Object({

@@ -115,9 +115,15 @@ export class AccessFacts {
     if (principal.tokenId !== undefined && !this.tokens.has(principal.tokenId)) return false
     if (principal.isSuper) return true
     if (!principal.name.startsWith(userPrincipal(''))) return true
-    const user = this.users.get(principal.name.slice(userPrincipal('').length))
+    const user = this.userOf(principal.name)
     if (user === undefined) return false
     return principal.passwordGeneration === undefined || principal.passwordGeneration === user.generation
+  }
+
+  /** Undefined also for a principal of another kind. */
+  userOf(principal: string): UserFacts | undefined {
+    const prefix = userPrincipal('')
+    return principal.startsWith(prefix) ? this.users.get(principal.slice(prefix.length)) : undefined
   }
 
   /** What the principal may do by itself and through its groups; a token's scope not yet taken into account. */

@@ -222,7 +222,7 @@ export class AccessStore {
     const fresh = new Reading(this.#log.uncleanEpoch, before.facts.revision + 1)
     await this.#readTo(await this.#log.end(), fresh)
     this.#reading = fresh
-    const message = `access: found a log of users and grants that is not the one before it, with ${fresh.nextOffset} events where there were ${before.nextOffset}; read it anew: look at \`playhead access list\` for what was given up`
+    const message = `access: found a log of users and grants that is not the one before it, with ${fresh.nextOffset} events where there were ${before.nextOffset}; read it anew: what was given up is in \`playhead user list\`, \`grant list\` and \`token list\` no more`
     this.#options.report('warn', message)
     this.#options.onChange()
   }

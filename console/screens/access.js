@@ -1,7 +1,8 @@
-/** Access: who I am to this broker, what I may, and how long. */
+/** Access: who I am to this broker, what I may, and how long; for administrators also who else there is. */
 import { useEffect, useState } from '../vendor/hooks.js'
 import { lookAtSession, signOut } from '../session.js'
 import { reasonText, useSession } from '../sign-in.js'
+import { Principals } from './principals.js'
 import { Copy, Loading, Problem, Time, html } from '../ui.js'
 
 export function Access() {
@@ -28,7 +29,14 @@ export function Access() {
     <p class="row">${hasToken && html`<button type="button" onClick=${signOut}>Sign out</button>`}${who.tokenId && html`<${Copy} text=${`playhead token revoke ${who.tokenId}`}>Copy: revoke this token<//>`}</p></section>
     <h2>What ${who.principal} may</h2>
     ${who.mayEverything ? html`<p>Everything.</p>` : html`<${Grants} grants=${who.grants} none="Nothing: no grant names this principal. What is not granted is denied." />`}
-    ${who.scope && html`<h2>What this token leaves of that</h2><${Grants} grants=${who.scope} />`}`
+    ${who.scope && html`<h2>What this token leaves of that</h2><${Grants} grants=${who.scope} />`}
+    ${administers(who) && html`<h2>Who there is</h2><${Principals} />`}`
+}
+
+/** Whether asking for the others makes sense at all; the broker decides. */
+function administers({ mayEverything, grants, scope }) {
+  const has = (each) => each.some(({ operation, pattern }) => operation === 'admin' && pattern === 'cluster')
+  return (mayEverything || has(grants)) && (scope === undefined || has(scope))
 }
 
 function Grants({ grants, none = '' }) {

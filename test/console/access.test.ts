@@ -138,6 +138,47 @@ test('access: a right that is missing is named, with the principal and the comma
   await page.close()
 })
 
+test('access: an administrator sees who there is and what each may, hostile names as text; nobody else asks for it', async () => {
+  const hostile = '<img src=x onerror="window.hacked=1">'
+  const { tokenId } = await reader('frank')
+  await secured.admin.access.createToken({
+    principal: 'user:frank',
+    description: hostile,
+    scope: [{ operation: 'read', pattern: 'topic:carts' }],
+  })
+  const quota = { requestsPerSecond: 50, inBytesPerSecond: 0, outBytesPerSecond: 0, connections: 0 }
+  await secured.admin.access.setQuota('user:frank', quota)
+  const { page } = await openPage(browser)
+  const asked: string[] = []
+  page.on('request', (request) => asked.push(request.url()))
+  await page.goto(at('#/access'))
+  await signIn(page, (await reader('gina')).token)
+  await page.locator('[data-whoami]', { hasText: 'user:gina' }).waitFor()
+  assert.equal(await page.locator('[data-principals]').count(), 0)
+  assert.ok(!asked.some((address) => address.includes('/api/principals')))
+  await page.getByRole('banner').getByRole('button', { name: 'Sign out' }).click()
+  await signIn(page, secured.adminToken)
+  const frank = page.locator('[data-principal-row="user:frank"]')
+  await frank.waitFor()
+  await frank.getByRole('listitem').filter({ hasText: /^read topic:carts$/ }).waitFor()
+  await frank.getByText('requestsPerSecond 50').waitFor()
+  await frank.locator('summary', { hasText: '2' }).click()
+  await frank.getByText(tokenId).waitFor()
+  await frank.getByText(hostile).waitFor()
+  assert.equal(await page.locator('img[src=x]').count(), 0)
+  const listed = await page
+    .locator('[data-principal-row]')
+    .evaluateAll((rows) =>
+      rows.map((row) => (row as unknown as { dataset: Record<string, string> }).dataset['principalRow'] ?? ''),
+    )
+  assert.deepEqual(listed, listed.toSorted())
+  await screenshot(page, 'access-all')
+  await page.setViewportSize({ width: 360, height: 740 })
+  const width = 'document.documentElement.scrollWidth - document.documentElement.clientWidth'
+  assert.ok((await page.evaluate<number>(width)) <= 0)
+  await page.close()
+})
+
 test('access: a token that is revoked while the page follows ends that within 5 s, with the reason; signed in again the page goes on where it was', async (t) => {
   const { token, tokenId } = await reader('carol')
   const { page } = await openPage(browser)

@@ -106,6 +106,7 @@ const model: Record<string, () => Case[]> = {
   'get /api/status': () => [{ path: '/api/status', takes: ['read cluster'] }],
   'get /api/settings': () => [{ path: '/api/settings', takes: ['read cluster'] }],
   'get /api/whoami': () => [{ path: '/api/whoami', takes: ['known'] }],
+  'get /api/principals': () => [{ path: '/api/principals', takes: ['admin cluster'] }],
   'get /metrics': () => [{ path: '/metrics', takes: ['read cluster'] }],
   'get /healthz': () => [{ path: '/healthz', takes: ['open'] }],
   'get /readyz': () => [{ path: '/readyz', takes: ['open'] }],
