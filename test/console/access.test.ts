@@ -160,7 +160,10 @@ test('access: an administrator sees who there is and what each may, hostile name
   await signIn(page, secured.adminToken)
   const frank = page.locator('[data-principal-row="user:frank"]')
   await frank.waitFor()
-  await frank.getByRole('listitem').filter({ hasText: /^read topic:carts$/ }).waitFor()
+  await frank
+    .getByRole('listitem')
+    .filter({ hasText: /^read topic:carts$/ })
+    .waitFor()
   await frank.getByText('requestsPerSecond 50').waitFor()
   await frank.locator('summary', { hasText: '2' }).click()
   await frank.getByText(tokenId).waitFor()
