@@ -34,9 +34,9 @@ export class OurTrio implements AsyncDisposable {
     return trio
   }
 
-  async createTopic(topic: string, replicationFactor: number): Promise<void> {
+  async createTopic(topic: string, replicationFactor: number, settings: Record<string, string> = {}): Promise<void> {
     await using playhead = await this.#connect()
-    await playhead.admin.createTopic(topic, { replicationFactor })
+    await playhead.admin.createTopic(topic, { replicationFactor, settings })
   }
 
   /**
@@ -65,7 +65,7 @@ export class OurTrio implements AsyncDisposable {
     const amount = ['--records', String(records), '--record-bytes', String(recordBytes)]
     const batching = ['--linger', '5', '--batch-bytes', '262144']
     const flags = ['--topic', topic, '--partitions', '1', '--streams', '0', '--acks', 'all', ...amount, ...batching]
-    const printed = await this.#broker(await this.#leaderOf(topic)).ok('bench', 'produce', '--json', ...flags)
+    const printed = await this.#broker((await this.#placeOf(topic)).leader).ok('bench', 'produce', '--json', ...flags)
     const { records: written, seconds } = JSON.parse(printed) as { records: number; seconds: number }
     if (written !== records) throw new Error(`bench produce: found ${written} records, wanted ${records}`)
     return written / seconds
@@ -73,15 +73,15 @@ export class OurTrio implements AsyncDisposable {
 
   /** A follower of the topic is killed, with its disk or without; `meanwhile` is done; then it is started, and in sync again. */
   async refill(topic: string, losesDisk: boolean, meanwhile: () => Promise<unknown>): Promise<Refill> {
-    const leader = await this.#leaderOf(topic)
-    const victim = ids.find((id) => id !== leader)!
+    const { leader, inSync } = await this.#placeOf(topic)
+    const victim = inSync.find((id) => id !== leader)!
     await this.#broker(victim).kill()
     if (losesDisk) await rm(this.#dataOf(victim), { recursive: true })
-    await this.#untilInSync(topic, leader, 2)
+    await this.#untilInSync(topic, leader, inSync.length - 1)
     await meanwhile()
     const startedMs = performance.now()
     await this.#serve(victim)
-    await this.#untilInSync(topic, leader, 3)
+    await this.#untilInSync(topic, leader, inSync.length)
     const seconds = (performance.now() - startedMs) / 1000
     return { seconds, bytes: await metric(this.#broker(victim), 'playhead_log_appended_bytes_total') }
   }
@@ -111,11 +111,11 @@ export class OurTrio implements AsyncDisposable {
     )
   }
 
-  async #leaderOf(topic: string): Promise<number> {
+  async #placeOf(topic: string): Promise<{ readonly leader: number; readonly inSync: readonly number[] }> {
     await using playhead = await this.#connect()
-    const leader = (await playhead.admin.describeTopic(topic)).partitions[0]?.leader?.broker
+    const [{ leader, inSync = [] } = {}] = (await playhead.admin.describeTopic(topic)).partitions
     if (leader === undefined) throw new Error(`${topic}: nobody leads it`)
-    return leader
+    return { leader: leader.broker, inSync }
   }
 
   async #untilInSync(topic: string, leader: number, count: number): Promise<void> {

@@ -3,6 +3,7 @@
  * Kafka's, in turn; durable on every replica in sync against Kafka's, which syncs nowhere. One JSON line.
  *   --rounds N        (default 3)
  *   --refill-mb N     of records of 1 KiB (default 2,048; 0 = not measured)
+ *   --refill-replicas N  of them (default 3): two take less of the disk
  *   --no-kafka        ours only
  */
 import { parseArgs } from 'node:util'
@@ -14,12 +15,14 @@ const { values } = parseArgs({
   options: {
     rounds: { type: 'string', default: '3' },
     'refill-mb': { type: 'string', default: '2048' },
+    'refill-replicas': { type: 'string', default: '3' },
     'no-kafka': { type: 'boolean', default: false },
   },
 })
 const sizes = [100, 1024]
 const recordsOf = (recordBytes: number): number => (recordBytes === 100 ? 3_000_000 : 500_000)
 const refillRecords = Math.floor((Number(values['refill-mb']) * 1_000_000) / 1024)
+const refillReplicas = Number(values['refill-replicas'])
 /** Of 1 KiB, while a replica is filled. */
 const ratePerSecond = 10_000
 const rates = new Map<string, number[]>()
@@ -51,7 +54,7 @@ async function measureKafka(): Promise<void> {
 async function measureRefill() {
   await using directory = await TemporaryDirectory.make()
   await using trio = await OurTrio.start(directory.path)
-  await trio.createTopic('history', 3)
+  await trio.createTopic('history', refillReplicas, { 'min.insync.replicas': String(refillReplicas - 1) })
   await trio.produce('history', 1024, refillRecords)
   const tail = await trio.refill('history', false, () => trio.produce('history', 1024, 20_000))
   const filled = new AbortController()
