@@ -21,6 +21,9 @@ const supervisePollMs = 100
 const restartPauseMs = 500
 const withoutEtcd = /unavailable: etcd at /
 
+/** What a broker said in its last moment is heard within that. */
+const toldMsMax = 2_000
+
 export interface MachineOptions {
   readonly broker: number
   readonly network: MachineNetwork
@@ -43,6 +46,7 @@ export class Machine {
   starts = 0
   readonly #options: MachineOptions
   #process: BrokerProcess | undefined
+  #darkUntilMs = -Infinity
   /** That says what is wrong. */
   #lastLine = ''
   /** Those that were ended from outside. */
@@ -69,6 +73,11 @@ export class Machine {
 
   get dataDirectory(): string {
     return join(this.disk.path, 'data')
+  }
+
+  /** Its disk is cut off while the broker goes on, or was a moment ago: what it reads then, and told somebody, may be anything but somebody's event. */
+  get isDark(): boolean {
+    return performance.now() < this.#darkUntilMs
   }
 
   get isRunning(): boolean {
@@ -115,9 +124,11 @@ export class Machine {
   /** What was not on the disk is gone. The broker goes on for `agonyMs`, and nobody may be told yes in that time. */
   async cutPower(agonyMs: number): Promise<void> {
     if (this.#process !== undefined) this.#ended.add(this.#process)
+    this.#darkUntilMs = Infinity
     await this.disk.cutPower()
     await sleep(agonyMs)
     await this.kill()
+    this.#darkUntilMs = performance.now() + toldMsMax
     await this.disk.powerUp()
   }
 

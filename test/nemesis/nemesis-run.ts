@@ -301,12 +301,13 @@ class Round {
 
   #session(): SessionOptions {
     const { fleet, onFinding } = this.#options
+    const isDark = () => fleet.machines.some((machine) => machine.isDark)
     return {
       scheduler: this.#time,
       network: this.#network,
       recorder: this.#recorder,
       workload: this.#workload,
-      rot: noExcuse,
+      rot: { ...noExcuse, explains: isDark, explainsReport: isDark },
       onFinding,
       addresses: fleet.addresses,
       moreCodes: clusterCodes,
