@@ -26,7 +26,7 @@ const sliceBytesMax = 2 * 1024 * 1024
 
 export interface Slice {
   readonly puts: CheckpointPut[]
-  /** As they are in `puts`, for the cache of heads; not all when that was empty, because then names need not be made. */
+  /** As they are in `puts`, for the cache of heads; not all when nobody wanted any, because then names need not be made. */
   readonly heads: [string, StreamHead][]
   headsLeftOut: boolean
 }
@@ -157,7 +157,7 @@ export class BlockMerge {
   }
 
   #noteHead({ table, slot }: StreamPart, head: StoredHead, slice: Slice): void {
-    if (this.#target.heads.isEmpty) {
+    if (!this.#target.heads.isWanted) {
       slice.headsLeftOut = true
       return
     }

@@ -13,6 +13,7 @@ export class HeadCache {
   readonly #headsMax: number
   #young = new Map<string, StreamHead>()
   #old = new Map<string, StreamHead>()
+  #isAsked = false
 
   constructor(memoryBytesMax: number) {
     this.#headsMax = Math.max(64, Math.floor(memoryBytesMax / headBytes / 2))
@@ -42,15 +43,22 @@ export class HeadCache {
     this.#young.set(stream, head)
   }
 
-  get isEmpty(): boolean {
-    return this.#young.size + this.#old.size === 0
+  /** A head was asked for that the store cannot have: the next time, it can. */
+  noteAsked(): void {
+    this.#isAsked = true
   }
 
-  /** Replaces heads that are here; others stay out. */
+  /** Whether there is any use for heads that are written: nobody may have asked for one yet. */
+  get isWanted(): boolean {
+    return this.#isAsked || this.#young.size + this.#old.size > 0
+  }
+
+  /** The store has these now. They replace what is here; of others, whose streams had events lately, as many come in as there is room for. */
   updateAll(heads: readonly (readonly [string, StreamHead])[]): void {
     for (const [stream, head] of heads) {
-      if (this.#young.has(stream)) this.#young.set(stream, head)
-      if (this.#old.has(stream)) this.#old.set(stream, head)
+      const isOld = this.#old.has(stream)
+      if (isOld) this.#old.set(stream, head)
+      if (this.#young.has(stream) || (!isOld && this.#young.size < this.#headsMax)) this.#young.set(stream, head)
     }
   }
 

@@ -414,7 +414,10 @@ export class StreamIndex {
   }
 
   #head(stream: string): StreamHead {
-    if (!this.#state.hasStreams) return noHead
+    if (!this.#state.hasStreams) {
+      this.#heads.noteAsked()
+      return noHead
+    }
     const known = this.#heads.get(stream)
     if (known !== undefined) return known
     const stored = this.#stored.head(stream)
