@@ -8,11 +8,11 @@ import { PlayheadError, isPlayheadError } from '../../../protocol/errors.ts'
 import { KiB } from '../../../protocol/limits.ts'
 import { Follower } from './follower.ts'
 import type { FeedSide, FollowerLimits, FollowerTarget } from './follower.ts'
-import type { Cursor, FollowSource } from './follow-source.ts'
+import type { Cursor, FollowPage, FollowSource } from './follow-source.ts'
 
 const pageBytesMax = 256 * KiB
 /** Handed a page in one turn of the event loop. */
-const followersPerTurn = 16
+const followersPerTurn = 8
 /** So long what follows is gathered, for each follower, and at most. */
 const gatherMsPerFollower = 0.1
 const gatherMsMax = 100
@@ -113,11 +113,26 @@ export class FollowFeed implements FeedSide {
     const followers = [...this.#live]
     this.cursor = page.next
     const startedMs = this.#limits.clock.monotonicMs()
+    await this.#handOut(followers, page, gatherMs, signal)
+    this.#tookMs = this.#limits.clock.monotonicMs() - startedMs
+  }
+
+  /** A few at a time, evenly over `spreadMs`: all at once would keep appends, and whoever takes the pages on this machine, waiting for as long as it lasts. */
+  async #handOut(
+    followers: readonly Follower[],
+    page: FollowPage,
+    spreadMs: number,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { clock } = this.#limits
+    const startedMs = clock.monotonicMs()
     for (let from = 0; from < followers.length; from += followersPerTurn) {
-      if (from > 0) await this.#limits.clock.yield()
+      const dueMs = startedMs + (spreadMs * from) / followers.length
+      const earlyMs = Math.floor(dueMs - clock.monotonicMs())
+      if (earlyMs > 0) await sleep(clock, earlyMs, signal)
+      else if (from > 0) await clock.yield()
       for (const follower of followers.slice(from, from + followersPerTurn)) follower.deliver(page.bytes, page.next)
     }
-    this.#tookMs = this.#limits.clock.monotonicMs() - startedMs
   }
 
   /** What cannot be read is told to everybody; the feed goes on behind it, or ends. */
