@@ -292,8 +292,8 @@ export class BrokerConnection {
       this.#abandon(pending, this.#silent(pending, 'notApplied'))
     }
     for (const pending of this.#sent.values()) {
-      if (pending.settled || pending.expiresAtMs > nowMs) continue
-      // Silence on the whole connection means that it, or the broker, is gone; else only this request is given up.
+      if (pending.expiresAtMs > nowMs) continue
+      // Silence on the whole connection means that it, or the broker, is gone, also where the caller has left; else only this request is given up.
       if (nowMs - this.#lastDataMs >= pending.timeoutMs) return this.#end(this.#silent(pending, 'unknown'))
       this.#abandon(pending, this.#silent(pending, 'unknown'))
     }

@@ -192,17 +192,19 @@ export class AccessStore {
   /** To where the topic ends now. */
   async #catchUp(): Promise<void> {
     const end = await this.#log.end()
-    if (this.#isGivenUp || end < this.#reading.nextOffset) return await this.#readAnew()
+    if (this.#isGivenUp || end < this.#reading.nextOffset) await this.#readAnew() // it may have been under way, to an end before this one
     const reading = this.#reading
     if (await this.#readTo(end, reading)) this.#options.onChange()
   }
 
-  /** Answers whether there was anything new. */
+  /** Answers whether there was anything new. Throws unavailable when it does not get there: who leads by then knows less yet. */
   async #readTo(end: number, reading: Reading): Promise<boolean> {
     let isNew = false
     while (reading.nextOffset < end) {
-      if (!reading.take(await this.#log.read(reading.nextOffset, 0))) break
       isNew = true
+      if (reading.take(await this.#log.read(reading.nextOffset, 0))) continue
+      const message = `${accessTopic}: found events up to ${reading.nextOffset}, wanted all up to ${end}; ask again`
+      throw new PlayheadError('unavailable', message, { outcome: 'notApplied' })
     }
     return isNew
   }
@@ -222,6 +224,7 @@ export class AccessStore {
     const fresh = new Reading(this.#log.uncleanEpoch, before.facts.revision + 1)
     await this.#readTo(await this.#log.end(), fresh)
     this.#reading = fresh
+    this.#readers.clear() // they say again where they are
     const message = `access: found a log of users and grants that is not the one before it, with ${fresh.nextOffset} events where there were ${before.nextOffset}; read it anew: what was given up is in \`playhead user list\`, \`grant list\` and \`token list\` no more`
     this.#options.report('warn', message)
     this.#options.onChange()

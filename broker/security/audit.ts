@@ -205,11 +205,22 @@ export class Audit {
         if (!isPlayheadError(error) || this.#closed || clock.monotonicMs() >= deadlineMs) throw error
         if (isPlayheadError(error, 'wrongExpectedVersion')) {
           // Another run of this broker may have written as many events of its own.
-          if (chainEnd(await this.#log.lastOf(this.#stream)).hash === lastHash) return
-          throw error
+          const last = await this.#lastHash()
+          if (last === lastHash) return
+          if (last !== undefined) throw error
         }
       }
       await this.#log.pause()
+    }
+  }
+
+  /** Undefined = nobody can say now. */
+  async #lastHash(): Promise<string | undefined> {
+    try {
+      return chainEnd(await this.#log.lastOf(this.#stream)).hash
+    } catch (error) {
+      if (isPlayheadError(error)) return undefined
+      throw error
     }
   }
 }

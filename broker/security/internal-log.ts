@@ -83,7 +83,9 @@ export class InternalLog {
 
   /** Grows when what was committed has been given up: then it is to be read from the start. */
   get uncleanEpoch(): number {
-    return this.#options.others?.uncleanEpochOf(this.#here) ?? 0
+    const epoch = this.#options.others?.uncleanEpochOf(this.#here) ?? 0
+    // Until this broker takes part in it, it may ask those who have what was given up.
+    return this.#here.leaderEpoch >= epoch ? epoch : 0
   }
 
   /** Where what is committed ends, for certain. */

@@ -1,4 +1,5 @@
 /** Connections: limits, several addresses, silence, brokers that speak something else, reconnecting. */
+import { until } from '../storage/store-under-test.ts'
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { connect } from '../../client/index.ts'
@@ -85,6 +86,18 @@ test('connection: aborting one request leaves the others; its late reply is drop
   assert.equal((await kept).header.clusterId, 'c')
   connection.close()
   await assert.rejects(connection.request('status', {}, [], { timeoutMs: 500 }), { code: 'unavailable' })
+})
+
+test('connection: one on which nothing comes ends when a request should have been answered, also if its caller has left', async () => {
+  const broker = new ScriptedBroker()
+  const connection = await open(broker)
+  broker.fault = () => 'silence'
+  const abort = new AbortController()
+  const left = connection.request('describeTopic', { topic: 'carts' }, [], { timeoutMs: 300, signal: abort.signal })
+  abort.abort(new Error('enough'))
+  await assert.rejects(left, /enough/)
+  assert.equal(connection.isOpen, true)
+  await until(() => !connection.isOpen)
 })
 
 test('connection: a request larger than the broker takes is refused here', async () => {

@@ -37,6 +37,8 @@ export class FollowFeed implements FeedSide {
   readonly #stop = new AbortController()
   /** How long the last page was handed out. */
   #tookMs = 0
+  /** There was more than a page holds. */
+  #isBehind = false
 
   constructor(source: FollowSource, limits: FollowerLimits, events: FeedEvents) {
     this.source = source
@@ -97,42 +99,74 @@ export class FollowFeed implements FeedSide {
   async #step(signal: AbortSignal): Promise<void> {
     await this.source.wait(this.cursor, signal)
     await this.#limits.clock.yield()
-    const gatherMs = Math.max(
-      Math.min(gatherMsMax, Math.floor(this.#live.size * gatherMsPerFollower)),
-      Math.min(busyGatherMsMax, Math.floor(this.#tookMs)),
-    )
+    const wantedMs = Math.min(gatherMsMax, Math.floor(this.#live.size * gatherMsPerFollower))
+    const gatherMs = Math.max(this.#isBehind ? 0 : wantedMs, Math.min(busyGatherMsMax, Math.floor(this.#tookMs)))
     if (gatherMs > 0) await sleep(this.#limits.clock, gatherMs, signal)
     // Nobody is where the feed is: those who are behind read for themselves, up to here.
     if (this.#live.size === 0) {
       this.cursor = this.source.end()
       return
     }
-    const page = await this.source.read(this.cursor, pageBytesMax)
+    const page = await this.#gathered()
     if (page === undefined || signal.aborted) return
     // Who joins from here on stands behind this page already.
     const followers = [...this.#live]
     this.cursor = page.next
-    const startedMs = this.#limits.clock.monotonicMs()
-    await this.#handOut(followers, page, gatherMs, signal)
-    this.#tookMs = this.#limits.clock.monotonicMs() - startedMs
+    this.#tookMs = await this.#handOut(followers, page, this.#isBehind ? 0 : gatherMs, signal)
   }
 
-  /** A few at a time, evenly over `spreadMs`: all at once would keep appends, and whoever takes the pages on this machine, waiting for as long as it lasts. */
+  /** What there is by now, of all partitions, as far as it fits into a page. Throws what the first of it cannot be read for. */
+  async #gathered(): Promise<FollowPage | undefined> {
+    const until = this.source.end()
+    const pages: FollowPage[] = []
+    let bytes = 0
+    this.#isBehind = true
+    while (bytes < pageBytesMax) {
+      const page = await this.#read(pages.at(-1)?.next, until, pageBytesMax - bytes)
+      if (page === undefined) {
+        this.#isBehind = false
+        break
+      }
+      pages.push(page)
+      bytes += page.bytes.length
+    }
+    const last = pages.at(-1)
+    return last && { bytes: Buffer.concat(pages.map((page) => page.bytes)), next: last.next }
+  }
+
+  /** What fails behind something that can be handed out is told when its turn comes. */
+  async #read(behind: Cursor | undefined, until: Cursor, bytesMax: number): Promise<FollowPage | undefined> {
+    try {
+      return await this.source.read(behind ?? this.cursor, bytesMax, until)
+    } catch (error) {
+      if (behind === undefined || !isPlayheadError(error)) throw error
+      return undefined
+    }
+  }
+
+  /**
+   * A few at a time, evenly over `spreadMs`: all at once would keep appends, and whoever takes the pages on this machine, waiting for as long as it lasts.
+   * Answers how long it took, pauses apart.
+   */
   async #handOut(
     followers: readonly Follower[],
     page: FollowPage,
     spreadMs: number,
     signal: AbortSignal,
-  ): Promise<void> {
+  ): Promise<number> {
     const { clock } = this.#limits
     const startedMs = clock.monotonicMs()
+    let pausedMs = 0
     for (let from = 0; from < followers.length; from += followersPerTurn) {
-      const dueMs = startedMs + (spreadMs * from) / followers.length
-      const earlyMs = Math.floor(dueMs - clock.monotonicMs())
-      if (earlyMs > 0) await sleep(clock, earlyMs, signal)
-      else if (from > 0) await clock.yield()
+      const nowMs = clock.monotonicMs()
+      const earlyMs = Math.floor(startedMs + (spreadMs * from) / followers.length - nowMs)
+      if (earlyMs > 0) {
+        await sleep(clock, earlyMs, signal)
+        pausedMs += clock.monotonicMs() - nowMs
+      } else if (from > 0) await clock.yield()
       for (const follower of followers.slice(from, from + followersPerTurn)) follower.deliver(page.bytes, page.next)
     }
+    return clock.monotonicMs() - startedMs - pausedMs
   }
 
   /** What cannot be read is told to everybody; the feed goes on behind it, or ends. */

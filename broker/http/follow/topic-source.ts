@@ -44,22 +44,32 @@ export class TopicSource implements FollowSource {
     )
   }
 
+  /** Of the partition that most is left of: one that is busy all the time does not keep the others waiting. */
   async read(cursor: Cursor, bytesMax: number, until?: Cursor): Promise<FollowPage | undefined> {
-    for (const [place, partition] of this.#partitions.entries()) {
-      const offset = cursor[place] ?? 0
-      if (offset >= (until?.[place] ?? partition.highWatermark)) continue
-      const limitOffset = until?.[place] ?? Infinity
-      const page = await readEventPage(partition, { offset, limitOffset, eventsMax: eventsPerPageMax, bytesMax })
-      const next = [...cursor]
-      let text = ''
-      for (const event of page.events) {
-        next[place] = event.offset + 1
-        text += followedEvent(this.#idOf(next), event)
-      }
-      next[place] = page.nextOffset
-      if (page.nextOffset > offset) return { bytes: Buffer.from(text), next }
+    const place = this.#fullest(cursor, until)
+    const partition = this.#partitions[place]
+    if (partition === undefined) return undefined
+    const offset = cursor[place] ?? 0
+    const limitOffset = until?.[place] ?? Infinity
+    const page = await readEventPage(partition, { offset, limitOffset, eventsMax: eventsPerPageMax, bytesMax })
+    const next = [...cursor]
+    let text = ''
+    for (const event of page.events) {
+      next[place] = event.offset + 1
+      text += followedEvent(this.#idOf(next), event)
     }
-    return undefined
+    next[place] = page.nextOffset
+    return page.nextOffset > offset ? { bytes: Buffer.from(text), next } : undefined
+  }
+
+  /** Of all that have something to read; -1 = none has. */
+  #fullest(cursor: Cursor, until?: Cursor): number {
+    let [fullest, most] = [-1, 0]
+    for (const [place, { highWatermark }] of this.#partitions.entries()) {
+      const left = (until?.[place] ?? highWatermark) - (cursor[place] ?? 0)
+      if (left > most) [fullest, most] = [place, left]
+    }
+    return fullest
   }
 
   behind(cursor: Cursor, { code, details }: PlayheadError): Cursor | undefined {
@@ -69,8 +79,7 @@ export class TopicSource implements FollowSource {
     }
     const next = Number(details.nextOffset)
     if (!Number.isSafeInteger(next)) return undefined
-    // The first one that has something to read is the one that was read.
-    const place = this.#partitions.findIndex(({ highWatermark }, index) => (cursor[index] ?? 0) < highWatermark)
+    const place = this.#fullest(cursor) // the one that was read
     return place < 0 || next <= (cursor[place] ?? 0) ? undefined : cursor.with(place, next)
   }
 

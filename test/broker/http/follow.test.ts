@@ -120,6 +120,36 @@ test('many follow one topic while events come one at a time: each gets all, in o
   assert.deepEqual([counters.followers, counters.followersDropped], [60, 0])
 })
 
+test('many follow a topic of which one partition is busy all the time: the others come too (30 followers, 3 partitions)', async () => {
+  await using running = await runBroker({ connectionsMax: 500, connectionsPerAddressMax: 500 })
+  await send(running, 'POST', '/api/topics', { topic: 't', partitions: 3 })
+  const places = new Map<number, string>() // a stream in each partition
+  for (let number = 0; places.size < 3; number++) {
+    const { body } = await send(running, 'POST', `/api/topics/t/streams/s${number}`, { type: 'Counted', data: {} })
+    places.set(body.partition, `s${number}`)
+  }
+  await using readers = new AsyncDisposableStack()
+  const followers = Array.from({ length: 30 }, () =>
+    readers.use(new FollowReader(running.broker.httpPort, '/api/topics/t/follow')),
+  )
+  for (const follower of followers) await follower.when(() => !follower.isOver, 'the connection')
+  const quiet = followers[0]!
+  const state = { isOver: false }
+  const busy = (async () => {
+    for (let number = 0; !state.isOver; number++) await append(running, places.get(0)!, number, 5)
+  })()
+  await quiet.until(20)
+  for (const partition of [1, 2]) await append(running, places.get(partition)!, 0, 1)
+  for (const partition of [1, 2])
+    for (const follower of followers)
+      await follower.when(
+        () => follower.events.some(({ data }) => data.partition === partition),
+        `partition ${partition}`,
+      )
+  state.isOver = true
+  await busy
+})
+
 test('followers are told when the topic is deleted and when the broker stops; more than the limit are refused', async () => {
   await using running = await runBroker({ followersMax: 2 })
   await send(running, 'POST', '/api/topics', { topic: 't' })

@@ -79,6 +79,8 @@ class Other {
 }
 
 interface Following extends AsyncDisposable {
+  /** Of the broker that follows. */
+  readonly partition: Partition
   readonly store: AccessStore
   readonly other: Other
   readonly reports: string[]
@@ -104,7 +106,8 @@ async function follow(...events: readonly AccessEvent[]): Promise<Following> {
   })
   setUp.defer(() => store.close())
   const tearDown = setUp.move()
-  return { store, other, reports, failures, [Symbol.asyncDispose]: () => tearDown.disposeAsync() }
+  const { partition } = here
+  return { partition, store, other, reports, failures, [Symbol.asyncDispose]: () => tearDown.disposeAsync() }
 }
 
 test('access store: what others change is in force here', async () => {
@@ -130,6 +133,9 @@ for (const [what, length] of [
     for (let count = 2; count < length; count++) await append(recovered, user(`user${count}`, 'dQ=='))
     other.uncleanEpoch = 7
     other.leader = recovered
+    await systemClock.yield()
+    assert.ok(store.facts.users.has('mallory') || length < 3, 'this broker takes no part in that epoch yet')
+    await following.partition.follow(1, 7)
     await until(() => !store.facts.users.has('mallory'))
     assert.ok(store.facts.revision > revision)
     assert.notEqual(store.facts.users.get('alice')!.generation, generation)
