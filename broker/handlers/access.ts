@@ -15,7 +15,8 @@ import { isGrantee, userPrincipal } from '../security/principal.ts'
 import type { Session } from '../security/session.ts'
 
 const tokenBytes = 32
-const tokenIdBytes = 9
+/** In hexadecimal: what begins with a dash would be an option on a command line. */
+const tokenIdBytes = 8
 /** So that a token found in a log or a repository is known for what it is. */
 const tokenBeginning = 'ph_'
 const keyBytes = 32
@@ -97,7 +98,7 @@ export const createToken: Handler<'createToken'> = async (request, { services, s
   checkMayMakeToken(session, principal)
   for (const { pattern } of scope) checkPattern(pattern)
   const token = `${tokenBeginning}${random.bytes(tokenBytes).toString('base64url')}`
-  const tokenId = random.bytes(tokenIdBytes).toString('base64url')
+  const tokenId = random.bytes(tokenIdBytes).toString('hex')
   const createdAtMs = clock.now()
   const expiresAtMs = lifetimeMs === 0 ? 0 : createdAtMs + lifetimeMs
   const groups = principal === asker?.name ? asker.groups : []

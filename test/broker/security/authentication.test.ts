@@ -147,6 +147,7 @@ test('authentication: tokens have a scope within the rights of their principal, 
     { operation: 'create', pattern: 'topic:*' },
   ] as const
   const { token, tokenId } = await alice.access.createToken({ scope, description: 'report' })
+  assert.match(tokenId, /^[0-9a-f]{16}$/, 'no option of a command line')
   const holder = await secured.connect({ token })
   await holder.admin.describeTopic('carts')
   const denied = { code: 'notAuthorized' }
