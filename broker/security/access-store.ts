@@ -193,20 +193,22 @@ export class AccessStore {
   async #catchUp(): Promise<void> {
     const end = await this.#log.end()
     if (this.#isGivenUp || end < this.#reading.nextOffset) await this.#readAnew() // it may have been under way, to an end before this one
-    const reading = this.#reading
-    if (await this.#readTo(end, reading)) this.#options.onChange()
+    await this.#readTo(end, this.#reading)
   }
 
-  /** Answers whether there was anything new. Throws unavailable when it does not get there: who leads by then knows less yet. */
-  async #readTo(end: number, reading: Reading): Promise<boolean> {
-    let isNew = false
+  /** Throws unavailable when it does not get there: who leads by then knows less yet. */
+  async #readTo(end: number, reading: Reading): Promise<void> {
     while (reading.nextOffset < end) {
-      isNew = true
-      if (reading.take(await this.#log.read(reading.nextOffset, 0))) continue
-      const message = `${accessTopic}: found events up to ${reading.nextOffset}, wanted all up to ${end}; ask again`
+      const from = reading.nextOffset
+      this.#take(reading, await this.#log.read(from, 0))
+      if (reading.nextOffset > from) continue // somebody else may have taken it already
+      const message = `${accessTopic}: found events up to ${from}, wanted all up to ${end}; ask again`
       throw new PlayheadError('unavailable', message, { outcome: 'notApplied' })
     }
-    return isNew
+  }
+
+  #take(reading: Reading, read: InternalRead): void {
+    if (reading.take(read) && reading === this.#reading) this.#options.onChange()
   }
 
   get #isGivenUp(): boolean {
@@ -259,7 +261,7 @@ export class AccessStore {
     const timer = clock.after(waitMs + askLateMs, () => late.abort(noAnswer(waitMs + askLateMs)))
     try {
       const read = await this.#log.read(reading.nextOffset, waitMs, AbortSignal.any([signal, late.signal]))
-      if (reading.take(read)) this.#options.onChange()
+      this.#take(reading, read)
     } catch (error) {
       if (others === undefined || !isPlayheadError(error, 'offsetOutOfRange')) throw error
       await this.#catchUp() // it may end before what was read

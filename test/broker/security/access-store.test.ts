@@ -178,3 +178,28 @@ test('access store: a leader that does not answer is asked again, or whoever lea
   await until(() => !store.facts.users.has('alice'))
   assert.deepEqual(failures, [])
 })
+
+test('access store: what a change waits for may have been read by whoever follows meanwhile (100 changes where the topic is led)', async () => {
+  await using here = await openTopic(false)
+  const { partition } = here
+  const read = partition.read.bind(partition)
+  let reads = 0
+  partition.read = async (...request) => {
+    const turns = (reads++ * 7) % 5 // now the one, now the other is first
+    const found = await read(...request)
+    for (let turn = 0; turn < turns; turn++) await systemClock.yield()
+    return found
+  }
+  const store = await AccessStore.open({
+    partitions: here.partitions,
+    clock: systemClock,
+    random: systemRandom,
+    others: undefined,
+    onChange: () => undefined,
+    onFailure: assert.ifError,
+    report: () => undefined,
+  })
+  for (let number = 0; number < 100; number++) await store.change('facts', () => user(`u${number}`, 'YQ=='))
+  assert.equal(store.facts.users.size, 100)
+  store.close()
+})
