@@ -13,6 +13,7 @@ import { PlayheadError, isPlayheadError } from '../protocol/errors.ts'
 import { FLAG_ERROR, FRAME_PREFIX_BYTES, FrameReader, encodeFrame } from '../protocol/frame.ts'
 import type { Frame } from '../protocol/frame.ts'
 import { decodeHeader, encodeHeader, errorOf } from '../protocol/header-codec.ts'
+import type { FrameMemory, FramePiece } from '../protocol/frame-memory.ts'
 import type { Field } from '../protocol/header-schema.ts'
 import { MiB, replyHeaderBytesMax } from '../protocol/limits.ts'
 import { clusterMechanism } from '../protocol/scram.ts'
@@ -45,6 +46,8 @@ export interface ConnectionOptions {
   readonly clusterSecret?: string | undefined
   /** Undefined = plain TCP, unless the address asks for TLS. */
   readonly tls?: ClientTls | undefined
+  /** What replies arrive in, let go of by whoever gets them; undefined = memory of the collector. */
+  readonly frames?: FrameMemory | undefined
   /** For connecting and hello together. */
   readonly timeoutMs: number
   readonly signal?: AbortSignal
@@ -59,6 +62,8 @@ export interface RequestOptions {
 export interface Reply<A extends ApiName> {
   readonly header: ReplyOf<A>
   readonly body: Buffer
+  /** What the body lies in, on connections with memory of their own. Held for whoever gets the reply; not to let go of it costs no more than the collector's time. */
+  readonly piece?: FramePiece | undefined
 }
 
 interface Pending {
@@ -81,7 +86,7 @@ export class BrokerConnection {
   onClose: () => void = () => {}
   readonly #connection: Connection
   readonly #clock: Clock
-  readonly #reader = new FrameReader(replyBytesMax)
+  readonly #reader: FrameReader
   #hello: ReplyOf<'hello'> | undefined
   #limits: Limits = helloLimits
   #nextCorrelation = 1
@@ -93,8 +98,9 @@ export class BrokerConnection {
   #lastDataMs: number
   #tick: Timer | undefined
 
-  private constructor(connection: Connection, { address, clock }: ConnectionOptions) {
+  private constructor(connection: Connection, { address, clock, frames }: ConnectionOptions) {
     this.address = address
+    this.#reader = new FrameReader(replyBytesMax, frames)
     this.#connection = connection
     this.#clock = clock
     this.#lastDataMs = clock.monotonicMs()
@@ -367,6 +373,7 @@ function decodeReply<A extends ApiName>(api: A, frame: Frame): Reply<A> {
   return {
     header: decodeHeader(apis[api].reply as Field<ReplyOf<A>>, frame.header, replyHeaderBytesMax),
     body: frame.body,
+    ...(frame.piece !== undefined && { piece: frame.piece }),
   }
 }
 

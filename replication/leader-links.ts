@@ -10,6 +10,8 @@ import type { ClientTls } from '../platform/tls.ts'
 import type { Transport } from '../platform/transport.ts'
 import type { ApiName, RequestOf } from '../protocol/api.ts'
 import { isPlayheadError, PlayheadError } from '../protocol/errors.ts'
+import { FrameMemory } from '../protocol/frame-memory.ts'
+import { MiB } from '../protocol/limits.ts'
 import type { LeaderLink } from './replica-fetcher.ts'
 
 /** How a broker is known to the others, and they to it. */
@@ -38,6 +40,8 @@ export interface AskOptions {
   readonly signal?: AbortSignal
 }
 
+/** Memory that fetched batches have lain in and that waits for the next ones. */
+const keptFetchBytesMax = 16 * MiB
 /** Asked for to see whether an answer is given at all. */
 const nilTopic = '00000000-0000-0000-0000-000000000000'
 const refusals: ReadonlySet<string> = new Set(['unauthenticated', 'notAuthorized', 'untrustedBroker'])
@@ -47,6 +51,7 @@ export class LeaderLinks {
   readonly #fetches = new Map<number, SharedConnection>()
   readonly #progress = new Map<number, SharedConnection>()
   readonly #requests = new Map<number, SharedConnection>()
+  readonly #fetched = new FrameMemory(keptFetchBytesMax)
 
   constructor(options: LeaderLinksOptions) {
     this.#options = options
@@ -56,7 +61,7 @@ export class LeaderLinks {
     const { timeoutMs } = this.#options
     return {
       fetch: async (request, signal) => {
-        const connection = await this.#connection(this.#fetches, broker).open()
+        const connection = await this.#connection(this.#fetches, broker, this.#fetched).open()
         return await connection.request('replicaFetch', request, [], {
           timeoutMs: timeoutMs + request.waitMsMax,
           signal,
@@ -100,10 +105,10 @@ export class LeaderLinks {
     }
   }
 
-  #connection(connections: Map<number, SharedConnection>, broker: number): SharedConnection {
+  #connection(connections: Map<number, SharedConnection>, broker: number, frames?: FrameMemory): SharedConnection {
     let connection = connections.get(broker)
     if (connection === undefined) {
-      connection = new SharedConnection(this.#options, broker)
+      connection = new SharedConnection(this.#options, broker, frames)
       connections.set(broker, connection)
     }
     return connection
@@ -114,13 +119,15 @@ export class LeaderLinks {
 class SharedConnection {
   readonly #options: LeaderLinksOptions
   readonly #broker: number
+  readonly #frames: FrameMemory | undefined
   readonly #closing = new AbortController()
   #live: BrokerConnection | undefined
   #opening: Promise<BrokerConnection> | undefined
 
-  constructor(options: LeaderLinksOptions, broker: number) {
+  constructor(options: LeaderLinksOptions, broker: number, frames: FrameMemory | undefined) {
     this.#options = options
     this.#broker = broker
+    this.#frames = frames
   }
 
   /** Rejects with unavailable. */
@@ -146,7 +153,7 @@ class SharedConnection {
   async #dial(address: BrokerAddress): Promise<BrokerConnection> {
     const { transport, clock, clientName, timeoutMs, access } = this.#options
     const { signal } = this.#closing
-    const known = { clusterSecret: access.secret, tls: access.tls?.() }
+    const known = { clusterSecret: access.secret, tls: access.tls?.(), frames: this.#frames }
     const live = await BrokerConnection.open({ transport, clock, address, clientName, timeoutMs, signal, ...known })
     this.#live = live
     if (signal.aborted) live.close()

@@ -11,6 +11,7 @@ import { sleep } from '../platform/clock.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { ReplyOf, RequestOf } from '../protocol/api.ts'
 import { isPlayheadError, PlayheadError } from '../protocol/errors.ts'
+import type { FramePiece } from '../protocol/frame-memory.ts'
 import { batchBytes, BATCH_HEADER_BYTES, leaderEpoch as epochOf, nextOffset } from '../protocol/record-batch.ts'
 import type { LeaderBatch } from '../storage/follower-append.ts'
 import type { CopyThrottle } from './copy-throttle.ts'
@@ -27,6 +28,8 @@ export interface LeaderLink {
 export interface LeaderReply {
   readonly header: ReplyOf<'replicaFetch'>
   readonly body: Buffer
+  /** What the body lies in, held until its batches have been taken in. */
+  readonly piece?: FramePiece | undefined
 }
 
 export interface ReplicaFetcherOptions {
@@ -117,16 +120,17 @@ export class ReplicaFetcher {
     const { log } = partition
     const isThrottled = this.#options.isAdded()
     const { maxBytes, reply } = this.#question()
-    const { header, body } = await reply
+    const { header, body, piece } = await reply
     this.#stopping.signal.throwIfAborted()
     this.stats.fetches++
     this.stats.fetchedBytes += body.length
     this.#confirmed = header.confirm ?? this.#confirmed
     if (header.diverging !== undefined) return await this.#cutBack(header.diverging)
-    const batches = cutBatches(body, header.appendTimes)
+    const batches = cutBatches(body, header.appendTimes, piece)
     partition.followHighWatermark(header.highWatermark)
     if (body.length >= maxBytes / 2 && this.#mayAskAhead(isThrottled)) this.#ahead = this.#ask(endOf(batches))
     await log.replica.append(batches)
+    piece?.letGo() // after a failure it goes to the collector
     if (isThrottled) await throttle.copied(body.length, this.#stopping.signal)
   }
 
@@ -218,13 +222,13 @@ export class ReplicaFetcher {
 }
 
 /** Throws invalidBatch when the body is not whole batches, one for each time. What is in them is checked when they are taken in. */
-function cutBatches(body: Buffer, appendTimes: readonly number[]): LeaderBatch[] {
+function cutBatches(body: Buffer, appendTimes: readonly number[], piece: FramePiece | undefined): LeaderBatch[] {
   const batches: LeaderBatch[] = []
   let at = 0
   for (const appendTimeMs of appendTimes) {
     const end = body.length - at < BATCH_HEADER_BYTES ? Infinity : at + batchBytes(body, at)
     if (end > body.length || end <= at) break
-    batches.push({ batch: body.subarray(at, end), appendTimeMs })
+    batches.push({ batch: body.subarray(at, end), appendTimeMs, piece })
     at = end
   }
   if (at === body.length && batches.length === appendTimes.length) return batches

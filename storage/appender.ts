@@ -9,10 +9,11 @@
  */
 import assert from 'node:assert/strict'
 import { PlayheadError } from '../protocol/errors.ts'
-import type { FramePiece } from '../protocol/frame-memory.ts'
+import type { FrameMemory, FramePiece } from '../protocol/frame-memory.ts'
 import { KiB } from '../protocol/limits.ts'
 import type { Clock, Timer } from '../platform/clock.ts'
 import type { CommitFigures } from './counted-buckets.ts'
+import { GroupMemory } from './group-memory.ts'
 import { OffsetLine } from './offset-line.ts'
 import type { Segment } from './segment.ts'
 import type { SegmentChecksum } from './segment-checksum.ts'
@@ -21,6 +22,8 @@ import { FRAME_BYTES, FRAME_SCRATCH_BYTES, writeFrame } from './segment-format.t
 
 /** Batches up to this size are copied beside their frames, so that a group of small ones is one piece to the kernel. */
 const copiedBatchBytesMax = 16 * KiB
+/** So are larger ones that lie in memory of the collector: it would come for them late, long after the tail cache has dropped them. */
+const collectedBatchBytesMax = 128 * KiB
 /** So are larger ones that lie in far more memory than they fill: the tail cache counts that memory as its own. */
 const pinnedMax = 256
 /** Batches that lie together for readers of the tail: few, as who looks for one of them goes over those before it. */
@@ -45,6 +48,8 @@ export interface AppenderOptions {
   readonly writtenFloor: number
   readonly groupBytesMax: number
   readonly idleFloorMs: number
+  /** What is copied lies in it. */
+  readonly memory: FrameMemory
   readonly commits: CommitFigures
   /** A group is durable; its batches, in order, may be in other memory now than when they were added. */
   readonly onDurable: (runs: readonly CachedRun[]) => void
@@ -63,6 +68,7 @@ export class Appender {
   /** The highest floor in any frame written. */
   #writtenFloor: number
   readonly #waiting = new OffsetLine()
+  readonly #memory: GroupMemory
   #idleTimer: Timer | undefined
   #lastGroupMs = 0
   #failure: PlayheadError | undefined
@@ -72,6 +78,7 @@ export class Appender {
     this.#options = options
     this.#durableOffset = options.durableOffset
     this.#writtenFloor = options.writtenFloor
+    this.#memory = new GroupMemory(options.memory)
   }
 
   get durableOffset(): number {
@@ -152,6 +159,7 @@ export class Appender {
     this.#idleTimer?.cancel()
     this.#idleTimer = undefined
     while (this.#running !== undefined) await this.#running
+    this.#memory.letGo()
   }
 
   async #run(): Promise<void> {
@@ -194,7 +202,7 @@ export class Appender {
     assert(first !== undefined && last !== undefined && file !== undefined)
     assert(first.baseOffset >= this.#durableOffset)
     const floor = this.#durableOffset
-    const { parts, bytes, runs } = encodeGroup(group, this.#options.salt, floor, segment?.checksum)
+    const { parts, bytes, runs } = encodeGroup(group, this.#memory, this.#options.salt, floor, segment?.checksum)
     const { clock, commits } = this.#options
     const startedMs = clock.monotonicMs()
     await file.append(parts, first.position)
@@ -221,6 +229,7 @@ export class Appender {
       this.#idleTimer = undefined
       if (!this.idle) return // the end of that work looks again
       if (clock.monotonicMs() < this.#lastGroupMs + idleFloorMs) return this.#watchIdle()
+      this.#memory.letGo()
       this.#running = this.#runFloor()
     })
   }
@@ -260,13 +269,14 @@ interface EncodedGroup {
 /** `checksum` takes all of what is to be written. Lets go of what copied batches lay in. */
 function encodeGroup(
   group: readonly AppendEntry[],
+  memory: GroupMemory,
   salt: Buffer,
   floor: number,
   checksum: SegmentChecksum | undefined,
 ): EncodedGroup {
   let copiedBytes = FRAME_SCRATCH_BYTES // of a last frame whose batch is not copied
-  for (const { batch } of group) copiedBytes += copiedBytesOf(batch)
-  const copies = Buffer.allocUnsafeSlow(copiedBytes)
+  for (const entry of group) copiedBytes += FRAME_BYTES + (isCopied(entry) ? entry.batch.length : 0)
+  const { bytes: copies, piece: copiesPiece } = memory.take(copiedBytes)
   const parts: Buffer[] = []
   const runs: CachedRun[] = []
   const first = group[0]!
@@ -274,8 +284,11 @@ function encodeGroup(
   let runOffset = first.baseOffset
   let position = first.position
   const endRun = (nextOffset: number) => {
-    if (at > runStart)
-      runs.push({ baseOffset: runOffset, nextOffset, bytes: copies.subarray(runStart, at), framed: true })
+    if (at > runStart) {
+      const bytes = copies.subarray(runStart, at)
+      copiesPiece.hold()
+      runs.push({ baseOffset: runOffset, nextOffset, bytes, framed: true, piece: copiesPiece })
+    }
     runStart = at
     runOffset = nextOffset
   }
@@ -286,9 +299,10 @@ function encodeGroup(
     checksum?.add(part)
     partStart = at
   }
-  for (const { batch, piece, baseOffset, nextOffset, appendTimeMs, position: placed } of group) {
-    assert(placed === position, 'a group is contiguous')
-    const copied = isCopied(batch)
+  for (const entry of group) {
+    const { batch, piece, baseOffset, nextOffset, appendTimeMs } = entry
+    assert(entry.position === position, 'a group is contiguous')
+    const copied = isCopied(entry)
     if (!copied) endRun(baseOffset)
     // Its beginning is under the checksum of the frame. Where it is not copied the next frame comes over it.
     batch.copy(copies, at + FRAME_BYTES, 0, copied ? batch.length : FRAME_SCRATCH_BYTES - FRAME_BYTES)
@@ -313,10 +327,8 @@ function encodeGroup(
   return { parts, bytes: position - first.position, runs }
 }
 
-function copiedBytesOf(batch: Buffer): number {
-  return FRAME_BYTES + (isCopied(batch) ? batch.length : 0)
-}
-
-function isCopied(batch: Buffer): boolean {
-  return batch.length <= copiedBatchBytesMax || batch.buffer.byteLength > pinnedMax * batch.length
+function isCopied({ batch, piece }: AppendEntry): boolean {
+  const isCollected = piece === undefined
+  if (batch.length <= (isCollected ? collectedBatchBytesMax : copiedBatchBytesMax)) return true
+  return batch.buffer.byteLength > pinnedMax * batch.length
 }

@@ -30,6 +30,8 @@ import type { NewTopic } from './topic-store.ts'
 
 /** Memory that reads have lain in and that waits for the next ones. */
 const keptReadBytesMax = 32 * MiB
+/** The same of small appends: what the tail cache drops is soon taken again. */
+const keptAppendBytesMax = 4 * MiB
 
 export interface LogStoreOptions {
   readonly directory: string
@@ -257,6 +259,7 @@ function contextOf(
     decompression: new DecompressionMemory(settings.decompressionBytesTotalMax),
     readAheadBudget: new ReadAheadBudget(settings.readAheadBytes),
     readMemory: new FrameMemory(keptReadBytesMax),
+    appendMemory: new FrameMemory(keptAppendBytesMax),
     progress: new RecoveryProgress(clock, report),
     commits: new CommitFigures(),
     get leaderEpoch() {

@@ -173,7 +173,7 @@ export class Log {
   }
 
   #openAppender(): Appender {
-    const { clock, settings, commits, onFatal } = this.#context
+    const { clock, settings, commits, appendMemory: memory, onFatal } = this.#context
     const { groupBytesMax, idleFloorMs } = settings
     const { salt, nextOffset, writtenFloor } = this.#recovered
     return new Appender({
@@ -183,6 +183,7 @@ export class Log {
       writtenFloor,
       groupBytesMax,
       idleFloorMs,
+      memory,
       commits,
       onDurable: (runs) => this.#groupDurable(runs),
       onFailure: (error) => onFatal(error),

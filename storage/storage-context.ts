@@ -28,6 +28,8 @@ export interface StorageContext {
   readonly readAheadBudget: ReadAheadBudget
   /** What is read for others lies in, until they have sent it. */
   readonly readMemory: FrameMemory
+  /** What small batches are copied into, until the tail cache drops them. */
+  readonly appendMemory: FrameMemory
   readonly commits: CommitFigures
   /** Of this run of the broker; stamped into every batch. Final once all logs are recovered: it is higher than any in them. */
   readonly leaderEpoch: number

@@ -45,6 +45,18 @@ test('replica fetcher: what was away asks for the next batches before it has the
   assert.deepEqual(replicas.bugs, [])
 })
 
+test('replica fetcher: what batches were fetched in is used again once they have left the tail cache (4 MB through a cache of 512 KiB)', async () => {
+  await using replicas = await withOneBehind()
+  let fetched = 0
+  replicas.onReply = (_, __, body) => void (fetched += body.length > 0 ? 1 : 0)
+  const { partition } = await replicas.open(2)
+  await replicas.apply()
+  await until(() => partition.log.durableOffset === events)
+  const used = [...replicas.framesUsed].filter(({ byteLength }) => byteLength > 0).length
+  assert.ok(fetched >= 10 && used <= fetched / 2, `${used} pieces for ${fetched} replies`)
+  assert.deepEqual(await bytesOf(partition), await bytesOf(replicas.leader.partition))
+})
+
 test('replica fetcher: batches spoilt on their way are asked for again, and what was asked for behind them does not count', async () => {
   await using replicas = await withOneBehind()
   let [spoilt, late] = [0, 0]

@@ -6,6 +6,8 @@ import { systemClock } from '../../platform/clock.ts'
 import type { FileSystem } from '../../platform/file-system.ts'
 import { systemRandom } from '../../platform/random.ts'
 import { PlayheadError } from '../../protocol/errors.ts'
+import { FrameMemory } from '../../protocol/frame-memory.ts'
+import { KiB, MiB } from '../../protocol/limits.ts'
 import { CopyThrottle } from '../../replication/copy-throttle.ts'
 import { newPartitionState } from '../../replication/isr-change.ts'
 import { next } from '../../replication/isr-change.ts'
@@ -19,13 +21,16 @@ import type { MetadataStore } from '../../replication/metadata-store.ts'
 import { Partition } from '../../replication/partition.ts'
 import { ReplicaFetcher } from '../../replication/replica-fetcher.ts'
 import type { LeaderLink } from '../../replication/replica-fetcher.ts'
+import { overwriteLetGo } from '../overwrite-let-go.ts'
 import { MemoryFileSystem } from '../storage/memory-file-system.ts'
 import type { SeededRandom } from '../storage/seeded-random.ts'
 import { StoreUnderTest, until } from '../storage/store-under-test.ts'
 
 const topicId = '0198c1d2-0000-7000-8000-000000000001'
 const lagMsMax = 300
-const settings = { allocationBytesMin: 64 * 1024, openSegmentsMax: 4 }
+const settings = { allocationBytesMin: 64 * KiB, openSegmentsMax: 4, tailCacheBytesPerLog: 512 * KiB }
+
+overwriteLetGo()
 
 /** One broker's replica. */
 export class Replica {
@@ -123,6 +128,9 @@ export class ReplicaGroup implements AsyncDisposable {
   }
 
   readonly bugs: unknown[] = []
+  /** What followers are told lies in it. */
+  readonly frames = new FrameMemory(1 * MiB)
+  readonly framesUsed = new Set<ArrayBufferLike>()
   /** What a follower is told, looked at and changed on its way. */
   onReply: (from: Replica, offset: number, body: Buffer) => void = () => undefined
   readonly #epochs = new Map<number, number>()
@@ -232,11 +240,15 @@ export class ReplicaGroup implements AsyncDisposable {
           signal,
           reserve: () => undefined,
         })
-        const body = Buffer.concat(batches)
+        const sent = Buffer.concat(batches)
         piece?.letGo()
         to() // a reply is lost like a request
-        this.onReply(from, request.offset, body)
-        return { header: { diverging, highWatermark, logStartOffset: 0, appendTimes: [...appendTimes], confirm }, body }
+        this.onReply(from, request.offset, sent)
+        const header = { diverging, highWatermark, logStartOffset: 0, appendTimes: [...appendTimes], confirm }
+        const arrived = this.frames.take(sent.length)
+        this.framesUsed.add(arrived.bytes.buffer)
+        sent.copy(arrived.bytes)
+        return { header, body: arrived.bytes.subarray(0, sent.length), piece: arrived }
       },
       progress: async (request) => ({ highWatermark: to().replicaProgress(request) }),
     }
