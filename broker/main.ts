@@ -10,6 +10,7 @@ import { Broker } from './broker.ts'
 import { configDoc } from './config-explain.ts'
 import { resolveConfig } from './config.ts'
 import type { BrokerConfig, ConfigSources, RawSettings } from './config.ts'
+import { IdleMemory, processHeap } from './idle-memory.ts'
 import { BrokerLog } from './logging.ts'
 import { exposureText } from './security/exposure.ts'
 
@@ -51,6 +52,8 @@ export async function serve({ flags, configFile, environment = process.env, json
   const stopping = new Promise<void>((resolveStopping) => {
     signals.stop = resolveStopping
   })
+  const heap = processHeap()
+  using _ = heap && new IdleMemory(heap, systemClock)
   process.stdout.write(json ? readyLine(broker) : banner(broker, exposureText(config)))
   await stopping
   report('info', 'stopping')

@@ -3,7 +3,7 @@
  * it was ever sent: what was not sent has changed nothing. Connections are kept for the next request; one that was too slow is not.
  * Neighbours: replication/etcd-gateway.ts asks through it, and storage/tier/s3-range-reader.ts.
  */
-import http from 'node:http'
+import type { Agent, ClientRequest } from 'node:http'
 import https from 'node:https'
 import type { Clock } from './clock.ts'
 
@@ -57,11 +57,13 @@ export class HttpFailure extends Error {
   }
 }
 
+/** Not by `import`: that asks for everything the module has, and for its WebSocket the runtime loads a second HTTP client, 10 MB and more of memory. */
+const http = process.getBuiltinModule('node:http')
 const socketsMax = 64
 
 export class HttpClient {
   readonly #clock: Clock
-  readonly #agent: http.Agent
+  readonly #agent: Agent
   readonly #module: typeof http | typeof https
   readonly #tls: TlsOptions | undefined
 
@@ -139,7 +141,7 @@ export class HttpClient {
     { url, method, headers, body }: HttpRequest,
     onData: (part: Buffer) => void,
     onEnd: (status: number, failure?: HttpFailure) => void,
-  ): http.ClientRequest {
+  ): ClientRequest {
     let wasSent = false
     let hasEnded = false
     const end = (status: number, failure?: HttpFailure) => {
