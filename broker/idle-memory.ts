@@ -4,7 +4,6 @@
  * the heap has grown, and never to a large heap. Made by main.ts, as a process has one heap.
  */
 import { performance } from 'node:perf_hooks'
-import { getHeapStatistics } from 'node:v8'
 import type { Clock, Timer } from '../platform/clock.ts'
 import { MiB } from '../protocol/limits.ts'
 
@@ -65,8 +64,8 @@ export function processHeap(): Heap | undefined {
       before = now
       return utilization
     },
-    usedBytes: () => getHeapStatistics().used_heap_size,
-    heldBytes: () => getHeapStatistics().total_heap_size,
+    usedBytes: () => process.memoryUsage().heapUsed,
+    heldBytes: () => process.memoryUsage().heapTotal,
     collect: () => gc({ type: 'major', execution: 'sync', flavor: 'last-resort' }),
   }
 }

@@ -9,14 +9,14 @@
  */
 import assert from 'node:assert/strict'
 import { PlayheadError } from '../protocol/errors.ts'
-import type { FrameMemory, FramePiece } from '../protocol/frame-memory.ts'
+import type { FramePiece } from '../protocol/frame-memory.ts'
 import { KiB } from '../protocol/limits.ts'
-import type { Clock, Timer } from '../platform/clock.ts'
-import type { CommitFigures } from './counted-buckets.ts'
+import type { Timer } from '../platform/clock.ts'
 import { GroupMemory } from './group-memory.ts'
 import { OffsetLine } from './offset-line.ts'
 import type { Segment } from './segment.ts'
 import type { SegmentChecksum } from './segment-checksum.ts'
+import type { StorageContext } from './storage-context.ts'
 import type { CachedRun } from './tail-cache.ts'
 import { FRAME_BYTES, FRAME_SCRATCH_BYTES, writeFrame } from './segment-format.ts'
 
@@ -41,20 +41,13 @@ export interface AppendEntry {
 }
 
 export interface AppenderOptions {
+  readonly context: StorageContext
   readonly salt: Buffer
-  readonly clock: Clock
   readonly durableOffset: number
   /** Of the last frame on disk. */
   readonly writtenFloor: number
-  readonly groupBytesMax: number
-  readonly idleFloorMs: number
-  /** What is copied lies in it. */
-  readonly memory: FrameMemory
-  readonly commits: CommitFigures
   /** A group is durable; its batches, in order, may be in other memory now than when they were added. */
   readonly onDurable: (runs: readonly CachedRun[]) => void
-  /** A write or sync failed: nothing is known about the file any more. Called once. */
-  readonly onFailure: (error: Error) => void
 }
 
 export class Appender {
@@ -78,7 +71,7 @@ export class Appender {
     this.#options = options
     this.#durableOffset = options.durableOffset
     this.#writtenFloor = options.writtenFloor
-    this.#memory = new GroupMemory(options.memory)
+    this.#memory = new GroupMemory(options.context.appendMemory)
   }
 
   get durableOffset(): number {
@@ -103,7 +96,7 @@ export class Appender {
   use(segment: Segment): void {
     assert(this.idle && segment.file !== undefined)
     this.#segment = segment
-    this.#lastGroupMs = this.#options.clock.monotonicMs()
+    this.#lastGroupMs = this.#options.context.clock.monotonicMs()
     this.#watchIdle()
   }
 
@@ -129,7 +122,7 @@ export class Appender {
     this.#idleTimer?.cancel()
     this.#idleTimer = undefined
     this.#waiting.fail(failure)
-    this.#options.onFailure(cause)
+    this.#options.context.onFatal(cause)
     return failure
   }
 
@@ -171,7 +164,7 @@ export class Appender {
     } finally {
       this.#running = undefined
     }
-    this.#lastGroupMs = this.#options.clock.monotonicMs()
+    this.#lastGroupMs = this.#options.context.clock.monotonicMs()
     this.#watchIdle()
   }
 
@@ -181,7 +174,7 @@ export class Appender {
     let count = 0
     for (const entry of this.#pending) {
       bytes += FRAME_BYTES + entry.batch.length
-      if (count > 0 && bytes > this.#options.groupBytesMax) break
+      if (count > 0 && bytes > this.#options.context.settings.groupBytesMax) break
       batchBytes += entry.batch.length
       count++
     }
@@ -203,7 +196,7 @@ export class Appender {
     assert(first.baseOffset >= this.#durableOffset)
     const floor = this.#durableOffset
     const { parts, bytes, runs } = encodeGroup(group, this.#memory, this.#options.salt, floor, segment?.checksum)
-    const { clock, commits } = this.#options
+    const { clock, commits } = this.#options.context
     const startedMs = clock.monotonicMs()
     await file.append(parts, first.position)
     if (this.#failure !== undefined) throw this.#failure // another sync of the file was told that bytes are lost: they may be these
@@ -223,7 +216,8 @@ export class Appender {
   #watchIdle(): void {
     if (this.#idleTimer !== undefined || this.#stopped || this.#failure !== undefined) return
     if (this.#writtenFloor >= this.#durableOffset) return
-    const { clock, idleFloorMs } = this.#options
+    const { clock, settings } = this.#options.context
+    const { idleFloorMs } = settings
     const waitMs = Math.max(1, this.#lastGroupMs + idleFloorMs - clock.monotonicMs())
     this.#idleTimer = clock.after(waitMs, () => {
       this.#idleTimer = undefined

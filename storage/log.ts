@@ -173,21 +173,9 @@ export class Log {
   }
 
   #openAppender(): Appender {
-    const { clock, settings, commits, appendMemory: memory, onFatal } = this.#context
-    const { groupBytesMax, idleFloorMs } = settings
-    const { salt, nextOffset, writtenFloor } = this.#recovered
-    return new Appender({
-      salt,
-      clock,
-      durableOffset: nextOffset,
-      writtenFloor,
-      groupBytesMax,
-      idleFloorMs,
-      memory,
-      commits,
-      onDurable: (runs) => this.#groupDurable(runs),
-      onFailure: (error) => onFatal(error),
-    })
+    const { salt, nextOffset: durableOffset, writtenFloor } = this.#recovered
+    const onDurable = (runs: readonly CachedRun[]): void => this.#groupDurable(runs)
+    return new Appender({ context: this.#context, salt, durableOffset, writtenFloor, onDurable })
   }
 
   #openFollowerLane(epochs: LeaderEpochs): FollowerLane {
