@@ -262,6 +262,7 @@ export class BrokerConnection {
     if (pending === undefined) return this.#onUnasked(frame)
     this.#sent.delete(frame.correlation)
     this.#sentBytes -= pending.bytes
+    if (pending.settled) frame.piece?.letGo()
     this.#settle(pending, () => pending.resolve(frame))
     let next = 0
     while (next < this.#waiting.length && this.#hasRoom(this.#waiting[next]!)) this.#send(this.#waiting[next++]!)
@@ -369,11 +370,15 @@ function isTrustFailure(error: unknown): boolean {
 }
 
 function decodeReply<A extends ApiName>(api: A, frame: Frame): Reply<A> {
-  if ((frame.flags & FLAG_ERROR) !== 0) throw errorOf(decodeHeader(failure, frame.header, replyHeaderBytesMax))
+  if ((frame.flags & FLAG_ERROR) !== 0) {
+    const error = errorOf(decodeHeader(failure, frame.header, replyHeaderBytesMax))
+    frame.piece?.letGo()
+    throw error
+  }
   return {
     header: decodeHeader(apis[api].reply as Field<ReplyOf<A>>, frame.header, replyHeaderBytesMax),
     body: frame.body,
-    ...(frame.piece !== undefined && { piece: frame.piece }),
+    piece: frame.piece,
   }
 }
 

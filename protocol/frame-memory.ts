@@ -3,7 +3,7 @@
  * within seconds would wait for it, and each new piece would cost its page faults (docs/decisions/0015).
  * Invariant: a piece is handed out again only when everyone who held it has let go. Who forgets to let go costs a piece, which then goes to
  * the collector; who looks at a piece after letting go of it reads somebody else's frame.
- * Neighbours: FrameReader fills pieces, the broker's connections and logs hold them.
+ * Neighbours: FrameReader fills pieces, the broker's connections and logs hold them; logs read, and copy small batches, into pieces of their own.
  */
 import assert from 'node:assert/strict'
 import { KiB, MiB } from './limits.ts'

@@ -22,8 +22,8 @@ import { FRAME_BYTES, FRAME_SCRATCH_BYTES, writeFrame } from './segment-format.t
 
 /** Batches up to this size are copied beside their frames, so that a group of small ones is one piece to the kernel. */
 const copiedBatchBytesMax = 16 * KiB
-/** So are larger ones that lie in memory of the collector: it would come for them late, long after the tail cache has dropped them. */
-const collectedBatchBytesMax = 128 * KiB
+/** So are larger ones that lie in memory of the collector: it comes late, long after the tail cache has dropped them. */
+const copiedUnheldBytesMax = 64 * KiB
 /** So are larger ones that lie in far more memory than they fill: the tail cache counts that memory as its own. */
 const pinnedMax = 256
 /** Batches that lie together for readers of the tail: few, as who looks for one of them goes over those before it. */
@@ -46,7 +46,7 @@ export interface AppenderOptions {
   readonly durableOffset: number
   /** Of the last frame on disk. */
   readonly writtenFloor: number
-  /** A group is durable; its batches, in order, may be in other memory now than when they were added. */
+  /** A group is durable; its batches, in order, may be in other memory now than when they were added. What they lie in is held for whoever hears this. */
   readonly onDurable: (runs: readonly CachedRun[]) => void
 }
 
@@ -71,7 +71,7 @@ export class Appender {
     this.#options = options
     this.#durableOffset = options.durableOffset
     this.#writtenFloor = options.writtenFloor
-    this.#memory = new GroupMemory(options.context.appendMemory)
+    this.#memory = new GroupMemory(options.context.groupBudget)
   }
 
   get durableOffset(): number {
@@ -254,7 +254,7 @@ export class Appender {
 }
 
 interface EncodedGroup {
-  /** The pieces of one write: frames and small batches copied together, large batches as they are. */
+  /** The parts of one write: frames and small batches copied together, large batches as they are. */
   readonly parts: Buffer[]
   readonly bytes: number
   readonly runs: CachedRun[]
@@ -268,7 +268,7 @@ function encodeGroup(
   floor: number,
   checksum: SegmentChecksum | undefined,
 ): EncodedGroup {
-  let copiedBytes = FRAME_SCRATCH_BYTES // of a last frame whose batch is not copied
+  let copiedBytes = isCopied(group.at(-1)!) ? 0 : FRAME_SCRATCH_BYTES - FRAME_BYTES
   for (const entry of group) copiedBytes += FRAME_BYTES + (isCopied(entry) ? entry.batch.length : 0)
   const { bytes: copies, piece: copiesPiece } = memory.take(copiedBytes)
   const parts: Buffer[] = []
@@ -280,7 +280,7 @@ function encodeGroup(
   const endRun = (nextOffset: number) => {
     if (at > runStart) {
       const bytes = copies.subarray(runStart, at)
-      copiesPiece.hold()
+      copiesPiece?.hold()
       runs.push({ baseOffset: runOffset, nextOffset, bytes, framed: true, piece: copiesPiece })
     }
     runStart = at
@@ -291,6 +291,13 @@ function encodeGroup(
     const part = copies.subarray(partStart, at)
     parts.push(part)
     checksum?.add(part)
+    partStart = at
+  }
+  /** What the checksum of a large batch covers is not gone over again. */
+  const endBatchPart = () => {
+    const part = copies.subarray(partStart, at)
+    parts.push(part)
+    checksum?.addBatch(part)
     partStart = at
   }
   for (const entry of group) {
@@ -304,7 +311,9 @@ function encodeGroup(
     position += FRAME_BYTES + batch.length
     at += FRAME_BYTES
     if (copied) {
+      if (batch.length > copiedBatchBytesMax) endPart()
       at += batch.length
+      if (batch.length > copiedBatchBytesMax) endBatchPart()
       piece?.letGo()
       if (at - runStart >= runBytesMin) endRun(nextOffset)
     } else {
@@ -322,7 +331,6 @@ function encodeGroup(
 }
 
 function isCopied({ batch, piece }: AppendEntry): boolean {
-  const isCollected = piece === undefined
-  if (batch.length <= (isCollected ? collectedBatchBytesMax : copiedBatchBytesMax)) return true
+  if (batch.length <= (piece === undefined ? copiedUnheldBytesMax : copiedBatchBytesMax)) return true
   return batch.buffer.byteLength > pinnedMax * batch.length
 }

@@ -1,7 +1,9 @@
 /**
  * GroupMemory: where the small batches of one log are copied, group behind group, on their way to the file and for as long as the tail cache has them.
- * A log that stays busy gets larger pieces, an idle one holds none: what a quiet log keeps alive is of the size of what it holds.
- * Invariant: nothing is copied over bytes that anyone holds. Neighbours: Appender fills it, TailCache holds the pieces, FrameMemory hands them out again.
+ * A log that has written much since it was last idle gets pieces for many groups, which are used again; anyone else memory of the collector, of
+ * exactly the size of its group. GroupMemoryBudget bounds what all logs have begun to fill.
+ * Invariants: nothing is copied over bytes that anyone holds; a piece is never larger than what its log has written since it was idle.
+ * Neighbours: Appender fills it, TailCache holds the pieces, FrameMemory hands them out again.
  */
 import type { FrameMemory, FramePiece } from '../protocol/frame-memory.ts'
 import { KiB } from '../protocol/limits.ts'
@@ -11,27 +13,48 @@ const pieceBytesMax = 256 * KiB
 
 export interface GroupRoom {
   readonly bytes: Buffer
-  /** What they lie in. Held until the next call of `take` or `letGo`; who keeps them for longer holds it. */
-  readonly piece: FramePiece
+  /** What they lie in: held until the next call of `take` or `letGo`; who keeps them for longer holds it. Undefined = memory of the collector. */
+  readonly piece: FramePiece | undefined
+}
+
+export class GroupMemoryBudget {
+  readonly memory: FrameMemory
+  readonly #bytesMax: number
+  #bytes = 0
+
+  /** `bytesMax`: of pieces that logs go on filling. */
+  constructor(memory: FrameMemory, bytesMax: number) {
+    this.memory = memory
+    this.#bytesMax = bytesMax
+  }
+
+  /** False when all logs together have too much already. */
+  take(bytes: number): boolean {
+    if (this.#bytes + bytes > this.#bytesMax) return false
+    this.#bytes += bytes
+    return true
+  }
+
+  give(bytes: number): void {
+    this.#bytes -= bytes
+  }
 }
 
 export class GroupMemory {
-  readonly #memory: FrameMemory
+  readonly #budget: GroupMemoryBudget
   #piece: FramePiece | undefined
   #at = 0
-  #nextBytes = pieceBytesMin
+  /** Since the log was idle. */
+  #takenBytes = 0
 
-  constructor(memory: FrameMemory) {
-    this.#memory = memory
+  constructor(budget: GroupMemoryBudget) {
+    this.#budget = budget
   }
 
   take(bytes: number): GroupRoom {
-    if (this.#piece === undefined || this.#piece.bytes.length - this.#at < bytes) {
-      this.#piece?.letGo()
-      this.#piece = this.#memory.take(Math.max(bytes, this.#nextBytes))
-      this.#at = 0
-      this.#nextBytes = Math.min(2 * this.#nextBytes, pieceBytesMax)
-    }
+    if (this.#piece === undefined || this.#piece.bytes.length - this.#at < bytes) this.#goOn(bytes)
+    this.#takenBytes += bytes
+    if (this.#piece === undefined) return { bytes: Buffer.allocUnsafeSlow(bytes), piece: undefined }
     const from = this.#at
     this.#at += bytes
     return { bytes: this.#piece.bytes.subarray(from, this.#at), piece: this.#piece }
@@ -39,8 +62,24 @@ export class GroupMemory {
 
   /** The log is idle: nothing of it is being written. */
   letGo(): void {
-    this.#piece?.letGo()
+    this.#end()
+    this.#takenBytes = 0
+  }
+
+  /** In a piece that has room for two such groups at least, if there may be one. */
+  #goOn(bytes: number): void {
+    this.#end()
+    const pieceBytes = Math.min(2 ** Math.floor(Math.log2(this.#takenBytes)), pieceBytesMax)
+    if (pieceBytes < Math.max(pieceBytesMin, 2 * bytes) || !this.#budget.take(pieceBytes)) return
+    this.#piece = this.#budget.memory.take(pieceBytes)
+    this.#at = 0
+  }
+
+  #end(): void {
+    const piece = this.#piece
+    if (piece === undefined) return
     this.#piece = undefined
-    this.#nextBytes = pieceBytesMin
+    this.#budget.give(piece.bytes.length)
+    piece.letGo()
   }
 }

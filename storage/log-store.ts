@@ -17,6 +17,7 @@ import { DecompressionMemory } from './decompression-memory.ts'
 import { LmdbCheckpointStore } from './lmdb-checkpoint-store.ts'
 import { ReadAheadBudget } from './read-ahead.ts'
 import { inParallel } from './in-parallel.ts'
+import { GroupMemoryBudget } from './group-memory.ts'
 import { IndexMemory } from './index-memory.ts'
 import type { Log } from './log.ts'
 import { RecoveryProgress } from './recovery-progress.ts'
@@ -30,8 +31,10 @@ import type { NewTopic } from './topic-store.ts'
 
 /** Memory that reads have lain in and that waits for the next ones. */
 const keptReadBytesMax = 32 * MiB
-/** The same of small appends: what the tail cache drops is soon taken again. */
-const keptAppendBytesMax = 4 * MiB
+/** The same of small batches: what the tail cache drops is soon taken again. */
+const keptGroupBytesMax = 4 * MiB
+/** Of the tail cache: what logs go on filling at most, so that most of what it counts is filled. */
+const groupShare = 8
 
 export interface LogStoreOptions {
   readonly directory: string
@@ -259,7 +262,7 @@ function contextOf(
     decompression: new DecompressionMemory(settings.decompressionBytesTotalMax),
     readAheadBudget: new ReadAheadBudget(settings.readAheadBytes),
     readMemory: new FrameMemory(keptReadBytesMax),
-    appendMemory: new FrameMemory(keptAppendBytesMax),
+    groupBudget: new GroupMemoryBudget(new FrameMemory(keptGroupBytesMax), settings.tailCacheBytes / groupShare),
     progress: new RecoveryProgress(clock, report),
     commits: new CommitFigures(),
     get leaderEpoch() {

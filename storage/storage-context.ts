@@ -6,6 +6,7 @@ import type { FrameMemory } from '../protocol/frame-memory.ts'
 import type { CheckpointStore } from './checkpoint-store.ts'
 import type { CommitFigures } from './counted-buckets.ts'
 import type { DecompressionMemory } from './decompression-memory.ts'
+import type { GroupMemoryBudget } from './group-memory.ts'
 import type { IndexMemory } from './index-memory.ts'
 import type { ReadAheadBudget } from './read-ahead.ts'
 import type { RecoveryProgress } from './recovery-progress.ts'
@@ -29,7 +30,7 @@ export interface StorageContext {
   /** What is read for others lies in, until they have sent it. */
   readonly readMemory: FrameMemory
   /** What small batches are copied into, until the tail cache drops them. */
-  readonly appendMemory: FrameMemory
+  readonly groupBudget: GroupMemoryBudget
   readonly commits: CommitFigures
   /** Of this run of the broker; stamped into every batch. Final once all logs are recovered: it is higher than any in them. */
   readonly leaderEpoch: number

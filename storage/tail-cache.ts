@@ -1,8 +1,8 @@
 /**
  * TailCache: the newest durable batches of one log, as they were written, so that tail readers cost no file read. TailCacheBudget bounds all
  * logs of a broker together: the log that has had no append for the longest gives its bytes back first.
- * Invariants: the runs of batches are contiguous and end at the log's durable end; what is counted is all the memory that they keep alive, as a run is
- * part of what was received or written in one piece; nothing of that memory leaves: who reads copies. Neighbours: Log fills it when a group is durable and reads it.
+ * Invariants: the runs of batches are contiguous and end at the log's durable end; what is counted is all the memory that they keep alive: runs that were
+ * received or copied in one piece of memory count as that piece, once; nothing of that memory leaves: who reads copies. Neighbours: Log fills it when a group is durable and reads it.
  */
 import assert from 'node:assert/strict'
 import type { FramePiece } from '../protocol/frame-memory.ts'

@@ -2,44 +2,95 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { FrameMemory } from '../../protocol/frame-memory.ts'
 import { KiB, MiB } from '../../protocol/limits.ts'
-import { GroupMemory } from '../../storage/group-memory.ts'
+import { GroupMemory, GroupMemoryBudget } from '../../storage/group-memory.ts'
+import { TailCache, TailCacheBudget } from '../../storage/tail-cache.ts'
 
-test('group memory: groups lie one behind the other in a piece, and nothing is written over what is held', () => {
-  const memory = new GroupMemory(new FrameMemory(1 * MiB))
+function budget(bytesMax = 8 * MiB): GroupMemoryBudget {
+  return new GroupMemoryBudget(new FrameMemory(4 * MiB), bytesMax)
+}
+
+test('group memory: groups lie one behind the other, and nothing is written over what is held', () => {
+  const memory = new GroupMemory(budget())
   const rooms = Array.from({ length: 500 }, (_, place) => {
     const room = memory.take(1000)
     room.bytes.fill(place % 251)
-    room.piece.hold()
+    room.piece?.hold()
     return room
   })
   for (const [place, { bytes }] of rooms.entries()) assert.ok(bytes.equals(Buffer.alloc(1000, place % 251)))
-  assert.ok(new Set(rooms.map(({ piece }) => piece)).size < 10)
+  assert.ok(new Set(rooms.map(({ piece }) => piece)).size < 12)
 })
 
 test('group memory: a busy log gets larger pieces, up to 256 KiB, and those that nobody holds any more are used again', () => {
-  const memory = new GroupMemory(new FrameMemory(4 * MiB))
-  const sizes = new Set<number>()
+  const memory = new GroupMemory(budget())
+  const sizes: number[] = []
   const used = new Set<ArrayBufferLike>()
   for (let group = 0; group < 10_000; group++) {
     const { bytes } = memory.take(10 * KiB)
-    sizes.add(bytes.buffer.byteLength)
+    sizes.push(bytes.buffer.byteLength)
     if (group >= 1000) used.add(bytes.buffer)
   }
-  assert.deepEqual([Math.min(...sizes), Math.max(...sizes)], [16 * KiB, 256 * KiB])
+  assert.deepEqual([sizes[0], Math.max(...sizes)], [10 * KiB, 256 * KiB])
   assert.ok(used.size <= 2)
 })
 
-test('group memory: a group that is larger than a piece gets one of its own', () => {
-  const memory = new GroupMemory(new FrameMemory(4 * MiB))
-  assert.equal(memory.take(1 * MiB + 1).bytes.length, 1 * MiB + 1)
+test('group memory: a group that would leave half a piece empty gets memory of exactly its size', () => {
+  const memory = new GroupMemory(budget())
+  for (let group = 0; group < 100; group++) memory.take(10 * KiB)
+  const { bytes, piece } = memory.take(129 * KiB)
+  assert.deepEqual([bytes.buffer.byteLength, piece], [129 * KiB, undefined])
 })
 
-test('group memory: an idle log holds nothing and begins with small pieces again', () => {
-  const memory = new GroupMemory(new FrameMemory(4 * MiB))
+test('group memory: a log that is idle in between has nothing but what it wrote, and lets go of its piece', () => {
+  const memory = new GroupMemory(budget())
   for (let group = 0; group < 1000; group++) memory.take(10 * KiB)
+  const { piece } = memory.take(10 * KiB)
   memory.letGo()
-  const { bytes, piece } = memory.take(100)
-  assert.equal(bytes.buffer.byteLength, 4 * KiB)
-  memory.letGo()
-  assert.throws(() => piece.hold(), /nobody may hold/)
+  assert.throws(() => piece?.hold(), /nobody may hold/)
+  for (let group = 0; group < 10; group++) {
+    assert.equal(memory.take(100).bytes.buffer.byteLength, 100)
+    memory.letGo()
+  }
 })
+
+test('group memory: logs that are busy at once fill no more than their budget; the others have memory of exactly their groups', () => {
+  const shared = budget(1 * MiB)
+  const memories = Array.from({ length: 1000 }, () => new GroupMemory(shared))
+  const current = new Map<GroupMemory, ArrayBufferLike>()
+  for (let round = 0; round < 300; round++) {
+    for (const memory of memories) {
+      const { bytes, piece } = memory.take(1000)
+      if (piece === undefined) current.delete(memory)
+      else current.set(memory, bytes.buffer)
+    }
+  }
+  let filling = 0
+  for (const { byteLength } of current.values()) filling += byteLength
+  assert.ok(filling > 512 * KiB && filling <= 1 * MiB, `${filling} bytes`)
+})
+
+for (const [logs, groupBytes] of [
+  [1, 140 * KiB],
+  [300, 150],
+  [1000, 1000],
+] as const) {
+  test(`group memory: a tail cache of 4 MiB holds three quarters of that (${logs} logs, groups of ${groupBytes} bytes)`, () => {
+    const shared = budget(512 * KiB)
+    const tails = new TailCacheBudget(4 * MiB)
+    const all = Array.from({ length: logs }, () => ({
+      memory: new GroupMemory(shared),
+      tail: new TailCache(tails, 4 * MiB),
+    }))
+    const rounds = Math.ceil((8 * MiB) / groupBytes / logs)
+    for (let round = 0; round < rounds; round++) {
+      for (const { memory, tail } of all) {
+        const { bytes, piece } = memory.take(groupBytes)
+        piece?.hold()
+        tail.add({ baseOffset: round, nextOffset: round + 1, bytes, framed: false, piece })
+      }
+    }
+    let held = 0
+    for (const { tail } of all) if (tail.firstOffset < rounds) held += (rounds - tail.firstOffset) * groupBytes
+    assert.ok(held > 3 * MiB, `${held} bytes`)
+  })
+}

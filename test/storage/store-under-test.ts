@@ -13,6 +13,9 @@ import { LogStore } from '../../storage/log-store.ts'
 import { MemoryCheckpointStore } from '../../storage/memory-checkpoint-store.ts'
 import { defaultStorageSettings } from '../../storage/storage-settings.ts'
 import type { StorageSettings } from '../../storage/storage-settings.ts'
+import { overwriteLetGo } from '../overwrite-let-go.ts'
+
+overwriteLetGo()
 
 export interface StoreOptions {
   readonly fileSystem?: FileSystem
