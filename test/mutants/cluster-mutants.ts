@@ -51,6 +51,15 @@ export const clusterMutants: readonly Mutant[] = [
     find: '...(this.#proposed?.isr ?? [])',
     replace: '...(this.#proposed?.isr.slice(0, 0) ?? [])',
   }),
+  mutant(
+    'who is in sync is changed without a look at whose sessions those are',
+    ['kill', 'loseDisk', 'pause', 'powerAll'],
+    {
+      file: 'replication/isr-transaction.ts',
+      find: 'modRevision: seen.modRevision }, ...[leader, ...added].map(isRegistered)]',
+      replace: 'modRevision: seen.modRevision }, ...[leader, ...added].slice(2, 1).map(isRegistered)]',
+    },
+  ),
   mutant('writing goes on with too few in sync', ['kill', 'stop', 'loseDisk'], {
     file: 'replication/replica-set.ts',
     find: 'return isr.length >= isrMin\n',
