@@ -1,8 +1,8 @@
 /**
  * GroupMemory: where the small batches of one log are copied, group behind group, on their way to the file and for as long as the tail cache has them.
- * A log that has written much since it was last idle gets pieces for many groups, which are used again; anyone else memory of the collector, of
- * exactly the size of its group. GroupMemoryBudget bounds what all logs have begun to fill.
- * Invariants: nothing is copied over bytes that anyone holds; a piece is never larger than what its log has written since it was idle.
+ * A log that has written much of late gets pieces for many groups, which are used again; anyone else memory of the collector, of exactly the size of
+ * its group. GroupMemoryBudget bounds what all logs have begun to fill.
+ * Invariants: nothing is copied over bytes that anyone holds; a piece is never larger than what its log has written.
  * Neighbours: Appender fills it, TailCache holds the pieces, FrameMemory hands them out again.
  */
 import type { FrameMemory, FramePiece } from '../protocol/frame-memory.ts'
@@ -44,7 +44,7 @@ export class GroupMemory {
   readonly #budget: GroupMemoryBudget
   #piece: FramePiece | undefined
   #at = 0
-  /** Since the log was idle. */
+  /** By this log; a quarter of it counts after each pause. */
   #takenBytes = 0
 
   constructor(budget: GroupMemoryBudget) {
@@ -63,7 +63,7 @@ export class GroupMemory {
   /** The log is idle: nothing of it is being written. */
   letGo(): void {
     this.#end()
-    this.#takenBytes = 0
+    this.#takenBytes = Math.min(this.#takenBytes, pieceBytesMax) >> 2
   }
 
   /** In a piece that has room for two such groups at least, if there may be one. */
