@@ -76,3 +76,22 @@ test('replica set: one that was moved away and back in one epoch, seen or not, c
     assert.deepEqual(set.caughtUp, [{ broker: 3, brokerEpoch: 7 }])
   }
 })
+
+test('replica set: while the store has not answered whether another is let in, nothing is committed without it; nor without one who is put out', () => {
+  for (const [what, isr, proposed] of [
+    ['let in', [1, 2], [1, 2, 3]],
+    ['put out', [1, 2, 3], [1, 2]],
+  ] as const) {
+    let leaderHas = 20
+    const set = leading(20, undefined, () => leaderHas)
+    set.observe({ state: { ...set.seen.state, isr: [...isr] }, modRevision: 2 })
+    for (const broker of [2, 3]) set.heard({ broker, brokerEpoch: 6 }, 20)
+    const { state } = set.seen
+    set.propose({ ...state, isr: [...proposed], nonce: 'next' })
+    leaderHas = 30
+    set.heard({ broker: 2, brokerEpoch: 6 }, 30)
+    assert.equal(set.highWatermark, 20, what)
+    set.settle({ state: { ...state, isr: [1, 2] }, modRevision: 3 }) // and it has not come to be, or has
+    assert.equal(set.highWatermark, 30, what)
+  }
+})
