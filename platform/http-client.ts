@@ -1,7 +1,7 @@
 /**
  * HttpClient: requests over HTTP or HTTPS to a service that a broker stands on, such as etcd. Says of a request that failed whether
  * it was ever sent: what was not sent has changed nothing. Connections are kept for the next request; one that was too slow is not.
- * Neighbours: replication/etcd-gateway.ts asks through it, and storage/tier/s3-range-reader.ts.
+ * Neighbours: replication/etcd-gateway.ts asks through it. Parts of large objects are read over storage/tier/range-connection.ts.
  */
 import type { Agent, ClientRequest } from 'node:http'
 import https from 'node:https'
@@ -26,15 +26,6 @@ export interface HttpRequest {
 export interface HttpAnswer {
   readonly status: number
   readonly body: string
-}
-
-/** An answer whose body lies in the caller's memory. */
-export interface HttpFilled {
-  readonly status: number
-  /** Of the body; what had no room is left out. */
-  readonly bytes: number
-  /** The header; empty when there is none. */
-  readonly contentRange: string
 }
 
 export interface HttpStream {
@@ -91,24 +82,6 @@ export class HttpClient {
         if (failure === undefined) resolve({ status, body: Buffer.concat(parts).toString('utf8') })
         else reject(failure)
       })
-      const timer = this.#clock.after(waitMs, () => sending.destroy(new Error(`found no answer after ${waitMs} ms`)))
-    })
-  }
-
-  /** The body goes to `target`, as far as there is room for it. Rejects with HttpFailure when there is no whole answer within `waitMs`. */
-  readInto(request: HttpRequest, target: Buffer, waitMs: number): Promise<HttpFilled> {
-    return new Promise((resolve, reject) => {
-      let bytes = 0
-      let contentRange = ''
-      const onData = (part: Buffer) => {
-        bytes += part.copy(target, bytes)
-      }
-      const sending = this.#send(request, onData, (status, failure) => {
-        timer.cancel()
-        if (failure === undefined) resolve({ status, bytes, contentRange })
-        else reject(failure)
-      })
-      sending.on('response', ({ headers }) => (contentRange = headers['content-range'] ?? ''))
       const timer = this.#clock.after(waitMs, () => sending.destroy(new Error(`found no answer after ${waitMs} ms`)))
     })
   }

@@ -1,13 +1,15 @@
 /**
  * S3RangeReader: parts of objects over plain HTTP, straight into the caller's memory. Replays and cold reads of streams are made of these requests, and
- * Amazon's client takes about a millisecond of processor time for each (docs/decisions/0029); here it is a third of that.
+ * Amazon's client, as Node's own HTTP client, takes several times the processor time for each (docs/decisions/0029).
  * Invariant: only a whole answer of the range asked for counts. Whatever else is answered says nothing here: the caller asks again through Amazon's client,
  * which knows what each refusal means, follows regions and corrects the clock.
- * Neighbours: s3-store.ts, which has the credentials and the region.
+ * Neighbours: s3-store.ts, which has the credentials and the region; RangeConnection.
  */
-import { createHash, createHmac } from 'node:crypto'
+import { createHmac, hash } from 'node:crypto'
 import type { Clock } from '../../platform/clock.ts'
-import { HttpClient } from '../../platform/http-client.ts'
+import { HttpFailure } from '../../platform/http-client.ts'
+import { RangeConnection } from './range-connection.ts'
+import type { HttpService } from './range-connection.ts'
 
 export interface S3Credentials {
   readonly accessKeyId: string
@@ -22,38 +24,119 @@ export interface S3Signer {
 }
 
 /** Of no bytes: what these requests have for a body. */
-const nothingSha256 = createHash('sha256').digest('hex')
-const partialContent = 206
+const nothingSha256 = hash('sha256', '')
+/** Connections kept for the next request. */
+const keptMax = 64
+/** One that was not used for so long may be gone without a word; services close them after some time, too. */
+const keptMsMax = 15_000
+
+interface Kept {
+  readonly connection: RangeConnection
+  readonly sinceMs: number
+}
 
 export class S3RangeReader {
-  readonly #http: HttpClient
-  readonly #endpoint: string
+  readonly #clock: Clock
+  readonly #service: HttpService
+  /** As requests name it. */
+  readonly #host: string
   readonly #bucket: string
   readonly #signer: () => Promise<S3Signer>
+  /** Nobody's just now, used last at the end. */
+  #kept: Kept[] = []
+  readonly #inUse = new Set<RangeConnection>()
   /** Of the newest day: the same key signs all its requests. */
   #key: { readonly of: string; readonly key: Buffer } | undefined
+  /** The store answers in a form that is read elsewhere. */
+  #isUnframed = false
+  #closed = false
 
   /** `endpoint`: such as https://s3.example.com, without a path. */
   constructor(clock: Clock, endpoint: string, bucket: string, signer: () => Promise<S3Signer>) {
-    this.#http = new HttpClient(clock, endpoint.startsWith('https:') ? {} : undefined)
-    this.#endpoint = endpoint.replace(/\/$/, '')
+    const { protocol, hostname, port, host } = new URL(endpoint)
+    const isSecure = protocol === 'https:'
+    const defaultPort = isSecure ? 443 : 80
+    this.#clock = clock
+    this.#service = {
+      host: hostname.replace(/^\[|\]$/g, ''),
+      port: port === '' ? defaultPort : Number(port),
+      isSecure,
+    }
+    this.#host = host
     this.#bucket = bucket
     this.#signer = signer
   }
 
   /** Fills `target` with the object's bytes from `position` on; answers how many there were, undefined = not answered here. Throws HttpFailure. */
   async read(key: string, position: number, target: Buffer, waitMs: number): Promise<number | undefined> {
+    if (this.#isUnframed) return undefined
     const path = `/${encoded(this.#bucket)}/${key.split('/').map(encoded).join('/')}`
     const range = `bytes=${position}-${position + target.length - 1}`
-    const headers = this.headers(await this.#signer(), new URL(this.#endpoint).host, path, range)
-    const answer = await this.#http.readInto({ url: this.#endpoint + path, method: 'GET', headers }, target, waitMs)
-    const found = /^bytes (\d+)-(\d+)\//.exec(answer.contentRange)
-    if (answer.status !== partialContent || found === null || Number(found[1]) !== position) return undefined
-    return Number(found[2]) + 1 - position === answer.bytes ? answer.bytes : undefined
+    const headers = Object.entries(this.headers(await this.#signer(), this.#host, path, range))
+    const request = `GET ${path} HTTP/1.1\r\n${headers.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n`
+    const ending = new AbortController()
+    const timer = this.#clock.after(waitMs, () =>
+      ending.abort(new HttpFailure(`found no answer after ${waitMs} ms`, true)),
+    )
+    try {
+      const answer = await this.#ask(request, position, target, ending.signal)
+      this.#isUnframed ||= answer === 'unframed'
+      return typeof answer === 'number' ? answer : undefined
+    } finally {
+      timer.cancel()
+    }
   }
 
   close(): void {
-    this.#http.close()
+    this.#closed = true
+    for (const { connection } of this.#kept) connection.close()
+    for (const connection of this.#inUse) connection.close()
+    this.#kept = []
+  }
+
+  async #ask(request: string, position: number, target: Buffer, signal: AbortSignal) {
+    for (;;) {
+      const kept = this.#takeKept()
+      const connection = kept ?? (await this.#connect(signal))
+      this.#inUse.add(connection)
+      try {
+        return await connection.read(request, position, target, signal)
+      } catch (error) {
+        // The service may have closed it in the moment that it was asked; then another one is asked, in the end a new one.
+        if (kept === undefined || connection.isAnswered || signal.aborted || this.#closed) throw error
+      } finally {
+        this.#inUse.delete(connection)
+        this.#keep(connection)
+      }
+    }
+  }
+
+  async #connect(signal: AbortSignal): Promise<RangeConnection> {
+    try {
+      const connection = await RangeConnection.open(this.#service, signal)
+      if (!this.#closed) return connection
+      connection.close()
+      throw new HttpFailure('found that the store is closed', false)
+    } catch (error) {
+      if (error instanceof HttpFailure || !(error instanceof Error)) throw error
+      const code = 'code' in error && typeof error.code === 'string' ? error.code : ''
+      throw new HttpFailure(error.message === '' ? code : error.message, false, code)
+    }
+  }
+
+  #takeKept(): RangeConnection | undefined {
+    const youngestMs = this.#clock.monotonicMs() - keptMsMax
+    for (let kept = this.#kept.pop(); kept !== undefined; kept = this.#kept.pop()) {
+      if (kept.connection.isOpen && kept.sinceMs >= youngestMs) return kept.connection
+      kept.connection.close()
+    }
+    return undefined
+  }
+
+  #keep(connection: RangeConnection): void {
+    if (!connection.isOpen) return
+    if (this.#closed || this.#kept.length >= keptMax) connection.close()
+    else this.#kept.push({ connection, sinceMs: this.#clock.monotonicMs() })
   }
 
   /** Signature Version 4 of a GET without parameters. */
@@ -76,7 +159,7 @@ export class S3RangeReader {
     const lines = Object.entries(signed).map(([name, value]) => `${name}:${value}\n`)
     const request = ['GET', path, '', lines.join(''), names, nothingSha256].join('\n')
     const scope = `${time.slice(0, 8)}/${region}/s3/aws4_request`
-    const digest = createHash('sha256').update(request).digest('hex')
+    const digest = hash('sha256', request)
     const text = ['AWS4-HMAC-SHA256', time, scope, digest].join('\n')
     const signature = hmac(this.#keyOf(secretAccessKey, scope), text).toString('hex')
     const authorization = `AWS4-HMAC-SHA256 Credential=${accessKeyId}/${scope}, SignedHeaders=${names}, Signature=${signature}`

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
-import type { ServerResponse } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { test } from 'node:test'
 import { systemClock } from '../../../platform/clock.ts'
 import { S3RangeReader } from '../../../storage/tier/s3-range-reader.ts'
@@ -34,36 +34,155 @@ test('range reader: signs as in the example of Amazon’s documentation', () => 
   reader.close()
 })
 
+/** A server that answers each request as `answer` says, and a reader of it. */
+class AskedServer implements AsyncDisposable {
+  answer: (response: ServerResponse) => void = () => {}
+  /** Paths and ranges, in order. */
+  readonly asked: string[] = []
+  connections = 0
+  readonly #server: Server
+  readonly reader: S3RangeReader
+
+  private constructor(server: Server, reader: S3RangeReader) {
+    this.#server = server
+    this.reader = reader
+    server.on('connection', () => this.connections++)
+    server.on('request', (request: IncomingMessage, response: ServerResponse) => {
+      this.asked.push(`${request.url} ${request.headers.range}`)
+      this.answer(response)
+    })
+  }
+
+  static async start(): Promise<AskedServer> {
+    const server = createServer().listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const address = server.address()
+    const port = address !== null && typeof address === 'object' ? address.port : 0
+    const reader = new S3RangeReader(systemClock, `http://127.0.0.1:${port}/`, 'b', () => Promise.resolve(signer))
+    return new AskedServer(server, reader)
+  }
+
+  answerWith(status: number, contentRange: string, body: string | Buffer): void {
+    const headers = {
+      'content-length': Buffer.byteLength(body),
+      ...(contentRange !== '' && { 'content-range': contentRange }),
+    }
+    this.answer = (response) => response.writeHead(status, headers).end(body)
+  }
+
+  closeConnections(): void {
+    this.#server.closeAllConnections()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.reader.close()
+    this.closeConnections()
+    this.#server.close()
+    await once(this.#server, 'close')
+  }
+}
+
 test('range reader: only a whole answer of the range asked for counts', async () => {
-  let answer: (response: ServerResponse) => void = () => {}
-  let asked = ''
-  const server = createServer((request, response) => {
-    asked = `${request.url} ${request.headers.range}`
-    answer(response)
-  }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  const port = address !== null && typeof address === 'object' ? address.port : 0
-  const reader = new S3RangeReader(systemClock, `http://127.0.0.1:${port}/`, 'b', () => Promise.resolve(signer))
+  await using server = await AskedServer.start()
+  const { reader } = server
   const target = Buffer.alloc(8)
   const read = (status: number, contentRange: string, body: string) => {
-    answer = (response) =>
-      response.writeHead(status, contentRange === '' ? {} : { 'content-range': contentRange }).end(body)
+    server.answerWith(status, contentRange, body)
     return reader.read("a/what's (new)", 4, target, 1000)
   }
   assert.equal(await read(206, 'bytes 4-11/100', 'abcdefgh'), 8)
   assert.equal(target.toString(), 'abcdefgh')
-  assert.equal(asked, '/b/a/what%27s%20%28new%29 bytes=4-11')
-  assert.equal(await read(206, 'bytes 4-6/7', 'abc'), 3, 'the end of the object')
-  assert.equal(await read(206, 'bytes 5-12/100', 'abcdefgh'), undefined, 'another range')
-  assert.equal(await read(206, 'bytes 4-11/100', 'abc'), undefined, 'less than it says')
+  assert.equal(server.asked.at(-1), '/b/a/what%27s%20%28new%29 bytes=4-11')
+  assert.equal(await read(206, 'bytes 4-6/7', 'xyz'), 3, 'the end of the object')
+  assert.equal(target.toString(), 'xyzdefgh')
+  assert.equal(await read(206, 'bytes 5-12/100', '........'), undefined, 'another range')
+  assert.equal(await read(206, 'bytes 4-11/100', '...'), undefined, 'less than it says')
+  assert.equal(await read(206, 'bytes 4-12/100', '.........'), undefined, 'more than was asked for')
+  assert.equal(await read(206, '', '........'), undefined, 'no range')
   assert.equal(await read(200, '', 'all of the object'), undefined)
   assert.equal(await read(403, '', '<Error>RequestTimeTooSkewed</Error>'), undefined)
-  answer = (response) => response.socket?.destroy()
-  await assert.rejects(reader.read('a', 0, target, 1000), /closed|hang up|ECONNRESET/)
-  answer = () => {}
+  assert.equal(await read(404, '', ''), undefined)
+  assert.equal(target.toString(), 'xyzdefgh', 'what does not count is put nowhere')
+  assert.equal(server.connections, 1, 'which is used again after each of them')
+  assert.equal(await read(403, '', 'x'.repeat(100_000)), undefined, 'a refusal too long to be read')
+  assert.equal(await read(206, 'bytes 4-11/100', 'ABCDEFGH'), 8)
+  assert.equal(target.toString(), 'ABCDEFGH')
+})
+
+test('range reader: long bodies that come in parts, several side by side over connections that are kept', async () => {
+  await using server = await AskedServer.start()
+  const object = Buffer.from(Uint8Array.from({ length: 3_000_000 }, (_, at) => (at * 31 + (at >> 8)) & 0xff))
+  server.answer = (response) => {
+    const [from = 0, to = 0] =
+      /bytes=(\d+)-(\d+)/
+        .exec(response.req.headers.range ?? '')
+        ?.slice(1)
+        .map(Number) ?? []
+    const headers = { 'content-length': to + 1 - from, 'content-range': `bytes ${from}-${to}/${object.length}` }
+    response.writeHead(206, headers).write(object.subarray(from, from + 5))
+    setImmediate(() => response.end(object.subarray(from + 5, to + 1)))
+  }
+  for (let round = 0; round < 3; round++) {
+    const parts = [0, 1, 2, 3].map((place) => ({ position: place * 700_001, target: Buffer.alloc(700_001) }))
+    const reads = parts.map(({ position, target }) => server.reader.read('a', position, target, 10_000))
+    assert.deepEqual(await Promise.all(reads), [700_001, 700_001, 700_001, 700_001])
+    for (const { position, target } of parts)
+      assert.ok(target.equals(object.subarray(position, position + target.length)), `round ${round}, ${position}`)
+  }
+  assert.equal(server.connections, 4)
+})
+
+test('range reader: a body that ends early, no answer in time: a failure, and nothing is put into the memory afterwards', async () => {
+  await using server = await AskedServer.start()
+  const { reader } = server
+  const target = Buffer.alloc(8)
+  const range = { 'content-length': 8, 'content-range': 'bytes 0-7/8' }
+  server.answer = (response) => response.socket?.destroy()
+  await assert.rejects(reader.read('a', 0, target, 1000), /closed|ECONNRESET/)
+  server.answer = (response) => response.writeHead(206, range).write('abc', () => response.socket?.destroy())
+  await assert.rejects(reader.read('a', 0, target, 1000), /closed|ECONNRESET/)
+  server.answer = () => {}
   await assert.rejects(reader.read('a', 0, target, 50), /found no answer after 50 ms/)
-  reader.close()
-  server.closeAllConnections()
-  server.close()
+  let late: ServerResponse | undefined
+  server.answer = (response) => (late = response.writeHead(206, range)).write('abc')
+  await assert.rejects(reader.read('a', 0, target, 100), /found no answer after 100 ms/)
+  target.fill('.')
+  late?.end('defgh')
+  server.answerWith(206, 'bytes 0-7/8', '12345678')
+  const other = Buffer.alloc(8)
+  assert.equal(await reader.read('a', 0, other, 1000), 8)
+  assert.equal(target.toString(), '........')
+  assert.equal(other.toString(), '12345678')
+})
+
+test('range reader: a service that has closed a kept connection meanwhile is asked over a new one', async () => {
+  await using server = await AskedServer.start()
+  const target = Buffer.alloc(3)
+  server.answerWith(206, 'bytes 0-2/3', 'abc')
+  assert.equal(await server.reader.read('a', 0, target, 1000), 3)
+  server.answer = (response) => {
+    server.answerWith(206, 'bytes 0-2/3', 'def')
+    response.socket?.destroy() // as if it had closed it in the moment that it was asked
+  }
+  assert.equal(await server.reader.read('a', 0, target, 1000), 3)
+  assert.equal(target.toString(), 'def')
+  assert.equal(server.asked.length, 3)
+  assert.equal(server.connections, 2)
+})
+
+test('range reader: a service that answers in chunks is left to the other client, from then on without a request', async () => {
+  await using server = await AskedServer.start()
+  server.answer = (response) => response.writeHead(206, { 'content-range': 'bytes 0-2/3' }).end('abc')
+  assert.equal(await server.reader.read('a', 0, Buffer.alloc(3), 1000), undefined)
+  assert.equal(await server.reader.read('a', 0, Buffer.alloc(3), 1000), undefined)
+  assert.equal(server.asked.length, 1)
+})
+
+test('range reader: nobody there, and closed while it waits: failures', async () => {
+  await using server = await AskedServer.start()
+  const nobody = new S3RangeReader(systemClock, 'http://127.0.0.1:1', 'b', () => Promise.resolve(signer))
+  await assert.rejects(nobody.read('a', 0, Buffer.alloc(3), 1000), /ECONNREFUSED/)
+  const waiting = server.reader.read('a', 0, Buffer.alloc(3), 10_000)
+  server.answer = () => server.reader.close()
+  await assert.rejects(waiting, /closed by this side/)
 })
