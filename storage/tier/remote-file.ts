@@ -174,7 +174,7 @@ export class RemoteSidecar extends RemoteFile {
     if (end <= position) return 0
     if (position >= footer.bodyBytes)
       return footerBytes.copy(target, 0, position - footer.bodyBytes, end - footer.bodyBytes)
-    if (position < indexStartBytes) this.#blocks.ahead(this.#object, 0, indexStartBytes, 'keep')
+    if (position < indexStartBytes) this.#blocks.beside(this.#object, 0, indexStartBytes)
     await this.#blocks.read(this.#object, this.#start + position, target.subarray(0, end - position), 'keep')
     return end - position
   }

@@ -2,11 +2,13 @@
  * TierBlocks: bytes of objects of the tier, in blocks that are each checked against the sum that was taken when they were sent: what a store or a
  * network has changed is asked for again and never given out. Blocks that several want at once are asked for once; neighbours come in one request.
  * Two budgets: memory for what was read and for what is read ahead, and requests at once, of which reading ahead never has them all.
- * Neighbours: remote-file.ts reads through it, block-cache.ts keeps blocks on the local disk.
+ * Neighbours: remote-file.ts reads through it, block-run.ts is what comes in one request, block-cache.ts keeps blocks on the local disk.
  */
 import { sleep } from '../../platform/clock.ts'
 import type { Clock } from '../../platform/clock.ts'
+import { FrameMemory } from '../../protocol/frame-memory.ts'
 import type { BlockCache } from './block-cache.ts'
+import { BlockRun, blockName } from './block-run.ts'
 import { tierBlockBytes, wrongBlock } from './block-sums.ts'
 import type { SummedObject } from './block-sums.ts'
 import { tierUnavailable } from './object-store.ts'
@@ -39,32 +41,33 @@ export interface Pace {
 /** Segments that somebody is about to come to. */
 const expectedMax = 64
 
-interface Block {
-  readonly key: string
-  readonly place: number
-  readonly bytes: Promise<Buffer>
-  readonly sizeBytes: number
-  settled: boolean
+/** How blocks are brought: whether the local disk keeps them, and whose turns it takes. */
+interface Bringing {
+  readonly keep: 'keep' | 'pass'
+  readonly turns: Turns
 }
 
 export class TierBlocks {
   readonly stats = { requests: 0, readBytes: 0, cachedBytes: 0, wrongBlocks: 0, aheadBytes: 0 }
   readonly #options: TierBlocksOptions
-  /** By object and place, the least recently wanted first. */
-  readonly #blocks = new Map<string, Block>()
-  #blockBytes = 0
+  /** What is here or on its way, the least recently wanted first; each is held once. */
+  readonly #runs = new Set<BlockRun>()
+  readonly #runOfBlock = new Map<string, BlockRun>()
+  #runBytes = 0
+  readonly #memory: FrameMemory
   readonly #expected = new Map<string, Pace>()
   readonly #turns: Turns
   readonly #aheadTurns: Turns
 
   constructor(options: TierBlocksOptions) {
     this.#options = options
+    this.#memory = new FrameMemory(options.memoryBytesMax / 4)
     this.#turns = new Turns(options.requestsMax)
     this.#aheadTurns = new Turns(Math.max(1, options.requestsMax >> 1))
   }
 
   get memoryBytes(): number {
-    return this.#blockBytes
+    return this.#runBytes
   }
 
   /**
@@ -72,29 +75,31 @@ export class TierBlocks {
    * again. Throws tierUnavailable, tierRefused.
    */
   async read(object: SummedObject, position: number, target: Buffer, keep: 'keep' | 'pass'): Promise<void> {
+    const endPosition = position + target.length
     const first = Math.floor(position / tierBlockBytes)
-    const end = Math.ceil((position + target.length) / tierBlockBytes)
-    const blocks = await this.#wanted(object, first, end, { keep, turns: this.#turns })
-    for (const block of blocks) {
-      const bytes = await block.bytes
-      const start = block.place * tierBlockBytes
-      const from = Math.max(position, start)
-      const to = Math.min(position + target.length, start + bytes.length)
-      bytes.copy(target, from - position, from - start, to - start)
+    const runs = this.#wanted(object, first, Math.ceil(endPosition / tierBlockBytes), { keep, turns: this.#turns })
+    for (const run of runs) run.hold()
+    try {
+      for (const run of runs) {
+        await run.ready
+        const from = Math.max(position, run.position)
+        const to = Math.min(endPosition, run.position + run.sizeBytes)
+        run.bytes.copy(target, from - position, from - run.position, to - run.position)
+      }
+    } finally {
+      for (const run of runs) run.letGo()
     }
     this.#forgetOldest()
   }
 
   /** Has blocks brought that will be asked for soon, as far as there is room. */
-  ahead(object: SummedObject, position: number, endPosition: number, keep: 'keep' | 'pass' = 'pass'): void {
-    const first = Math.floor(position / tierBlockBytes)
-    const end = Math.ceil(Math.min(endPosition, object.sizeBytes) / tierBlockBytes)
-    this.#forgetOldest()
-    if (this.#blockBytes > this.#options.memoryBytesMax) return
-    const roomBlocks = Math.floor(this.#options.memoryBytesMax / 2 / tierBlockBytes)
-    this.#wanted(object, first, Math.min(end, first + roomBlocks), { keep, turns: this.#aheadTurns }).catch(
-      () => undefined, // whoever wants them asks himself, and hears why
-    )
+  ahead(object: SummedObject, position: number, endPosition: number): void {
+    this.#begin(object, position, endPosition, { keep: 'pass', turns: this.#aheadTurns })
+  }
+
+  /** The same of blocks that are asked for in the same breath, and will be again. */
+  beside(object: SummedObject, position: number, endPosition: number): void {
+    this.#begin(object, position, endPosition, { keep: 'keep', turns: this.#turns })
   }
 
   /** Somebody who reads in order comes to the segment of this id next. */
@@ -114,77 +119,72 @@ export class TierBlocks {
     return pace
   }
 
-  async #wanted(
-    object: SummedObject,
-    first: number,
-    end: number,
-    { keep, turns }: { keep: 'keep' | 'pass'; turns: Turns },
-  ): Promise<Block[]> {
-    const blocks: Block[] = []
+  #begin(object: SummedObject, position: number, endPosition: number, bringing: Bringing): void {
+    const first = Math.floor(position / tierBlockBytes)
+    const end = Math.ceil(Math.min(endPosition, object.sizeBytes) / tierBlockBytes)
+    this.#forgetOldest()
+    if (this.#runBytes > this.#blockBytesMax) return
+    const roomBlocks = Math.floor(this.#blockBytesMax / 2 / tierBlockBytes)
+    this.#wanted(object, first, Math.min(end, first + roomBlocks), bringing)
+  }
+
+  /** What holds the blocks [first, end), in order. What was not here is on its way now. */
+  #wanted(object: SummedObject, first: number, end: number, bringing: Bringing): BlockRun[] {
+    const runs: BlockRun[] = []
     for (let place = first; place < end; ) {
-      const known = this.#known(object, place)
-      if (known !== undefined) {
-        blocks.push(known)
-        place++
-        continue
-      }
-      let runEnd = place + 1
-      while (runEnd < end && runEnd - place < requestBlocksMax && !this.#blocks.has(blockName(object, runEnd))) runEnd++
-      blocks.push(...this.#bring(object, place, runEnd, keep, turns))
-      place = runEnd
+      const run = this.#known(object, place) ?? this.#bring(object, place, end, bringing)
+      runs.push(run)
+      place = run.endPlace
     }
-    return await Promise.resolve(blocks)
+    return runs
   }
 
-  #known(object: SummedObject, place: number): Block | undefined {
-    const name = blockName(object, place)
-    const block = this.#blocks.get(name)
-    if (block === undefined) return undefined
-    this.#blocks.delete(name)
-    this.#blocks.set(name, block)
-    return block
+  #known(object: SummedObject, place: number): BlockRun | undefined {
+    const run = this.#runOfBlock.get(blockName(object, place))
+    if (run === undefined) return undefined
+    this.#runs.delete(run)
+    this.#runs.add(run)
+    return run
   }
 
-  /** Begins to bring the blocks [first, end) in one request. */
-  #bring(object: SummedObject, first: number, end: number, keep: 'keep' | 'pass', turns: Turns): Block[] {
-    const start = first * tierBlockBytes
-    const runBytes = Math.min(end * tierBlockBytes, object.sizeBytes) - start
-    const run = this.#fetch(object, start, runBytes, keep, turns)
-    const blocks: Block[] = []
-    for (let place = first; place < end; place++) {
-      const from = place * tierBlockBytes - start
-      const sizeBytes = Math.min(tierBlockBytes, runBytes - from)
-      const name = blockName(object, place)
-      const bytes = run.then((all) => all.subarray(from, from + sizeBytes))
-      const block: Block = { key: object.key, place, bytes, sizeBytes, settled: false }
-      bytes.then(
-        () => (block.settled = true),
-        () => this.#forget(name, block),
-      )
-      this.#blocks.set(name, block)
-      this.#blockBytes += sizeBytes
-      blocks.push(block)
-    }
-    return blocks
+  /** Begins to bring blocks from `place` on, in one request: up to `end`, or to one that is known. */
+  #bring(object: SummedObject, place: number, end: number, bringing: Bringing): BlockRun {
+    const endMax = Math.min(end, place + requestBlocksMax)
+    let runEnd = place + 1
+    while (runEnd < endMax && !this.#runOfBlock.has(blockName(object, runEnd))) runEnd++
+    const run = new BlockRun(object, place, runEnd)
+    this.#runs.add(run)
+    for (const name of run.names()) this.#runOfBlock.set(name, run)
+    this.#runBytes += run.sizeBytes
+    run.ready = this.#fetch(run, bringing)
+    run.ready.then(
+      () => (run.isReady = true),
+      () => this.#forget(run), // whoever wants it asks himself, and hears why
+    )
+    return run
   }
 
-  async #fetch(
-    object: SummedObject,
-    position: number,
-    runBytes: number,
-    keep: 'keep' | 'pass',
-    turns: Turns,
-  ): Promise<Buffer> {
+  async #fetch(run: BlockRun, { keep, turns }: Bringing): Promise<void> {
     const { cache } = this.#options
-    const target = Buffer.allocUnsafeSlow(runBytes)
-    if ((await cache.read(object.key, position, target)) && wrongBlock(object, position, target) < 0) {
-      this.stats.cachedBytes += runBytes
-      return target
+    const { object, position, sizeBytes } = run
+    run.hold()
+    try {
+      if (cache.holds(object.key, position, sizeBytes)) {
+        const isThere = await cache.read(object.key, position, run.memory(this.#memory))
+        if (isThere && wrongBlock(object, position, run.bytes) < 0) {
+          this.stats.cachedBytes += sizeBytes
+          return
+        }
+      }
+      await turns.with(() => this.#fromStore(object, position, run.memory(this.#memory)))
+      if (keep === 'pass') this.stats.aheadBytes += sizeBytes
+      else {
+        run.hold()
+        cache.write(object.key, position, run.bytes, () => run.letGo())
+      }
+    } finally {
+      run.letGo()
     }
-    await turns.with(() => this.#fromStore(object, position, target))
-    if (keep === 'keep') cache.write(object.key, position, target)
-    else this.stats.aheadBytes += runBytes
-    return target
   }
 
   async #fromStore(object: SummedObject, position: number, target: Buffer): Promise<void> {
@@ -209,21 +209,21 @@ export class TierBlocks {
   }
 
   #forgetOldest(): void {
-    if (this.#blockBytes <= this.#options.memoryBytesMax) return
-    for (const [name, block] of this.#blocks) {
-      if (!block.settled) continue
-      this.#forget(name, block)
-      if (this.#blockBytes <= this.#options.memoryBytesMax) return
+    for (const run of this.#runs) {
+      if (this.#runBytes <= this.#blockBytesMax) return
+      if (run.isReady) this.#forget(run)
     }
   }
 
-  #forget(name: string, block: Block): void {
-    if (this.#blocks.get(name) !== block) return
-    this.#blocks.delete(name)
-    this.#blockBytes -= block.sizeBytes
+  #forget(run: BlockRun): void {
+    if (!this.#runs.delete(run)) return
+    for (const name of run.names()) this.#runOfBlock.delete(name)
+    this.#runBytes -= run.sizeBytes
+    run.letGo()
   }
-}
 
-function blockName({ key }: SummedObject, place: number): string {
-  return `${key}#${place}`
+  /** The rest is for memory that waits to be used again. */
+  get #blockBytesMax(): number {
+    return (this.#options.memoryBytesMax * 3) / 4
+  }
 }

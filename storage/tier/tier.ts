@@ -144,7 +144,7 @@ export class Tier {
     if (left.length > 0)
       report('warn', `tier: what was appended last to ${left.length} partitions is not sent; the next start does it`)
     await this.#store.close()
-    await this.#cache.settled()
+    await this.#cache.close()
   }
 
   /** In words; empty when all is well. */

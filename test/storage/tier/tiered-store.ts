@@ -9,6 +9,7 @@ import type { Log } from '../../../storage/log.ts'
 import { Tier } from '../../../storage/tier/tier.ts'
 import { defaultTierSettings } from '../../../storage/tier/tier-settings.ts'
 import type { TierSettings } from '../../../storage/tier/tier-settings.ts'
+import { overwriteLetGo } from '../../overwrite-let-go.ts'
 import { StoreUnderTest, until } from '../store-under-test.ts'
 import type { StoreOptions } from '../store-under-test.ts'
 
@@ -30,6 +31,7 @@ export class TieredStore implements AsyncDisposable {
   }
 
   static async open(dataDirectory: string, location: string, options: TieredOptions = {}): Promise<TieredStore> {
+    overwriteLetGo()
     const reports: string[] = []
     const fileSystem = options.fileSystem ?? nodeFileSystem
     const tier = await Tier.open({

@@ -1,0 +1,67 @@
+/**
+ * BlockRun: neighbouring blocks of one object that come in one request, and the memory that they lie in. It is used again once nobody holds the run:
+ * left to the collector, what a replay reads would wait for it by the hundred megabytes, and each new piece would cost its page faults.
+ * Invariant: who looks at the bytes holds the run; they do not change from `ready` on.
+ * Neighbours: TierBlocks makes runs, brings them and forgets them.
+ */
+import assert from 'node:assert/strict'
+import type { FrameMemory, FramePiece } from '../../protocol/frame-memory.ts'
+import { tierBlockBytes } from './block-sums.ts'
+import type { SummedObject } from './block-sums.ts'
+
+export class BlockRun {
+  readonly object: SummedObject
+  /** Of its blocks, and of the one after the last. */
+  readonly place: number
+  readonly endPlace: number
+  /** Of the bytes in the object. */
+  readonly position: number
+  readonly sizeBytes: number
+  /** Rejects as the store does. */
+  ready: Promise<void> = Promise.resolve()
+  /** It is there. */
+  isReady = false
+  #piece: FramePiece | undefined
+  #holders = 1
+
+  /** Held once, by whoever made it. */
+  constructor(object: SummedObject, place: number, endPlace: number) {
+    this.object = object
+    this.place = place
+    this.endPlace = endPlace
+    this.position = place * tierBlockBytes
+    this.sizeBytes = Math.min(endPlace * tierBlockBytes, object.sizeBytes) - this.position
+  }
+
+  /** To be filled, with whatever it holds. */
+  memory(memory: FrameMemory): Buffer {
+    this.#piece ??= memory.take(this.sizeBytes)
+    return this.bytes
+  }
+
+  get bytes(): Buffer {
+    assert(this.#piece !== undefined, 'a run has no bytes before it has memory, nor after all have let go of it')
+    return this.#piece.bytes.subarray(0, this.sizeBytes)
+  }
+
+  hold(): void {
+    assert(this.#holders > 0, 'nobody may hold a run that all have let go of')
+    this.#holders++
+  }
+
+  letGo(): void {
+    assert(this.#holders > 0, 'a run was let go of more often than held')
+    if (--this.#holders > 0) return
+    this.#piece?.letGo()
+    this.#piece = undefined
+  }
+
+  /** The name of each of its blocks. */
+  *names(): Generator<string> {
+    for (let place = this.place; place < this.endPlace; place++) yield blockName(this.object, place)
+  }
+}
+
+export function blockName({ key }: SummedObject, place: number): string {
+  return `${key}#${place}`
+}
