@@ -6,10 +6,11 @@
  * Encoded: u32 count, then count x (u64 append time ms, f64 largest event time ms before), little-endian.
  */
 import assert from 'node:assert/strict'
-import { readU64LE, writeU64LE } from '../protocol/bytes.ts'
+import { writeU64LE } from '../protocol/bytes.ts'
 import { grown } from './grown.ts'
 
 const ENTRY_BYTES = 16
+const TWO_TO_32 = 0x1_0000_0000
 
 export class TimeIndex {
   #appendTimes = new Float64Array(16)
@@ -64,17 +65,24 @@ export class TimeIndex {
   /** Undefined when the bytes are not an index. */
   static decode(bytes: Buffer): TimeIndex | undefined {
     if (bytes.length < 4 || bytes.length !== 4 + bytes.readUInt32LE(0) * ENTRY_BYTES) return undefined
-    const index = new TimeIndex()
+    const count = bytes.readUInt32LE(0)
+    const view = new DataView(bytes.buffer, bytes.byteOffset + 4, count * ENTRY_BYTES)
+    const [appendTimes, eventTimesBefore] = [new Float64Array(Math.max(1, count)), new Float64Array(Math.max(1, count))]
     let appendTimeBefore = 0
     let eventTimeBefore = -Infinity
-    for (let at = 4; at < bytes.length; at += ENTRY_BYTES) {
-      const appendTimeMs = readU64LE(bytes, at)
-      const eventTimeMs = bytes.readDoubleLE(at + 8)
+    for (let entry = 0, at = 0; entry < count; entry++, at += ENTRY_BYTES) {
+      const appendTimeMs = view.getUint32(at + 4, true) * TWO_TO_32 + view.getUint32(at, true)
+      const eventTimeMs = view.getFloat64(at + 8, true)
       if (!(appendTimeMs >= appendTimeBefore && eventTimeMs >= eventTimeBefore)) return undefined
-      index.add(appendTimeMs, eventTimeMs)
+      appendTimes[entry] = appendTimeMs
+      eventTimesBefore[entry] = eventTimeMs
       appendTimeBefore = appendTimeMs
       eventTimeBefore = eventTimeMs
     }
+    const index = new TimeIndex()
+    index.#appendTimes = appendTimes
+    index.#eventTimesBefore = eventTimesBefore
+    index.#count = count
     return index
   }
 }

@@ -125,18 +125,24 @@ export class S3RangeReader {
   }
 
   #takeKept(): RangeConnection | undefined {
-    const youngestMs = this.#clock.monotonicMs() - keptMsMax
-    for (let kept = this.#kept.pop(); kept !== undefined; kept = this.#kept.pop()) {
-      if (kept.connection.isOpen && kept.sinceMs >= youngestMs) return kept.connection
-      kept.connection.close()
-    }
+    for (let kept = this.#kept.pop(); kept !== undefined; kept = this.#kept.pop())
+      if (kept.connection.isOpen && !this.#isOld(kept)) return kept.connection
+      else kept.connection.close()
     return undefined
   }
 
   #keep(connection: RangeConnection): void {
+    for (let [oldest] = this.#kept; oldest !== undefined && this.#isOld(oldest); [oldest] = this.#kept) {
+      oldest.connection.close()
+      this.#kept.shift()
+    }
     if (!connection.isOpen) return
     if (this.#closed || this.#kept.length >= keptMax) connection.close()
     else this.#kept.push({ connection, sinceMs: this.#clock.monotonicMs() })
+  }
+
+  #isOld({ sinceMs }: Kept): boolean {
+    return this.#clock.monotonicMs() - sinceMs > keptMsMax
   }
 
   /** Signature Version 4 of a GET without parameters. */

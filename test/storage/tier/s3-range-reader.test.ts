@@ -1,11 +1,16 @@
 /** Reads of parts of objects over plain HTTP: the signature is Amazon's, and what is not the range asked for is not taken for it. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import { createServer as createSecureServer } from 'node:https'
 import { test } from 'node:test'
+import { getCACertificates, setDefaultCACertificates } from 'node:tls'
 import { systemClock } from '../../../platform/clock.ts'
 import { S3RangeReader } from '../../../storage/tier/s3-range-reader.ts'
+import { makeAuthority, makeCertificate } from '../../certificates.ts'
+import { TemporaryDirectory } from '../../temporary-directory.ts'
 
 const signer = {
   credentials: { accessKeyId: 'AKIAIOSFODNN7EXAMPLE', secretAccessKey: 'wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY' },
@@ -185,4 +190,36 @@ test('range reader: nobody there, and closed while it waits: failures', async ()
   const waiting = server.reader.read('a', 0, Buffer.alloc(3), 10_000)
   server.answer = () => server.reader.close()
   await assert.rejects(waiting, /closed by this side/)
+})
+
+test('range reader: over TLS, from an authority that this process trusts; one that it does not is a failure', async () => {
+  await using directory = await TemporaryDirectory.make()
+  const authority = await makeAuthority(directory.path, 'authority')
+  const pair = await makeCertificate(directory.path, authority, { name: 'store' })
+  const body = Buffer.from(Uint8Array.from({ length: 1_000_000 }, (_, at) => (at * 13) & 0xff))
+  const headers = { 'content-length': body.length, 'content-range': `bytes 0-${body.length - 1}/${body.length}` }
+  const server = createSecureServer(
+    { cert: await readFile(pair.certificate), key: await readFile(pair.key) },
+    (_request, response) => response.writeHead(206, headers).end(body),
+  ).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  const port = address !== null && typeof address === 'object' ? address.port : 0
+  const reader = new S3RangeReader(systemClock, `https://127.0.0.1:${port}`, 'b', () => Promise.resolve(signer))
+  const trusted = getCACertificates()
+  const target = Buffer.alloc(body.length)
+  try {
+    await assert.rejects(reader.read('a', 0, target, 1000), /certificate/)
+    setDefaultCACertificates([...trusted, await readFile(authority.certificate, 'utf8')])
+    for (let round = 0; round < 2; round++) {
+      target.fill(0)
+      assert.equal(await reader.read('a', 0, target, 10_000), body.length)
+      assert.ok(target.equals(body))
+    }
+  } finally {
+    setDefaultCACertificates(trusted)
+    reader.close()
+    server.closeAllConnections()
+    server.close()
+  }
 })
