@@ -17,7 +17,7 @@ export const tierMetricHelp: Readonly<Record<keyof Tier['stats'], string>> = {
   segments: 'Segments in the tier.',
   localBytes: 'Bytes of segments on this disk, as of the last look.',
   unsentBytes: 'Bytes of sealed segments that the tier does not have yet.',
-  cacheBytes: 'Disk that blocks of the tier take.',
+  cacheBytes: 'Disk that blocks of the tier take, 128 KiB each, however short.',
   memoryBytes: 'Memory that blocks of the tier take.',
 }
 

@@ -31,7 +31,7 @@ export const tierSettings = {
     'bytes',
     tier.cacheBytes,
     [0, 1024 * GiB],
-    'Blocks of the tier kept on the local disk: indexes, and what is read out of order. A replay fills nothing here.',
+    'Blocks of the tier kept on the local disk, 128 KiB each at least: indexes, and what is read out of order. A replay fills nothing here.',
   ),
   tierMemoryBytes: integer(
     'bytes',

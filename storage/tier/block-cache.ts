@@ -3,7 +3,7 @@
  * out of order), so that a replay of years does not drive them out, nor the log's own writes. One file of slots that are each as long as a block, the block
  * not used for the longest replaced first: a block is kept by one call to the system, and one after the other, so that a cold read of many segments
  * does not wait for what it leaves behind.
- * Invariant: a slot is not written while somebody reads it.
+ * Invariants: a slot is not written while somebody reads it; the file is not closed under anybody who reads or writes.
  * Derived: emptied at every start, and whoever reads compares sums, so nothing here needs to survive or to be right.
  * Neighbours: TierBlocks.
  */
@@ -15,8 +15,9 @@ const writingBytesMax = 16 * 1024 * 1024
 
 interface CachedBlock {
   readonly slot: number
-  readonly sizeBytes: number
   readers: number
+  /** Its slot is free once nobody reads it. */
+  isForgotten: boolean
 }
 
 /** Slots that follow each other, for bytes that follow each other. */
@@ -34,12 +35,15 @@ export class BlockCache {
   readonly #freeSlots: number[] = []
   /** From this one on no slot was ever used. */
   #freshSlot = 0
-  #bytes = 0
+  /** Of blocks that somebody reads. */
+  #readSlots = 0
+  readonly #reads = new Set<Promise<boolean>>()
   #file: Promise<File> | undefined
   #writing: Promise<void> = Promise.resolve()
   #writingBytes = 0
   /** A disk that refuses is not asked again: the cache is there to save time. */
   #failed = false
+  #closing: Promise<void> | undefined
 
   private constructor(fileSystem: FileSystem, path: string, bytesMax: number) {
     this.#fileSystem = fileSystem
@@ -54,27 +58,80 @@ export class BlockCache {
     return new BlockCache(fileSystem, `${directory}/blocks`, bytesMax)
   }
 
+  /** The disk that is taken: whole slots, also by those that have nothing in them any more. */
   get usedBytes(): number {
-    return this.#bytes
+    return this.#freshSlot * tierBlockBytes
   }
 
   /** Whether all blocks of these bytes are here. */
   holds(key: string, position: number, lengthBytes: number): boolean {
+    if (this.#closing !== undefined) return false
     return placesOf(position, lengthBytes).every((place) => this.#blocks.has(nameOf(key, place)))
   }
 
   /** Fills `target`; false when not all of it is here. */
   async read(key: string, position: number, target: Buffer): Promise<boolean> {
+    if (!this.holds(key, position, target.length)) return false
     const blocks: CachedBlock[] = []
     for (const place of placesOf(position, target.length)) {
       const name = nameOf(key, place)
-      const block = this.#blocks.get(name)
-      if (block === undefined) return false
+      const block = this.#blocks.get(name)!
       this.#blocks.delete(name)
       this.#blocks.set(name, block)
       blocks.push(block)
     }
-    for (const block of blocks) block.readers++
+    for (const block of blocks) this.#hold(block)
+    const reading = this.#read(blocks, target)
+    this.#reads.add(reading)
+    try {
+      return await reading
+    } finally {
+      this.#reads.delete(reading)
+      for (const block of blocks) this.#letGo(block)
+    }
+  }
+
+  /** What was found to be wrong, or could not be read, is here no more: it would stay wrong, as what is here is not written again. */
+  forget(key: string, position: number, lengthBytes: number): void {
+    for (const place of placesOf(position, lengthBytes)) {
+      const name = nameOf(key, place)
+      const block = this.#blocks.get(name)
+      if (block === undefined) continue
+      this.#blocks.delete(name)
+      block.isForgotten = true
+      if (block.readers === 0) this.#freeSlots.push(block.slot)
+    }
+  }
+
+  /**
+   * Keeps the bytes, which must not change until `done` is called, while whoever wanted them goes on. What cannot be kept, or not fast enough, is
+   * read again.
+   */
+  write(key: string, position: number, bytes: Buffer, done: () => void): void {
+    if (this.#failed || this.#closing !== undefined || this.#writingBytes > writingBytesMax) return done()
+    this.#writingBytes += bytes.length
+    this.#writing = this.#writing
+      .then(() => this.#write(key, position, bytes))
+      .finally(() => {
+        this.#writingBytes -= bytes.length
+        done()
+      })
+  }
+
+  /** Resolves when nobody reads or writes any more. From the call on nothing is here, and nothing is kept. */
+  close(): Promise<void> {
+    this.#closing ??= this.#end()
+    return this.#closing
+  }
+
+  async #end(): Promise<void> {
+    await Promise.all([this.#writing, ...this.#reads])
+    const file = await this.#file?.catch(() => undefined)
+    await file?.close()
+  }
+
+  /** Never rejects. */
+  async #read(blocks: readonly CachedBlock[], target: Buffer): Promise<boolean> {
     try {
       const file = await this.#file
       if (file === undefined) return false
@@ -87,38 +144,16 @@ export class BlockCache {
       return true
     } catch {
       return false
-    } finally {
-      for (const block of blocks) block.readers--
     }
-  }
-
-  /**
-   * Keeps the bytes, which must not change until `done` is called, while whoever wanted them goes on. What cannot be kept, or not fast enough, is
-   * read again.
-   */
-  write(key: string, position: number, bytes: Buffer, done: () => void): void {
-    if (this.#failed || this.#writingBytes > writingBytesMax) return done()
-    this.#writingBytes += bytes.length
-    this.#writing = this.#writing
-      .then(() => this.#write(key, position, bytes))
-      .finally(() => {
-        this.#writingBytes -= bytes.length
-        done()
-      })
-  }
-
-  /** When nothing is on its way to the disk any more. Nothing may be asked from then on. */
-  async close(): Promise<void> {
-    await this.#writing
-    const file = await this.#file?.catch(() => undefined)
-    await file?.close()
   }
 
   /** Never rejects. */
   async #write(key: string, position: number, bytes: Buffer): Promise<void> {
+    if (this.#closing !== undefined) return
     const places = placesOf(position, bytes.length).filter((place) => !this.#blocks.has(nameOf(key, place)))
+    // Else all that can be replaced would go, for nothing.
+    if (places.length > this.#slotsMax - this.#readSlots) return
     const slots = this.#takeSlots(places.length)
-    if (slots === undefined) return
     try {
       this.#file ??= this.#fileSystem.open(this.#path, 'create')
       const file = await this.#file
@@ -128,40 +163,42 @@ export class BlockCache {
         await file.write(parts, slot * tierBlockBytes)
         done += count
       }
-      for (const [at, place] of places.entries()) {
-        const sizeBytes = blockIn(bytes, position, place).length
-        this.#blocks.set(nameOf(key, place), { slot: slots[at]!, sizeBytes, readers: 0 })
-        this.#bytes += sizeBytes
-      }
+      for (const [at, place] of places.entries())
+        this.#blocks.set(nameOf(key, place), { slot: slots[at]!, readers: 0, isForgotten: false })
     } catch {
       this.#failed = true
       this.#freeSlots.push(...slots)
     }
   }
 
-  /** So many, in order where it can be; undefined when there are not so many that nobody reads. */
-  #takeSlots(count: number): number[] | undefined {
-    const slots: number[] = []
-    while (slots.length < count) {
-      const slot = this.#freshSlot < this.#slotsMax ? this.#freshSlot++ : (this.#freeSlots.pop() ?? this.#evicted())
-      if (slot === undefined) {
-        this.#freeSlots.push(...slots)
-        return undefined
-      }
-      slots.push(slot)
-    }
-    return slots
+  /** So many, in order; there must be so many that nobody reads. */
+  #takeSlots(count: number): number[] {
+    const slots = Array.from({ length: count }, () => {
+      const free = this.#freeSlots.pop()
+      if (free !== undefined) return free
+      return this.#freshSlot < this.#slotsMax ? this.#freshSlot++ : this.#evicted()
+    })
+    return slots.toSorted((a, b) => a - b)
   }
 
   /** The slot of the block that was not used for the longest, which is here no more. */
-  #evicted(): number | undefined {
-    for (const [name, { slot, sizeBytes, readers }] of this.#blocks) {
+  #evicted(): number {
+    for (const [name, { slot, readers }] of this.#blocks) {
       if (readers > 0) continue
       this.#blocks.delete(name)
-      this.#bytes -= sizeBytes
       return slot
     }
-    return undefined
+    throw new Error('bug: found every slot of the cache read, wanted as many free ones as were counted')
+  }
+
+  #hold(block: CachedBlock): void {
+    if (block.readers++ === 0) this.#readSlots++
+  }
+
+  #letGo(block: CachedBlock): void {
+    if (--block.readers > 0) return
+    this.#readSlots--
+    if (block.isForgotten) this.#freeSlots.push(block.slot)
   }
 }
 

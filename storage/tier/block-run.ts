@@ -21,12 +21,17 @@ export class BlockRun {
   ready: Promise<void> = Promise.resolve()
   /** It is there. */
   isReady = false
+  /** Somebody waits for it, or it is only read ahead. */
+  isUrgent: boolean
+  /** What brings it from the store: from when it waits for a turn until one has come. */
+  #work: (() => Promise<void>) | undefined
   #piece: FramePiece | undefined
   #holders = 1
 
   /** Held once, by whoever made it. */
-  constructor(object: SummedObject, place: number, endPlace: number) {
+  constructor(object: SummedObject, place: number, endPlace: number, isUrgent: boolean) {
     this.object = object
+    this.isUrgent = isUrgent
     this.place = place
     this.endPlace = endPlace
     this.position = place * tierBlockBytes
@@ -42,6 +47,25 @@ export class BlockRun {
   get bytes(): Buffer {
     assert(this.#piece !== undefined, 'a run has no bytes before it has memory, nor after all have let go of it')
     return this.#piece.bytes.subarray(0, this.sizeBytes)
+  }
+
+  /** It waits for its turn. Resolves, or rejects, as the work does when `begin` has begun it. */
+  whenBegun(work: () => Promise<void>): Promise<void> {
+    assert(this.#work === undefined, 'a run is brought from the store once')
+    return new Promise((resolve, reject) => {
+      this.#work = () => work().then(resolve, reject)
+    })
+  }
+
+  get isWaiting(): boolean {
+    return this.#work !== undefined
+  }
+
+  /** Its turn has come. It may wait for several: the first that comes does the work, the others find nothing to do. Never rejects. */
+  async begin(): Promise<void> {
+    const work = this.#work
+    this.#work = undefined
+    await work?.()
   }
 
   hold(): void {

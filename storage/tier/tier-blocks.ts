@@ -1,7 +1,8 @@
 /**
  * TierBlocks: bytes of objects of the tier, in blocks that are each checked against the sum that was taken when they were sent: what a store or a
  * network has changed is asked for again and never given out. Blocks that several want at once are asked for once; neighbours come in one request.
- * Two budgets: memory for what was read and for what is read ahead, and requests at once, of which reading ahead never has them all.
+ * Two budgets: memory for what was read and for what is read ahead, and requests at once, of which reading ahead never has them all. What is read ahead
+ * and wanted before its turn has come takes the first turn of either kind.
  * Neighbours: remote-file.ts reads through it, block-run.ts is what comes in one request, block-cache.ts keeps blocks on the local disk.
  */
 import { sleep } from '../../platform/clock.ts'
@@ -41,14 +42,14 @@ export interface Pace {
 /** Segments that somebody is about to come to. */
 const expectedMax = 64
 
-/** How blocks are brought: whether the local disk keeps them, and whose turns it takes. */
+/** How blocks are brought: whether the local disk keeps them, and whether somebody waits for them. */
 interface Bringing {
   readonly keep: 'keep' | 'pass'
-  readonly turns: Turns
+  readonly isUrgent: boolean
 }
 
 export class TierBlocks {
-  readonly stats = { requests: 0, readBytes: 0, cachedBytes: 0, wrongBlocks: 0, aheadBytes: 0 }
+  readonly stats = { requests: 0, readBytes: 0, cachedBytes: 0, wrongCached: 0, wrongBlocks: 0, aheadBytes: 0 }
   readonly #options: TierBlocksOptions
   /** What is here or on its way, the least recently wanted first; each is held once. */
   readonly #runs = new Set<BlockRun>()
@@ -77,7 +78,7 @@ export class TierBlocks {
   async read(object: SummedObject, position: number, target: Buffer, keep: 'keep' | 'pass'): Promise<void> {
     const endPosition = position + target.length
     const first = Math.floor(position / tierBlockBytes)
-    const runs = this.#wanted(object, first, Math.ceil(endPosition / tierBlockBytes), { keep, turns: this.#turns })
+    const runs = this.#wanted(object, first, Math.ceil(endPosition / tierBlockBytes), { keep, isUrgent: true })
     for (const run of runs) run.hold()
     try {
       for (const run of runs) {
@@ -94,12 +95,12 @@ export class TierBlocks {
 
   /** Has blocks brought that will be asked for soon, as far as there is room. */
   ahead(object: SummedObject, position: number, endPosition: number): void {
-    this.#begin(object, position, endPosition, { keep: 'pass', turns: this.#aheadTurns })
+    this.#begin(object, position, endPosition, { keep: 'pass', isUrgent: false })
   }
 
   /** The same of blocks that are asked for in the same breath, and will be again. */
   beside(object: SummedObject, position: number, endPosition: number): void {
-    this.#begin(object, position, endPosition, { keep: 'keep', turns: this.#turns })
+    this.#begin(object, position, endPosition, { keep: 'keep', isUrgent: true })
   }
 
   /** Somebody who reads in order comes to the segment of this id next. */
@@ -133,6 +134,7 @@ export class TierBlocks {
     const runs: BlockRun[] = []
     for (let place = first; place < end; ) {
       const run = this.#known(object, place) ?? this.#bring(object, place, end, bringing)
+      if (bringing.isUrgent) this.#hasten(run)
       runs.push(run)
       place = run.endPlace
     }
@@ -152,11 +154,11 @@ export class TierBlocks {
     const endMax = Math.min(end, place + requestBlocksMax)
     let runEnd = place + 1
     while (runEnd < endMax && !this.#runOfBlock.has(blockName(object, runEnd))) runEnd++
-    const run = new BlockRun(object, place, runEnd)
+    const run = new BlockRun(object, place, runEnd, bringing.isUrgent)
     this.#runs.add(run)
     for (const name of run.names()) this.#runOfBlock.set(name, run)
     this.#runBytes += run.sizeBytes
-    run.ready = this.#fetch(run, bringing)
+    run.ready = this.#fetch(run, bringing.keep)
     run.ready.then(
       () => (run.isReady = true),
       () => this.#forget(run), // whoever wants it asks himself, and hears why
@@ -164,7 +166,14 @@ export class TierBlocks {
     return run
   }
 
-  async #fetch(run: BlockRun, { keep, turns }: Bringing): Promise<void> {
+  /** Somebody waits for what was only to be read ahead: it waits for a turn of both kinds from now on. */
+  #hasten(run: BlockRun): void {
+    if (run.isUrgent) return
+    run.isUrgent = true
+    if (run.isWaiting) void this.#turns.with(() => run.begin())
+  }
+
+  async #fetch(run: BlockRun, keep: Bringing['keep']): Promise<void> {
     const { cache } = this.#options
     const { object, position, sizeBytes } = run
     run.hold()
@@ -175,8 +184,12 @@ export class TierBlocks {
           this.stats.cachedBytes += sizeBytes
           return
         }
+        this.stats.wrongCached++
+        cache.forget(object.key, position, sizeBytes)
       }
-      await turns.with(() => this.#fromStore(object, position, run.memory(this.#memory)))
+      const brought = run.whenBegun(() => this.#fromStore(object, position, run.memory(this.#memory)))
+      void (run.isUrgent ? this.#turns : this.#aheadTurns).with(() => run.begin())
+      await brought
       if (keep === 'pass') this.stats.aheadBytes += sizeBytes
       else {
         run.hold()

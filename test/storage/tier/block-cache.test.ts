@@ -3,6 +3,8 @@ import assert from 'node:assert/strict'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { systemClock } from '../../../platform/clock.ts'
+import type { FileSystem } from '../../../platform/file-system.ts'
 import { nodeFileSystem } from '../../../platform/node-file-system.ts'
 import { BlockCache } from '../../../storage/tier/block-cache.ts'
 import { tierBlockBytes } from '../../../storage/tier/block-sums.ts'
@@ -24,6 +26,44 @@ async function read(cache: BlockCache, key: string, position: number, sizeBytes:
   return isThere ? target : undefined
 }
 
+/** Files whose reads and writes end only after `release`, and that say what was asked of them. */
+class SlowFiles {
+  readonly calls: string[] = []
+  #held: PromiseWithResolvers<void> | undefined
+
+  hold(): void {
+    this.#held = Promise.withResolvers<void>()
+  }
+
+  release(): void {
+    this.#held?.resolve()
+    this.#held = undefined
+  }
+
+  readonly fileSystem: FileSystem = {
+    ...nodeFileSystem,
+    open: async (path, mode) => {
+      const file = await nodeFileSystem.open(path, mode)
+      const whole = { read: file.read.bind(file), write: file.write.bind(file), close: file.close.bind(file) }
+      file.read = async (target, position) => {
+        this.calls.push('read')
+        await this.#held?.promise
+        return whole.read(target, position)
+      }
+      file.write = async (parts, position) => {
+        this.calls.push('write')
+        await this.#held?.promise
+        return whole.write(parts, position)
+      }
+      file.close = () => {
+        this.calls.push('close')
+        return whole.close()
+      }
+      return file
+    },
+  }
+}
+
 test('block cache: what was written reads the same, in one file, the short last block of an object too', async () => {
   await using directory = await TemporaryDirectory.make()
   const path = join(directory.path, 'cache')
@@ -43,7 +83,7 @@ test('block cache: what was written reads the same, in one file, the short last 
   assert.deepEqual(await read(cache, 'b', 0, 100), bytesOf(3, 100))
   assert.equal(await read(cache, 'b', tierBlockBytes, 100), undefined)
   assert.equal(await read(cache, 'c', 0, 100), undefined)
-  assert.equal(cache.usedBytes, 4 * tierBlockBytes + 5 + 100)
+  assert.equal(cache.usedBytes, 6 * tierBlockBytes, 'whole slots')
   assert.deepEqual(await readdir(path), ['blocks'])
   await cache.close()
   const again = await BlockCache.open(nodeFileSystem, path, 64 * tierBlockBytes)
@@ -82,4 +122,71 @@ test('block cache: a disk that refuses: nothing is kept, and whoever wrote goes 
   assert.equal(await read(cache, 'a', 0, 10), undefined)
   assert.equal(opened, 1)
   await cache.close()
+})
+
+test('block cache: what is forgotten is not here any more, and its slots are used again once nobody reads them', async () => {
+  await using directory = await TemporaryDirectory.make()
+  const slow = new SlowFiles()
+  const cache = await BlockCache.open(slow.fileSystem, join(directory.path, 'cache'), 4 * tierBlockBytes)
+  await written(cache, 'a', 0, bytesOf(1, 2 * tierBlockBytes))
+  await written(cache, 'b', 0, bytesOf(2, 2 * tierBlockBytes))
+  const target = Buffer.alloc(2 * tierBlockBytes)
+  slow.hold()
+  const reading = cache.read('a', 0, target)
+  cache.forget('a', 0, target.length)
+  cache.forget('a', 0, target.length)
+  assert.equal(cache.holds('a', 0, 1), false)
+  await written(cache, 'c', 0, bytesOf(3, 3 * tierBlockBytes))
+  assert.equal(cache.holds('c', 0, 1), false, 'two slots are read')
+  slow.release()
+  assert.equal(await reading, true)
+  assert.deepEqual(target, bytesOf(1, 2 * tierBlockBytes))
+  await written(cache, 'a', 0, bytesOf(4, 2 * tierBlockBytes))
+  assert.deepEqual(await read(cache, 'a', 0, 2 * tierBlockBytes), bytesOf(4, 2 * tierBlockBytes))
+  assert.deepEqual(await read(cache, 'b', 0, 2 * tierBlockBytes), bytesOf(2, 2 * tierBlockBytes), 'replaced by nothing')
+  assert.equal(cache.usedBytes, 4 * tierBlockBytes)
+  await cache.close()
+})
+
+test('block cache: room for 4 blocks, 2 of them read: what does not fit replaces nothing', async () => {
+  await using directory = await TemporaryDirectory.make()
+  const slow = new SlowFiles()
+  const cache = await BlockCache.open(slow.fileSystem, join(directory.path, 'cache'), 4 * tierBlockBytes)
+  for (const key of ['a', 'b']) await written(cache, key, 0, bytesOf(1, tierBlockBytes))
+  await written(cache, 'five', 0, bytesOf(5, 5 * tierBlockBytes))
+  assert.equal(cache.usedBytes, 2 * tierBlockBytes)
+  slow.hold()
+  const target = Buffer.alloc(tierBlockBytes)
+  const reading = [cache.read('a', 0, target), cache.read('a', 0, Buffer.alloc(10))]
+  await written(cache, 'four', 0, bytesOf(5, 4 * tierBlockBytes))
+  assert.equal(cache.usedBytes, 2 * tierBlockBytes)
+  for (const key of ['a', 'b']) assert.ok(cache.holds(key, 0, tierBlockBytes), key)
+  slow.release()
+  assert.deepEqual(await Promise.all(reading), [true, true])
+  await written(cache, 'four', 0, bytesOf(5, 4 * tierBlockBytes))
+  assert.ok(cache.holds('four', 0, 4 * tierBlockBytes))
+  assert.equal(cache.usedBytes, 4 * tierBlockBytes)
+  await cache.close()
+})
+
+test('block cache: closed while one reads and one writes: the file stays open for both, and nobody comes after them', async () => {
+  await using directory = await TemporaryDirectory.make()
+  const slow = new SlowFiles()
+  const cache = await BlockCache.open(slow.fileSystem, join(directory.path, 'cache'), 4 * tierBlockBytes)
+  await written(cache, 'a', 0, bytesOf(1, tierBlockBytes))
+  slow.hold()
+  const target = Buffer.alloc(tierBlockBytes)
+  const reading = cache.read('a', 0, target)
+  const writing = written(cache, 'b', 0, bytesOf(2, tierBlockBytes))
+  while (slow.calls.length < 3) await systemClock.yield()
+  const queued = written(cache, 'd', 0, bytesOf(4, tierBlockBytes))
+  const closing = cache.close()
+  assert.equal(cache.holds('a', 0, 1), false)
+  assert.equal(await cache.read('a', 0, Buffer.alloc(10)), false)
+  const late = written(cache, 'c', 0, bytesOf(3, tierBlockBytes))
+  slow.release()
+  assert.equal(await reading, true)
+  assert.deepEqual(target, bytesOf(1, tierBlockBytes))
+  await Promise.all([writing, queued, late, closing, cache.close()])
+  assert.deepEqual(slow.calls, ['write', 'read', 'write', 'close'])
 })

@@ -1,5 +1,6 @@
 /** Blocks of a tier in memory: bounded, used again, never under a reader; what is wanted now does not wait for what is read ahead. */
 import assert from 'node:assert/strict'
+import { open, truncate } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { systemClock } from '../../../platform/clock.ts'
@@ -19,13 +20,17 @@ import { TemporaryDirectory } from '../../temporary-directory.ts'
 class BlocksUnderTest implements AsyncDisposable {
   readonly blocks: TierBlocks
   readonly store: ObjectStore
-  readonly #cache: BlockCache
+  readonly cache: BlockCache
   readonly #directory: TemporaryDirectory
+
+  get cachePath(): string {
+    return join(this.#directory.path, 'cache', 'blocks')
+  }
 
   private constructor(blocks: TierBlocks, store: ObjectStore, cache: BlockCache, directory: TemporaryDirectory) {
     this.blocks = blocks
     this.store = store
-    this.#cache = cache
+    this.cache = cache
     this.#directory = directory
   }
 
@@ -47,7 +52,7 @@ class BlocksUnderTest implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#cache.close()
+    await this.cache.close()
     await this.store.close()
     await this.#directory[Symbol.asyncDispose]()
   }
@@ -110,4 +115,61 @@ test('tier blocks: what is wanted now, and what stands beside it, does not wait 
   assert.ok(target.equals(bytes.subarray(50, 50 + target.length)))
   held.resolve()
   await blocks.read(object, 0, target, 'pass')
+})
+
+test('tier blocks: a block that the local disk has changed or lost is asked for once more, and kept again', async () => {
+  await using under = await BlocksUnderTest.make(8 * MiB, 2)
+  const { blocks } = under
+  const { object, bytes } = await under.object('index', 3 * tierBlockBytes)
+  const { object: other } = await under.object('other', 8 * MiB)
+  const target = Buffer.alloc(bytes.length)
+  const read = async (): Promise<number> => {
+    // Whatever memory has of it goes.
+    for (let position = 0; position < other.sizeBytes; position += MiB)
+      await blocks.read(other, position, Buffer.alloc(MiB), 'pass')
+    const before = blocks.stats.requests
+    await blocks.read(object, 0, target.fill(0), 'keep')
+    assert.ok(target.equals(bytes))
+    while (!under.cache.holds(object.key, 0, object.sizeBytes)) await systemClock.yield()
+    return blocks.stats.requests - before
+  }
+  assert.equal(await read(), 1)
+  assert.equal(await read(), 0)
+  const file = await open(under.cachePath, 'r+')
+  await file.write(Buffer.from([bytes[tierBlockBytes]! ^ 1]), 0, 1, tierBlockBytes)
+  await file.close()
+  assert.equal(await read(), 1)
+  assert.equal(await read(), 0)
+  await truncate(under.cachePath, tierBlockBytes + 1)
+  assert.equal(await read(), 1)
+  assert.equal(await read(), 0)
+  assert.equal(blocks.stats.wrongCached, 2)
+  assert.equal(blocks.stats.wrongBlocks, 0)
+})
+
+test('tier blocks: who wants what is queued to be read ahead has it brought before all that is read ahead', async () => {
+  await using under = await BlocksUnderTest.make(16 * MiB, 2)
+  const { blocks, store } = under
+  const { object: first } = await under.object('first', 2 * MiB)
+  const { object: second, bytes } = await under.object('second', 2 * MiB)
+  const held = Promise.withResolvers<void>()
+  const asked: string[] = []
+  const read = store.read.bind(store)
+  store.read = async (key, position, target) => {
+    asked.push(key)
+    if (key === 'first') await held.promise
+    return read(key, position, target)
+  }
+  blocks.ahead(first, 0, 2 * MiB)
+  blocks.ahead(second, 0, 2 * MiB)
+  const targets = [Buffer.alloc(100), Buffer.alloc(100)]
+  await Promise.all(targets.map((target) => blocks.read(second, 50, target, 'pass')))
+  for (const target of targets) assert.ok(target.equals(bytes.subarray(50, 150)))
+  assert.deepEqual(asked, ['first', 'second'])
+  held.resolve()
+  const all = Buffer.alloc(2 * MiB)
+  await blocks.read(first, 0, all, 'pass')
+  await blocks.read(second, 0, all, 'pass')
+  assert.ok(all.equals(bytes))
+  assert.deepEqual(asked, ['first', 'second'], 'each once')
 })
