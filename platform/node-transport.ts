@@ -61,6 +61,7 @@ class NodeConnection implements Connection {
     socket.on('error', (error) => {
       this.#error = error
     })
+    socket.on('timeout', () => socket.destroy())
     socket.on('close', () => {
       this.#closed = true
       this.#parts = []
@@ -126,6 +127,16 @@ class NodeConnection implements Connection {
 
   resume(): void {
     this.#socket.resume()
+  }
+
+  rest(idleMsMax: number): void {
+    this.#socket.unref()
+    this.#socket.setTimeout(idleMsMax)
+  }
+
+  wake(): void {
+    this.#socket.ref()
+    this.#socket.setTimeout(0)
   }
 
   end(): void {

@@ -25,6 +25,12 @@ export interface Connection {
   readonly pendingBytes: number
   pause(): void
   resume(): void
+  /**
+   * May be there: nothing is expected here for now. Until `wake` the process does not live on for this connection, which closes after `idleMsMax`
+   * in which nothing came.
+   */
+  rest?(idleMsMax: number): void
+  wake?(): void
   /** Sends what is queued, then closes. */
   end(): void
   /** Closes at once; what is queued is lost. */

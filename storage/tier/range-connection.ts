@@ -1,6 +1,7 @@
 /**
- * RangeConnection: one connection to a store over which one part of an object after the other is read. Bodies go from the socket straight to where they
- * are wanted: without the buffer, the event and the copy that Node's own HTTP client has for every 64 KiB of them.
+ * RangeConnection: one connection to a store over which one part of an object after the other is read. Over plain HTTP bodies go from the socket straight
+ * to where they are wanted: without the buffer, the event and the copy that Node's own HTTP client has for every 64 KiB of them. Over TLS they are copied
+ * once, out of what Node has decrypted.
  * Invariants: one request at a time; only a whole answer of the range asked for counts; nothing is put into the caller's memory once his read has ended.
  * Neighbours: S3RangeReader signs requests and keeps connections for the next one.
  */
@@ -23,6 +24,8 @@ export interface HttpService {
  */
 export type RangeAnswer = number | 'other' | 'unframed'
 
+/** What every answer begins with. */
+const answerBegin = 'HTTP/1.'
 /** Of an answer's status and headers. */
 const headBytesMax = 16 * 1024
 /** A refusal this long is read to its end, so that the connection can be used again. */
@@ -82,6 +85,7 @@ export class RangeConnection {
   async read(request: string, position: number, target: Buffer, signal: AbortSignal): Promise<RangeAnswer> {
     assert(this.#asked === undefined && this.#isOpen)
     signal.throwIfAborted()
+    this.#connection.wake?.()
     this.isAnswered = false
     const leave = onAbort(signal, () => this.#end(signal.reason as Error))
     try {
@@ -92,6 +96,11 @@ export class RangeConnection {
     } finally {
       leave?.()
     }
+  }
+
+  /** Nobody asks for now: it keeps no process alive, and closes after so long. */
+  rest(idleMsMax: number): void {
+    this.#connection.rest?.(idleMsMax)
   }
 
   close(): void {
@@ -110,6 +119,10 @@ export class RangeConnection {
     this.isAnswered = true
     if (this.#body !== undefined) return this.#takeBody(asked, this.#body, bytes)
     const seen = this.#head.length === 0 ? bytes : Buffer.concat([this.#head, bytes])
+    if (!answerBegin.startsWith(seen.toString('latin1', 0, answerBegin.length)))
+      return this.#end(
+        new HttpFailure(`found other bytes than an answer, wanted one that begins with ${answerBegin}`, true),
+      )
     const headEnd = seen.indexOf('\r\n\r\n')
     if (headEnd > headBytesMax || (headEnd < 0 && seen.length > headBytesMax))
       return this.#end(new HttpFailure(`found a head of more than ${headBytesMax} bytes, wanted an answer`, true))
@@ -123,6 +136,7 @@ export class RangeConnection {
   /** The head is whole; `first` is what has come of the body. */
   #begin(asked: Asked, head: string, first: Buffer): void {
     const { status, contentBytes, contentRange, isUnframed, isLast } = decodeHead(head)
+    if (status === 0) return this.#end(new HttpFailure('found an answer without a status, wanted one', true))
     const isWanted = status === partialContent && isRange(contentRange, asked, contentBytes)
     if (isUnframed || (!isWanted && contentBytes > refusalBytesMax)) {
       this.#asked = undefined
@@ -164,18 +178,22 @@ function put(bytes: Buffer, target: Buffer, at: number): void {
 }
 
 function isRange(contentRange: string, { position, target }: Asked, contentBytes: number): boolean {
-  const found = /^bytes (\d+)-(\d+)\//.exec(contentRange)
+  const found = /^bytes (\d+)-(\d+)\/(?:\d+|\*)$/.exec(contentRange)
   if (found === null || Number(found[1]) !== position) return false
   return Number(found[2]) + 1 - position === contentBytes && contentBytes <= target.length
 }
 
+/** `status` is 0 where there is none. A header that comes several times has all its values, as in HTTP: several lengths are no number. */
 function decodeHead(head: string) {
   const [first = '', ...lines] = head.split('\r\n')
   const [, minor, status] = /^HTTP\/1\.(\d) (\d{3})/.exec(first) ?? []
   const headers = new Map<string, string>()
   for (const line of lines) {
     const colon = line.indexOf(':')
-    if (colon > 0) headers.set(line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim())
+    if (colon <= 0) continue
+    const [name, value] = [line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim()]
+    const known = headers.get(name)
+    headers.set(name, known === undefined || known === value ? value : `${known}, ${value}`)
   }
   const length = headers.get('content-length') ?? ''
   return {

@@ -1,6 +1,7 @@
 /**
- * S3RangeReader: parts of objects over plain HTTP, straight into the caller's memory. Replays and cold reads of streams are made of these requests, and
- * Amazon's client, as Node's own HTTP client, takes several times the processor time for each (docs/decisions/0029).
+ * S3RangeReader: parts of objects by requests of our own, into the caller's memory: over plain HTTP straight from the socket, over TLS with one copy.
+ * Replays and cold reads of streams are made of these requests, and Amazon's client, as Node's own HTTP client, takes several times the processor time
+ * for each (measured over plain HTTP: docs/decisions/0029).
  * Invariant: only a whole answer of the range asked for counts. Whatever else is answered says nothing here: the caller asks again through Amazon's client,
  * which knows what each refusal means, follows regions and corrects the clock.
  * Neighbours: s3-store.ts, which has the credentials and the region; RangeConnection.
@@ -29,6 +30,10 @@ const nothingSha256 = hash('sha256', '')
 const keptMax = 64
 /** One that was not used for so long may be gone without a word; services close them after some time, too. */
 const keptMsMax = 15_000
+/** For so long nothing is asked of a store that answered in a form which is read elsewhere. */
+const unframedMs = 60_000
+/** Any other sign would end a header, or be sent as something else than was signed. */
+const headerText = /^[\x20-\x7e]*$/
 
 interface Kept {
   readonly connection: RangeConnection
@@ -44,11 +49,11 @@ export class S3RangeReader {
   readonly #signer: () => Promise<S3Signer>
   /** Nobody's just now, used last at the end. */
   #kept: Kept[] = []
-  readonly #inUse = new Set<RangeConnection>()
+  /** Of reads under way, also those that are still connecting. */
+  readonly #endings = new Set<AbortController>()
   /** Of the newest day: the same key signs all its requests. */
   #key: { readonly of: string; readonly key: Buffer } | undefined
-  /** The store answers in a form that is read elsewhere. */
-  #isUnframed = false
+  #unframedUntilMs = Number.NEGATIVE_INFINITY
   #closed = false
 
   /** `endpoint`: such as https://s3.example.com, without a path. */
@@ -69,43 +74,47 @@ export class S3RangeReader {
 
   /** Fills `target` with the object's bytes from `position` on; answers how many there were, undefined = not answered here. Throws HttpFailure. */
   async read(key: string, position: number, target: Buffer, waitMs: number): Promise<number | undefined> {
-    if (this.#isUnframed) return undefined
+    if (this.#clock.monotonicMs() < this.#unframedUntilMs) return undefined
     const path = `/${encoded(this.#bucket)}/${key.split('/').map(encoded).join('/')}`
     const range = `bytes=${position}-${position + target.length - 1}`
     const headers = Object.entries(this.headers(await this.#signer(), this.#host, path, range))
+    // Amazon's client says what is wrong with them.
+    if (headers.some(([, value]) => !headerText.test(value))) return undefined
     const request = `GET ${path} HTTP/1.1\r\n${headers.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n`
     const ending = new AbortController()
+    this.#endings.add(ending)
     const timer = this.#clock.after(waitMs, () =>
       ending.abort(new HttpFailure(`found no answer after ${waitMs} ms`, true)),
     )
     try {
       const answer = await this.#ask(request, position, target, ending.signal)
-      this.#isUnframed ||= answer === 'unframed'
+      if (answer === 'unframed') this.#unframedUntilMs = this.#clock.monotonicMs() + unframedMs
       return typeof answer === 'number' ? answer : undefined
     } finally {
+      this.#endings.delete(ending)
       timer.cancel()
     }
   }
 
+  /** Reads that are under way, and those that come later, fail. */
   close(): void {
     this.#closed = true
+    for (const ending of this.#endings) ending.abort(closedFailure())
     for (const { connection } of this.#kept) connection.close()
-    for (const connection of this.#inUse) connection.close()
     this.#kept = []
   }
 
   async #ask(request: string, position: number, target: Buffer, signal: AbortSignal) {
     for (;;) {
+      if (this.#closed) throw closedFailure()
       const kept = this.#takeKept()
       const connection = kept ?? (await this.#connect(signal))
-      this.#inUse.add(connection)
       try {
         return await connection.read(request, position, target, signal)
       } catch (error) {
         // The service may have closed it in the moment that it was asked; then another one is asked, in the end a new one.
-        if (kept === undefined || connection.isAnswered || signal.aborted || this.#closed) throw error
+        if (kept === undefined || connection.isAnswered || signal.aborted) throw error
       } finally {
-        this.#inUse.delete(connection)
         this.#keep(connection)
       }
     }
@@ -113,10 +122,7 @@ export class S3RangeReader {
 
   async #connect(signal: AbortSignal): Promise<RangeConnection> {
     try {
-      const connection = await RangeConnection.open(this.#service, signal)
-      if (!this.#closed) return connection
-      connection.close()
-      throw new HttpFailure('found that the store is closed', false)
+      return await RangeConnection.open(this.#service, signal)
     } catch (error) {
       if (error instanceof HttpFailure || !(error instanceof Error)) throw error
       const code = 'code' in error && typeof error.code === 'string' ? error.code : ''
@@ -132,13 +138,11 @@ export class S3RangeReader {
   }
 
   #keep(connection: RangeConnection): void {
-    for (let [oldest] = this.#kept; oldest !== undefined && this.#isOld(oldest); [oldest] = this.#kept) {
-      oldest.connection.close()
-      this.#kept.shift()
-    }
+    this.#kept = this.#kept.filter((kept) => kept.connection.isOpen)
     if (!connection.isOpen) return
-    if (this.#closed || this.#kept.length >= keptMax) connection.close()
-    else this.#kept.push({ connection, sinceMs: this.#clock.monotonicMs() })
+    if (this.#closed || this.#kept.length >= keptMax) return connection.close()
+    connection.rest(keptMsMax)
+    this.#kept.push({ connection, sinceMs: this.#clock.monotonicMs() })
   }
 
   #isOld({ sinceMs }: Kept): boolean {
@@ -181,6 +185,10 @@ export class S3RangeReader {
     }
     return this.#key.key
   }
+}
+
+function closedFailure(): HttpFailure {
+  return new HttpFailure('found the store closed by this side, wanted a whole answer', true)
 }
 
 function hmac(key: Buffer, text: string): Buffer {

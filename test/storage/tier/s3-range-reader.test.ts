@@ -5,14 +5,18 @@ import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { createServer as createSecureServer } from 'node:https'
+import { createServer as createPlainServer } from 'node:net'
+import type { Socket } from 'node:net'
 import { test } from 'node:test'
 import { getCACertificates, setDefaultCACertificates } from 'node:tls'
 import { systemClock } from '../../../platform/clock.ts'
+import type { Clock } from '../../../platform/clock.ts'
 import { S3RangeReader } from '../../../storage/tier/s3-range-reader.ts'
+import type { S3Signer } from '../../../storage/tier/s3-range-reader.ts'
 import { makeAuthority, makeCertificate } from '../../certificates.ts'
 import { TemporaryDirectory } from '../../temporary-directory.ts'
 
-const signer = {
+const signer: S3Signer = {
   credentials: { accessKeyId: 'AKIAIOSFODNN7EXAMPLE', secretAccessKey: 'wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY' },
   region: 'us-east-1',
   nowMs: Date.UTC(2013, 4, 24),
@@ -45,12 +49,16 @@ class AskedServer implements AsyncDisposable {
   /** Paths and ranges, in order. */
   readonly asked: string[] = []
   connections = 0
+  signer: S3Signer = signer
+  /** What the reader's clock says. */
+  nowMs = 0
   readonly #server: Server
   readonly reader: S3RangeReader
 
-  private constructor(server: Server, reader: S3RangeReader) {
+  private constructor(server: Server, port: number) {
     this.#server = server
-    this.reader = reader
+    const clock: Clock = { ...systemClock, monotonicMs: () => this.nowMs }
+    this.reader = new S3RangeReader(clock, `http://127.0.0.1:${port}/`, 'b', () => Promise.resolve(this.signer))
     server.on('connection', () => this.connections++)
     server.on('request', (request: IncomingMessage, response: ServerResponse) => {
       this.asked.push(`${request.url} ${request.headers.range}`)
@@ -63,8 +71,7 @@ class AskedServer implements AsyncDisposable {
     await once(server, 'listening')
     const address = server.address()
     const port = address !== null && typeof address === 'object' ? address.port : 0
-    const reader = new S3RangeReader(systemClock, `http://127.0.0.1:${port}/`, 'b', () => Promise.resolve(signer))
-    return new AskedServer(server, reader)
+    return new AskedServer(server, port)
   }
 
   answerWith(status: number, contentRange: string, body: string | Buffer): void {
@@ -175,12 +182,89 @@ test('range reader: a service that has closed a kept connection meanwhile is ask
   assert.equal(server.connections, 2)
 })
 
-test('range reader: a service that answers in chunks is left to the other client, from then on without a request', async () => {
+test('range reader: a service that answers in chunks is left to the other client, for a minute without a request', async () => {
   await using server = await AskedServer.start()
   server.answer = (response) => response.writeHead(206, { 'content-range': 'bytes 0-2/3' }).end('abc')
   assert.equal(await server.reader.read('a', 0, Buffer.alloc(3), 1000), undefined)
   assert.equal(await server.reader.read('a', 0, Buffer.alloc(3), 1000), undefined)
+  server.nowMs += 59_000
+  assert.equal(await server.reader.read('a', 0, Buffer.alloc(3), 1000), undefined)
   assert.equal(server.asked.length, 1)
+  server.nowMs += 1000
+  server.answerWith(206, 'bytes 0-2/3', 'abc')
+  assert.equal(await server.reader.read('a', 0, Buffer.alloc(3), 1000), 3)
+  assert.equal(await server.reader.read('a', 0, Buffer.alloc(3), 1000), 3)
+})
+
+test('range reader: credentials and regions that fit into no header are left to the other client, and nothing is sent', async () => {
+  await using server = await AskedServer.start()
+  server.answerWith(206, 'bytes 0-2/3', 'abc')
+  const { credentials } = signer
+  for (const wrong of ['a\r\nx-evil: 1', 'a\nb', 'a\rb', 'a\n', 'a\0b', 'grün', 'a\u{1f511}'])
+    for (const other of [
+      { ...signer, credentials: { ...credentials, sessionToken: wrong } },
+      { ...signer, credentials: { ...credentials, accessKeyId: wrong } },
+      { ...signer, region: wrong },
+    ]) {
+      server.signer = other
+      assert.equal(await server.reader.read('a', 0, Buffer.alloc(3), 1000), undefined, JSON.stringify(other))
+    }
+  assert.deepEqual(server.asked, [])
+  server.signer = signer
+  assert.equal(await server.reader.read('a', 0, Buffer.alloc(3), 1000), 3)
+})
+
+/** Of connections that keep this process alive, both sides of them. */
+function livelyConnections(): number {
+  return process.getActiveResourcesInfo().filter((each) => each === 'TCPSocketWrap').length
+}
+
+test('range reader: a kept connection keeps no process alive; one that is asked over does', async () => {
+  await using server = await AskedServer.start()
+  let asked = 0
+  for (let round = 0; round < 2; round++) {
+    server.answer = (response) => {
+      asked = livelyConnections()
+      response.writeHead(206, { 'content-length': 3, 'content-range': 'bytes 0-2/3' }).end('abc')
+    }
+    assert.equal(await server.reader.read('a', 0, Buffer.alloc(3), 1000), 3)
+    assert.equal(livelyConnections(), asked - 1, `round ${round}`)
+  }
+  assert.equal(server.connections, 1)
+})
+
+test('range reader: a connection that was kept for long is not asked over', async () => {
+  await using server = await AskedServer.start()
+  server.answerWith(206, 'bytes 0-2/3', 'abc')
+  for (let round = 0; round < 3; round++) {
+    assert.equal(await server.reader.read('a', 0, Buffer.alloc(3), 1000), 3)
+    server.nowMs += 15_001
+  }
+  assert.equal(server.connections, 3)
+})
+
+test('range reader: closed while it connects: what waits fails, the connection ends, and nobody connects again', async () => {
+  const server = createPlainServer().listen(0, '127.0.0.1') // says nothing, so that no encryption is agreed upon
+  await once(server, 'listening')
+  const address = server.address()
+  const port = address !== null && typeof address === 'object' ? address.port : 0
+  let connections = 0
+  server.on('connection', () => connections++)
+  const reader = new S3RangeReader(systemClock, `https://127.0.0.1:${port}`, 'b', () => Promise.resolve(signer))
+  const connected = once(server, 'connection') as Promise<[Socket]>
+  const failed = assert.rejects(reader.read('a', 0, Buffer.alloc(3), 60_000), /closed by this side/)
+  const [socket] = await connected
+  const ended = once(
+    socket.resume().on('error', () => {}),
+    'close',
+  )
+  reader.close()
+  await failed
+  await ended
+  await assert.rejects(reader.read('a', 0, Buffer.alloc(3), 60_000), /closed by this side/)
+  assert.equal(connections, 1)
+  server.close()
+  await once(server, 'close')
 })
 
 test('range reader: nobody there, and closed while it waits: failures', async () => {
