@@ -4,14 +4,18 @@
  * not used for the longest replaced first: a block is kept by one call to the system, and one after the other, so that a cold read of many segments
  * does not wait for what it leaves behind.
  * Invariants: a slot is not written while somebody reads it; the file is not closed under anybody who reads or writes.
+ * A disk that refuses gets back all that was taken: room is needed for appends first.
  * Derived: emptied at every start, and whoever reads compares sums, so nothing here needs to survive or to be right.
  * Neighbours: TierBlocks.
  */
+import type { Clock } from '../../platform/clock.ts'
 import type { File, FileSystem } from '../../platform/file-system.ts'
 import { tierBlockBytes } from './block-sums.ts'
 
 /** On their way to the disk. */
 const writingBytesMax = 16 * 1024 * 1024
+/** For so long a disk that refused is not asked again. */
+const refusedMs = 60_000
 
 interface CachedBlock {
   readonly slot: number
@@ -28,6 +32,7 @@ interface SlotRun {
 
 export class BlockCache {
   readonly #fileSystem: FileSystem
+  readonly #clock: Clock
   readonly #path: string
   readonly #slotsMax: number
   /** By object and place, the least recently used first. */
@@ -41,21 +46,21 @@ export class BlockCache {
   #file: Promise<File> | undefined
   #writing: Promise<void> = Promise.resolve()
   #writingBytes = 0
-  /** A disk that refuses is not asked again: the cache is there to save time. */
-  #failed = false
+  #refusedUntilMs = Number.NEGATIVE_INFINITY
   #closing: Promise<void> | undefined
 
-  private constructor(fileSystem: FileSystem, path: string, bytesMax: number) {
+  private constructor(fileSystem: FileSystem, clock: Clock, path: string, bytesMax: number) {
     this.#fileSystem = fileSystem
+    this.#clock = clock
     this.#path = path
     this.#slotsMax = Math.floor(bytesMax / tierBlockBytes)
   }
 
   /** Whatever an earlier run left there is removed. */
-  static async open(fileSystem: FileSystem, directory: string, bytesMax: number): Promise<BlockCache> {
+  static async open(fileSystem: FileSystem, clock: Clock, directory: string, bytesMax: number): Promise<BlockCache> {
     await fileSystem.removeDirectory(directory)
     if (bytesMax > 0) await fileSystem.makeDirectory(directory)
-    return new BlockCache(fileSystem, `${directory}/blocks`, bytesMax)
+    return new BlockCache(fileSystem, clock, `${directory}/blocks`, bytesMax)
   }
 
   /** The disk that is taken: whole slots, also by those that have nothing in them any more. */
@@ -80,14 +85,12 @@ export class BlockCache {
       this.#blocks.set(name, block)
       blocks.push(block)
     }
-    for (const block of blocks) this.#hold(block)
     const reading = this.#read(blocks, target)
     this.#reads.add(reading)
     try {
       return await reading
     } finally {
       this.#reads.delete(reading)
-      for (const block of blocks) this.#letGo(block)
     }
   }
 
@@ -108,7 +111,7 @@ export class BlockCache {
    * read again.
    */
   write(key: string, position: number, bytes: Buffer, done: () => void): void {
-    if (this.#failed || this.#closing !== undefined || this.#writingBytes > writingBytesMax) return done()
+    if (this.#isRefused || this.#closing !== undefined || this.#writingBytes > writingBytesMax) return done()
     this.#writingBytes += bytes.length
     this.#writing = this.#writing
       .then(() => this.#write(key, position, bytes))
@@ -130,8 +133,9 @@ export class BlockCache {
     await file?.close()
   }
 
-  /** Never rejects. */
+  /** Never rejects. Holds the blocks from the call on until it resolves. */
   async #read(blocks: readonly CachedBlock[], target: Buffer): Promise<boolean> {
+    for (const block of blocks) this.#hold(block)
     try {
       const file = await this.#file
       if (file === undefined) return false
@@ -144,12 +148,14 @@ export class BlockCache {
       return true
     } catch {
       return false
+    } finally {
+      for (const block of blocks) this.#letGo(block)
     }
   }
 
   /** Never rejects. */
   async #write(key: string, position: number, bytes: Buffer): Promise<void> {
-    if (this.#closing !== undefined) return
+    if (this.#isRefused || this.#closing !== undefined) return
     const places = placesOf(position, bytes.length).filter((place) => !this.#blocks.has(nameOf(key, place)))
     // Else all that can be replaced would go, for nothing.
     if (places.length > this.#slotsMax - this.#readSlots) return
@@ -166,9 +172,24 @@ export class BlockCache {
       for (const [at, place] of places.entries())
         this.#blocks.set(nameOf(key, place), { slot: slots[at]!, readers: 0, isForgotten: false })
     } catch {
-      this.#failed = true
-      this.#freeSlots.push(...slots)
+      await this.#giveBack()
     }
+  }
+
+  get #isRefused(): boolean {
+    return this.#clock.monotonicMs() < this.#refusedUntilMs
+  }
+
+  /** The disk has refused: what was taken of it is its own again, and the cache begins anew later. Never rejects. */
+  async #giveBack(): Promise<void> {
+    this.#refusedUntilMs = this.#clock.monotonicMs() + refusedMs
+    this.#blocks.clear() // so that nobody else begins to read
+    await Promise.all(this.#reads)
+    const file = await this.#file?.catch(() => undefined)
+    if (file === undefined) this.#file = undefined
+    else await file.truncate(0).catch(() => undefined) // its slots are written over, at the latest
+    this.#freeSlots.length = 0
+    this.#freshSlot = 0
   }
 
   /** So many, in order; there must be so many that nobody reads. */

@@ -99,9 +99,9 @@ export class Tier {
 
   /** With what earlier runs have sent, as copies on the local disk say. Throws invalidConfiguration, damagedData, unsupportedFormat. */
   static async open(options: TierOptions): Promise<Tier> {
-    const { location, dataDirectory, fileSystem, settings } = options
+    const { location, dataDirectory, fileSystem, clock, settings } = options
     const store = await openObjectStore(location, options)
-    const cache = await BlockCache.open(fileSystem, `${dataDirectory}/tier/cache`, settings.cacheBytes)
+    const cache = await BlockCache.open(fileSystem, clock, `${dataDirectory}/tier/cache`, settings.cacheBytes)
     const tier = new Tier(options, store, cache)
     await tier.#load()
     return tier

@@ -1,6 +1,6 @@
 /** Blocks of the tier on the local disk: kept within the bound, the least recently used replaced. */
 import assert from 'node:assert/strict'
-import { readdir } from 'node:fs/promises'
+import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { systemClock } from '../../../platform/clock.ts'
@@ -29,6 +29,7 @@ async function read(cache: BlockCache, key: string, position: number, sizeBytes:
 /** Files whose reads and writes end only after `release`, and that say what was asked of them. */
 class SlowFiles {
   readonly calls: string[] = []
+  isFull = false
   #held: PromiseWithResolvers<void> | undefined
 
   hold(): void {
@@ -52,6 +53,7 @@ class SlowFiles {
       }
       file.write = async (parts, position) => {
         this.calls.push('write')
+        if (this.isFull) throw Object.assign(new Error('no space left'), { code: 'ENOSPC' })
         await this.#held?.promise
         return whole.write(parts, position)
       }
@@ -67,7 +69,7 @@ class SlowFiles {
 test('block cache: what was written reads the same, in one file, the short last block of an object too', async () => {
   await using directory = await TemporaryDirectory.make()
   const path = join(directory.path, 'cache')
-  const cache = await BlockCache.open(nodeFileSystem, path, 64 * tierBlockBytes)
+  const cache = await BlockCache.open(nodeFileSystem, systemClock, path, 64 * tierBlockBytes)
   const [first, last] = [bytesOf(1, 3 * tierBlockBytes), bytesOf(2, tierBlockBytes + 5)]
   await written(cache, 'a', 0, first)
   await written(cache, 'b', 0, bytesOf(3, 100))
@@ -86,13 +88,13 @@ test('block cache: what was written reads the same, in one file, the short last 
   assert.equal(cache.usedBytes, 6 * tierBlockBytes, 'whole slots')
   assert.deepEqual(await readdir(path), ['blocks'])
   await cache.close()
-  const again = await BlockCache.open(nodeFileSystem, path, 64 * tierBlockBytes)
+  const again = await BlockCache.open(nodeFileSystem, systemClock, path, 64 * tierBlockBytes)
   assert.equal(await read(again, 'b', 0, 100), undefined, 'emptied at every start')
 })
 
 test('block cache: room for 4 blocks: those not used for the longest are replaced, and nothing is given out for another block', async () => {
   await using directory = await TemporaryDirectory.make()
-  const cache = await BlockCache.open(nodeFileSystem, join(directory.path, 'cache'), 4 * tierBlockBytes)
+  const cache = await BlockCache.open(nodeFileSystem, systemClock, join(directory.path, 'cache'), 4 * tierBlockBytes)
   for (let key = 0; key < 4; key++) await written(cache, `${key}`, 0, bytesOf(key, tierBlockBytes))
   assert.deepEqual(await read(cache, '0', 0, tierBlockBytes), bytesOf(0, tierBlockBytes))
   await written(cache, 'two', 0, bytesOf(9, 2 * tierBlockBytes))
@@ -109,6 +111,7 @@ test('block cache: room for 4 blocks: those not used for the longest are replace
 test('block cache: a disk that refuses: nothing is kept, and whoever wrote goes on', async () => {
   await using directory = await TemporaryDirectory.make()
   let opened = 0
+  let nowMs = 0
   const refusing = {
     ...nodeFileSystem,
     open: () => {
@@ -116,18 +119,59 @@ test('block cache: a disk that refuses: nothing is kept, and whoever wrote goes 
       return Promise.reject(Object.assign(new Error('no space left'), { code: 'ENOSPC' }))
     },
   }
-  const cache = await BlockCache.open(refusing, join(directory.path, 'cache'), 4 * tierBlockBytes)
+  const cache = await BlockCache.open(
+    refusing,
+    { ...systemClock, monotonicMs: () => nowMs },
+    join(directory.path, 'cache'),
+    4 * tierBlockBytes,
+  )
   await written(cache, 'a', 0, bytesOf(1, 10))
   await written(cache, 'a', 0, bytesOf(1, 10))
   assert.equal(await read(cache, 'a', 0, 10), undefined)
   assert.equal(opened, 1)
+  nowMs = 60_000
+  await written(cache, 'a', 0, bytesOf(1, 10))
+  assert.equal(opened, 2)
+  await cache.close()
+})
+
+test('block cache: a disk that is full while one reads: all that was taken is given back after him, and after a minute the cache begins anew', async () => {
+  await using directory = await TemporaryDirectory.make()
+  const path = join(directory.path, 'cache')
+  const slow = new SlowFiles()
+  let nowMs = 0
+  const clock = { ...systemClock, monotonicMs: () => nowMs }
+  const cache = await BlockCache.open(slow.fileSystem, clock, path, 4 * tierBlockBytes)
+  await written(cache, 'a', 0, bytesOf(1, 3 * tierBlockBytes))
+  slow.hold()
+  const target = Buffer.alloc(2 * tierBlockBytes)
+  const reading = cache.read('a', 0, target)
+  slow.isFull = true
+  const refused = written(cache, 'b', 0, bytesOf(2, tierBlockBytes))
+  const queued = written(cache, 'c', 0, bytesOf(3, tierBlockBytes))
+  while (cache.holds('a', 0, 1)) await systemClock.yield()
+  slow.release()
+  assert.equal(await reading, true)
+  assert.deepEqual(target, bytesOf(1, 3 * tierBlockBytes).subarray(0, target.length))
+  await Promise.all([refused, queued])
+  assert.equal(cache.usedBytes, 0)
+  assert.equal((await stat(join(path, 'blocks'))).size, 0)
+  slow.isFull = false
+  nowMs = 59_999
+  await written(cache, 'b', 0, bytesOf(2, tierBlockBytes))
+  assert.deepEqual(slow.calls, ['write', 'read', 'write'])
+  nowMs = 60_000
+  for (const key of [4, 5]) await written(cache, `${key}`, 0, bytesOf(key, 2 * tierBlockBytes))
+  for (const key of [4, 5])
+    assert.deepEqual(await read(cache, `${key}`, 0, 2 * tierBlockBytes), bytesOf(key, 2 * tierBlockBytes))
+  assert.equal(cache.usedBytes, 4 * tierBlockBytes)
   await cache.close()
 })
 
 test('block cache: what is forgotten is not here any more, and its slots are used again once nobody reads them', async () => {
   await using directory = await TemporaryDirectory.make()
   const slow = new SlowFiles()
-  const cache = await BlockCache.open(slow.fileSystem, join(directory.path, 'cache'), 4 * tierBlockBytes)
+  const cache = await BlockCache.open(slow.fileSystem, systemClock, join(directory.path, 'cache'), 4 * tierBlockBytes)
   await written(cache, 'a', 0, bytesOf(1, 2 * tierBlockBytes))
   await written(cache, 'b', 0, bytesOf(2, 2 * tierBlockBytes))
   const target = Buffer.alloc(2 * tierBlockBytes)
@@ -151,7 +195,7 @@ test('block cache: what is forgotten is not here any more, and its slots are use
 test('block cache: room for 4 blocks, 2 of them read: what does not fit replaces nothing', async () => {
   await using directory = await TemporaryDirectory.make()
   const slow = new SlowFiles()
-  const cache = await BlockCache.open(slow.fileSystem, join(directory.path, 'cache'), 4 * tierBlockBytes)
+  const cache = await BlockCache.open(slow.fileSystem, systemClock, join(directory.path, 'cache'), 4 * tierBlockBytes)
   for (const key of ['a', 'b']) await written(cache, key, 0, bytesOf(1, tierBlockBytes))
   await written(cache, 'five', 0, bytesOf(5, 5 * tierBlockBytes))
   assert.equal(cache.usedBytes, 2 * tierBlockBytes)
@@ -172,7 +216,7 @@ test('block cache: room for 4 blocks, 2 of them read: what does not fit replaces
 test('block cache: closed while one reads and one writes: the file stays open for both, and nobody comes after them', async () => {
   await using directory = await TemporaryDirectory.make()
   const slow = new SlowFiles()
-  const cache = await BlockCache.open(slow.fileSystem, join(directory.path, 'cache'), 4 * tierBlockBytes)
+  const cache = await BlockCache.open(slow.fileSystem, systemClock, join(directory.path, 'cache'), 4 * tierBlockBytes)
   await written(cache, 'a', 0, bytesOf(1, tierBlockBytes))
   slow.hold()
   const target = Buffer.alloc(tierBlockBytes)

@@ -39,7 +39,7 @@ class BlocksUnderTest implements AsyncDisposable {
     const [clock, fileSystem, random] = [systemClock, nodeFileSystem, systemRandom]
     const directory = await TemporaryDirectory.make()
     const store = await openObjectStore(`file://${directory.path}/tier`, { clock, fileSystem, random })
-    const cache = await BlockCache.open(fileSystem, join(directory.path, 'cache'), 4 * MiB)
+    const cache = await BlockCache.open(fileSystem, clock, join(directory.path, 'cache'), 4 * MiB)
     const rate = new RateLimit(clock, 0)
     const blocks = new TierBlocks({ store, clock, cache, rate, memoryBytesMax, requestsMax })
     return new BlocksUnderTest(blocks, store, cache, directory)
