@@ -1,29 +1,33 @@
 /**
- * The system's Chromium, driven over its own protocol. Not found, a test fails and names the command that brings it; nothing is skipped.
+ * The system's Chromium, driven over its own protocol. Where there is none it is installed as a Debian package; where that is not possible a test fails and names
+ * the command that brings it; nothing is skipped.
  * Screenshots go to a temporary folder, or where PLAYHEAD_SCREENSHOTS says.
  */
+import assert from 'node:assert/strict'
 import { existsSync, mkdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { chromium } from 'playwright-core'
 import type { Browser, Page } from 'playwright-core'
+import { needPrograms } from '../../bench/rivals/tool.ts'
 
 const names = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable', 'chrome']
 const screenshots = process.env['PLAYHEAD_SCREENSHOTS'] ?? join(tmpdir(), 'playhead-screenshots')
 
-function executable(): string {
-  const given = process.env['PLAYHEAD_CHROMIUM']
-  if (given !== undefined) return given
+function installed(): string | undefined {
   for (const folder of (process.env['PATH'] ?? '').split(delimiter)) {
     for (const name of names) if (existsSync(join(folder, name))) return join(folder, name)
   }
-  throw new Error(
-    `the console is tested in Chromium: found none of ${names.join(', ')} in PATH; run 'apt-get install chromium' (Debian, Ubuntu), or set PLAYHEAD_CHROMIUM to its path`,
-  )
+  return undefined
 }
 
-export function openBrowser(): Promise<Browser> {
-  return chromium.launch({ executablePath: executable(), args: ['--no-sandbox', '--disable-dev-shm-usage'] })
+/** PLAYHEAD_CHROMIUM is the path of one that is not in PATH. */
+export async function openBrowser(): Promise<Browser> {
+  const found = process.env['PLAYHEAD_CHROMIUM'] ?? installed()
+  if (found === undefined) await needPrograms(names.slice(0, 1), ['chromium'])
+  const executablePath = found ?? installed()
+  assert.ok(executablePath !== undefined)
+  return await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-dev-shm-usage'] })
 }
 
 /** A page that fails the test on any error of a script, and on anything that the content policy has stopped. */
