@@ -113,8 +113,8 @@ export async function needPrograms(programs: readonly string[], packages: readon
       'unavailable',
       `${missing.join(', ')}: found nothing of that name on PATH, wanted it installed; run: sudo ${command.join(' ')}`,
     )
-  // Without a runlevel for services Debian's scripts do not start the servers they install.
-  await fetchWith(command, { DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' })
+  // Others may be installing, too. Without a runlevel for services Debian's scripts do not start the servers they install.
+  await fetchWith([...command, '-o', 'DPkg::Lock::Timeout=300'], { DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' })
 }
 
 function findProgram(name: string): string | undefined {
