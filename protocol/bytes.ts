@@ -5,7 +5,8 @@
  */
 import assert from 'node:assert/strict'
 
-const TWO_TO_32 = 0x1_0000_0000
+/** What the upper half of a 64-bit integer counts. */
+export const TWO_TO_32 = 0x1_0000_0000
 
 /** An unsigned 64-bit little-endian integer; not a safe integer when it is larger than 2^53 - 1. */
 export function readU64LE(bytes: Buffer, at: number): number {

@@ -71,7 +71,8 @@ export class Appender {
     this.#options = options
     this.#durableOffset = options.durableOffset
     this.#writtenFloor = options.writtenFloor
-    this.#memory = new GroupMemory(options.context.groupBudget)
+    const { groupMemory, groupBudget } = options.context
+    this.#memory = new GroupMemory(groupMemory, groupBudget)
   }
 
   get durableOffset(): number {
@@ -286,18 +287,12 @@ function encodeGroup(
     runStart = at
     runOffset = nextOffset
   }
-  const endPart = () => {
+  const endPart = (what: 'any' | 'batch' = 'any') => {
     if (at === partStart) return
     const part = copies.subarray(partStart, at)
     parts.push(part)
-    checksum?.add(part)
-    partStart = at
-  }
-  /** What the checksum of a large batch covers is not gone over again. */
-  const endBatchPart = () => {
-    const part = copies.subarray(partStart, at)
-    parts.push(part)
-    checksum?.addBatch(part)
+    if (what === 'batch') checksum?.addBatch(part)
+    else checksum?.add(part)
     partStart = at
   }
   for (const entry of group) {
@@ -311,9 +306,10 @@ function encodeGroup(
     position += FRAME_BYTES + batch.length
     at += FRAME_BYTES
     if (copied) {
-      if (batch.length > copiedBatchBytesMax) endPart()
+      const isLarge = batch.length > copiedBatchBytesMax // then what its own checksum covers is not gone over again
+      if (isLarge) endPart()
       at += batch.length
-      if (batch.length > copiedBatchBytesMax) endBatchPart()
+      if (isLarge) endPart('batch')
       piece?.letGo()
       if (at - runStart >= runBytesMin) endRun(nextOffset)
     } else {

@@ -1,12 +1,13 @@
 /**
  * GroupMemory: where the small batches of one log are copied, group behind group, on their way to the file and for as long as the tail cache has them.
  * A log that has written much of late gets pieces for many groups, which are used again; anyone else memory of the collector, of exactly the size of
- * its group. GroupMemoryBudget bounds what all logs have begun to fill.
+ * its group. A budget bounds what all logs have begun to fill.
  * Invariants: nothing is copied over bytes that anyone holds; a piece is never larger than what its log has written.
  * Neighbours: Appender fills it, TailCache holds the pieces, FrameMemory hands them out again.
  */
 import type { FrameMemory, FramePiece } from '../protocol/frame-memory.ts'
 import { KiB } from '../protocol/limits.ts'
+import type { ByteBudget } from './byte-budget.ts'
 
 const pieceBytesMin = 4 * KiB
 const pieceBytesMax = 256 * KiB
@@ -17,37 +18,17 @@ export interface GroupRoom {
   readonly piece: FramePiece | undefined
 }
 
-export class GroupMemoryBudget {
-  readonly memory: FrameMemory
-  readonly #bytesMax: number
-  #bytes = 0
-
-  /** `bytesMax`: of pieces that logs go on filling. */
-  constructor(memory: FrameMemory, bytesMax: number) {
-    this.memory = memory
-    this.#bytesMax = bytesMax
-  }
-
-  /** False when all logs together have too much already. */
-  take(bytes: number): boolean {
-    if (this.#bytes + bytes > this.#bytesMax) return false
-    this.#bytes += bytes
-    return true
-  }
-
-  give(bytes: number): void {
-    this.#bytes -= bytes
-  }
-}
-
 export class GroupMemory {
-  readonly #budget: GroupMemoryBudget
+  readonly #memory: FrameMemory
+  readonly #budget: ByteBudget
   #piece: FramePiece | undefined
   #at = 0
   /** By this log; a quarter of it counts after each pause. */
   #takenBytes = 0
 
-  constructor(budget: GroupMemoryBudget) {
+  /** `budget`: of pieces that logs go on filling. */
+  constructor(memory: FrameMemory, budget: ByteBudget) {
+    this.#memory = memory
     this.#budget = budget
   }
 
@@ -71,7 +52,7 @@ export class GroupMemory {
     this.#end()
     const pieceBytes = Math.min(2 ** Math.floor(Math.log2(this.#takenBytes)), pieceBytesMax)
     if (pieceBytes < Math.max(pieceBytesMin, 2 * bytes) || !this.#budget.take(pieceBytes)) return
-    this.#piece = this.#budget.memory.take(pieceBytes)
+    this.#piece = this.#memory.take(pieceBytes)
     this.#at = 0
   }
 

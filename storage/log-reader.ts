@@ -7,9 +7,9 @@
 import type { Clock } from '../platform/clock.ts'
 import { PlayheadError } from '../protocol/errors.ts'
 import type { FrameMemory } from '../protocol/frame-memory.ts'
+import type { ByteBudget } from './byte-budget.ts'
 import type { DecompressionMemory } from './decompression-memory.ts'
 import { ReadAhead } from './read-ahead.ts'
-import type { ReadAheadBudget } from './read-ahead.ts'
 import type { ReadRange, ReadResult } from './read-range.ts'
 import type { Segment } from './segment.ts'
 import { SegmentGone } from './segment-pool.ts'
@@ -41,7 +41,7 @@ export interface LogReaderOptions {
   readonly extent: () => LogExtent
   readonly clock: Clock
   readonly limits: StreamLimits
-  readonly readAheadBudget: ReadAheadBudget
+  readonly readAheadBudget: ByteBudget
 }
 
 /** Whoever goes through a log at any speed asks again sooner. */

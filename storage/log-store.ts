@@ -9,15 +9,14 @@ import { MiB } from '../protocol/limits.ts'
 import type { Clock, Timer } from '../platform/clock.ts'
 import type { FileSystem } from '../platform/file-system.ts'
 import type { Random } from '../platform/random.ts'
+import { ByteBudget } from './byte-budget.ts'
 import type { CheckpointStore } from './checkpoint-store.ts'
 import { Cleaner } from './cleaner.ts'
 import { CommitFigures } from './counted-buckets.ts'
 import { DataDirectory } from './data-directory.ts'
 import { DecompressionMemory } from './decompression-memory.ts'
 import { LmdbCheckpointStore } from './lmdb-checkpoint-store.ts'
-import { ReadAheadBudget } from './read-ahead.ts'
 import { inParallel } from './in-parallel.ts'
-import { GroupMemoryBudget } from './group-memory.ts'
 import { IndexMemory } from './index-memory.ts'
 import type { Log } from './log.ts'
 import { RecoveryProgress } from './recovery-progress.ts'
@@ -260,9 +259,10 @@ function contextOf(
     tailBudget: new TailCacheBudget(settings.tailCacheBytes),
     indexMemory: new IndexMemory(settings.indexMemoryBytes),
     decompression: new DecompressionMemory(settings.decompressionBytesTotalMax),
-    readAheadBudget: new ReadAheadBudget(settings.readAheadBytes),
+    readAheadBudget: new ByteBudget(settings.readAheadBytes),
     readMemory: new FrameMemory(keptReadBytesMax),
-    groupBudget: new GroupMemoryBudget(new FrameMemory(keptGroupBytesMax), settings.tailCacheBytes / groupShare),
+    groupMemory: new FrameMemory(keptGroupBytesMax),
+    groupBudget: new ByteBudget(settings.tailCacheBytes / groupShare),
     progress: new RecoveryProgress(clock, report),
     commits: new CommitFigures(),
     get leaderEpoch() {

@@ -6,11 +6,10 @@
  * Encoded: u32 count, then count x (u64 offset, u64 position), little-endian.
  */
 import assert from 'node:assert/strict'
-import { writeU64LE } from '../protocol/bytes.ts'
+import { TWO_TO_32, writeU64LE } from '../protocol/bytes.ts'
 import { grown } from './grown.ts'
 
 const ENTRY_BYTES = 16
-const TWO_TO_32 = 0x1_0000_0000
 
 export class OffsetIndex {
   #offsets = new Float64Array(16)

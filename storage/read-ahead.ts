@@ -1,37 +1,18 @@
 /**
  * ReadAhead: what somebody who goes through a log will ask for next, read while what he asked for last is on its way to him: a disk, a processor
  * and a network that take turns become three that work at once. A read that begins where a recent one ended is taken for such a one.
- * Invariants: what is read ahead has been checked like any other read; over all logs it is at most `ReadAheadBudget`, and whoever does not come
+ * Invariants: what is read ahead has been checked like any other read; over all logs it is at most the budget, and whoever does not come
  * for his within `keptMsMax` has it read again. Called by LogReader.
  */
 import type { Clock, Timer } from '../platform/clock.ts'
+import type { ByteBudget } from './byte-budget.ts'
 import type { ReadRange, ReadResult } from './read-range.ts'
 
 /** Ends of reads that are remembered for each log: so many may go through one at the same time. */
 const endsMax = 16
 
-export class ReadAheadBudget {
-  readonly #bytesMax: number
-  usedBytes = 0
-
-  constructor(bytesMax: number) {
-    this.#bytesMax = bytesMax
-  }
-
-  /** False when there is no room. */
-  take(bytes: number): boolean {
-    if (this.usedBytes + bytes > this.#bytesMax) return false
-    this.usedBytes += bytes
-    return true
-  }
-
-  give(bytes: number): void {
-    this.usedBytes -= bytes
-  }
-}
-
 export interface ReadAheadOptions {
-  readonly budget: ReadAheadBudget
+  readonly budget: ByteBudget
   readonly clock: Clock
   readonly keptMsMax: number
   readonly read: (range: ReadRange) => Promise<ReadResult>

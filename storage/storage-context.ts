@@ -3,12 +3,11 @@ import type { Clock } from '../platform/clock.ts'
 import type { FileSystem } from '../platform/file-system.ts'
 import type { Random } from '../platform/random.ts'
 import type { FrameMemory } from '../protocol/frame-memory.ts'
+import type { ByteBudget } from './byte-budget.ts'
 import type { CheckpointStore } from './checkpoint-store.ts'
 import type { CommitFigures } from './counted-buckets.ts'
 import type { DecompressionMemory } from './decompression-memory.ts'
-import type { GroupMemoryBudget } from './group-memory.ts'
 import type { IndexMemory } from './index-memory.ts'
-import type { ReadAheadBudget } from './read-ahead.ts'
 import type { RecoveryProgress } from './recovery-progress.ts'
 import type { SegmentPool } from './segment-pool.ts'
 import type { StorageSettings } from './storage-settings.ts'
@@ -26,11 +25,13 @@ export interface StorageContext {
   readonly tailBudget: TailCacheBudget
   readonly indexMemory: IndexMemory
   readonly decompression: DecompressionMemory
-  readonly readAheadBudget: ReadAheadBudget
+  readonly readAheadBudget: ByteBudget
   /** What is read for others lies in, until they have sent it. */
   readonly readMemory: FrameMemory
   /** What small batches are copied into, until the tail cache drops them. */
-  readonly groupBudget: GroupMemoryBudget
+  readonly groupMemory: FrameMemory
+  /** Of that, what logs go on filling. */
+  readonly groupBudget: ByteBudget
   readonly commits: CommitFigures
   /** Of this run of the broker; stamped into every batch. Final once all logs are recovered: it is higher than any in them. */
   readonly leaderEpoch: number

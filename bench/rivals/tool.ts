@@ -117,7 +117,8 @@ export async function needPrograms(programs: readonly string[], packages: readon
   await fetchWith([...command, '-o', 'DPkg::Lock::Timeout=300'], { DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' })
 }
 
-function findProgram(name: string): string | undefined {
+/** Its path; undefined = it is not in PATH. */
+export function findProgram(name: string): string | undefined {
   if (name.startsWith('/')) return existsSync(name) ? name : undefined
   return (process.env['PATH'] ?? '')
     .split(delimiter)

@@ -10,7 +10,7 @@
  */
 import type { Clock } from '../../platform/clock.ts'
 import type { File, FileSystem } from '../../platform/file-system.ts'
-import { tierBlockBytes } from './block-sums.ts'
+import { blockName, tierBlockBytes } from './block-sums.ts'
 
 /** On their way to the disk. */
 const writingBytesMax = 16 * 1024 * 1024
@@ -71,7 +71,7 @@ export class BlockCache {
   /** Whether all blocks of these bytes are here. */
   holds(key: string, position: number, lengthBytes: number): boolean {
     if (this.#closing !== undefined) return false
-    return placesOf(position, lengthBytes).every((place) => this.#blocks.has(nameOf(key, place)))
+    return placesOf(position, lengthBytes).every((place) => this.#blocks.has(blockName(key, place)))
   }
 
   /** Fills `target`; false when not all of it is here. */
@@ -79,7 +79,7 @@ export class BlockCache {
     if (!this.holds(key, position, target.length)) return false
     const blocks: CachedBlock[] = []
     for (const place of placesOf(position, target.length)) {
-      const name = nameOf(key, place)
+      const name = blockName(key, place)
       const block = this.#blocks.get(name)!
       this.#blocks.delete(name)
       this.#blocks.set(name, block)
@@ -97,7 +97,7 @@ export class BlockCache {
   /** What was found to be wrong, or could not be read, is here no more: it would stay wrong, as what is here is not written again. */
   forget(key: string, position: number, lengthBytes: number): void {
     for (const place of placesOf(position, lengthBytes)) {
-      const name = nameOf(key, place)
+      const name = blockName(key, place)
       const block = this.#blocks.get(name)
       if (block === undefined) continue
       this.#blocks.delete(name)
@@ -156,7 +156,7 @@ export class BlockCache {
   /** Never rejects. */
   async #write(key: string, position: number, bytes: Buffer): Promise<void> {
     if (this.#isRefused || this.#closing !== undefined) return
-    const places = placesOf(position, bytes.length).filter((place) => !this.#blocks.has(nameOf(key, place)))
+    const places = placesOf(position, bytes.length).filter((place) => !this.#blocks.has(blockName(key, place)))
     // Else all that can be replaced would go, for nothing.
     if (places.length > this.#slotsMax - this.#readSlots) return
     const slots = this.#takeSlots(places.length)
@@ -170,7 +170,7 @@ export class BlockCache {
         done += count
       }
       for (const [at, place] of places.entries())
-        this.#blocks.set(nameOf(key, place), { slot: slots[at]!, readers: 0, isForgotten: false })
+        this.#blocks.set(blockName(key, place), { slot: slots[at]!, readers: 0, isForgotten: false })
     } catch {
       await this.#giveBack()
     }
@@ -221,10 +221,6 @@ export class BlockCache {
     this.#readSlots--
     if (block.isForgotten) this.#freeSlots.push(block.slot)
   }
-}
-
-function nameOf(key: string, place: number): string {
-  return `${key}#${place}`
 }
 
 function placesOf(position: number, lengthBytes: number): number[] {

@@ -6,7 +6,7 @@
  */
 import assert from 'node:assert/strict'
 import type { FrameMemory, FramePiece } from '../../protocol/frame-memory.ts'
-import { tierBlockBytes } from './block-sums.ts'
+import { blockName, tierBlockBytes } from './block-sums.ts'
 import type { SummedObject } from './block-sums.ts'
 
 export class BlockRun {
@@ -82,10 +82,6 @@ export class BlockRun {
 
   /** The name of each of its blocks. */
   *names(): Generator<string> {
-    for (let place = this.place; place < this.endPlace; place++) yield blockName(this.object, place)
+    for (let place = this.place; place < this.endPlace; place++) yield blockName(this.object.key, place)
   }
-}
-
-export function blockName({ key }: SummedObject, place: number): string {
-  return `${key}#${place}`
 }

@@ -13,6 +13,11 @@ export interface SummedObject {
   readonly sums: Buffer
 }
 
+/** Of the block at `place` of an object. */
+export function blockName(key: string, place: number): string {
+  return `${key}#${place}`
+}
+
 /** CRC-32C of each block, 4 bytes each, of bytes that begin at a block. */
 export function blockSums(bytes: Buffer): Buffer {
   const sums = Buffer.allocUnsafe(Math.ceil(bytes.length / tierBlockBytes) * 4)

@@ -9,8 +9,8 @@ import { sleep } from '../../platform/clock.ts'
 import type { Clock } from '../../platform/clock.ts'
 import { FrameMemory } from '../../protocol/frame-memory.ts'
 import type { BlockCache } from './block-cache.ts'
-import { BlockRun, blockName } from './block-run.ts'
-import { tierBlockBytes, wrongBlock } from './block-sums.ts'
+import { BlockRun } from './block-run.ts'
+import { blockName, tierBlockBytes, wrongBlock } from './block-sums.ts'
 import type { SummedObject } from './block-sums.ts'
 import { tierUnavailable } from './object-store.ts'
 import type { ObjectStore } from './object-store.ts'
@@ -142,7 +142,7 @@ export class TierBlocks {
   }
 
   #known(object: SummedObject, place: number): BlockRun | undefined {
-    const run = this.#runOfBlock.get(blockName(object, place))
+    const run = this.#runOfBlock.get(blockName(object.key, place))
     if (run === undefined) return undefined
     this.#runs.delete(run)
     this.#runs.add(run)
@@ -153,7 +153,7 @@ export class TierBlocks {
   #bring(object: SummedObject, place: number, end: number, bringing: Bringing): BlockRun {
     const endMax = Math.min(end, place + requestBlocksMax)
     let runEnd = place + 1
-    while (runEnd < endMax && !this.#runOfBlock.has(blockName(object, runEnd))) runEnd++
+    while (runEnd < endMax && !this.#runOfBlock.has(blockName(object.key, runEnd))) runEnd++
     const run = new BlockRun(object, place, runEnd, bringing.isUrgent)
     this.#runs.add(run)
     for (const name of run.names()) this.#runOfBlock.set(name, run)

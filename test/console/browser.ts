@@ -4,21 +4,19 @@
  * Screenshots go to a temporary folder, or where PLAYHEAD_SCREENSHOTS says.
  */
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { delimiter, join } from 'node:path'
+import { join } from 'node:path'
 import { chromium } from 'playwright-core'
 import type { Browser, Page } from 'playwright-core'
-import { needPrograms } from '../../bench/rivals/tool.ts'
+import { findProgram, needPrograms } from '../../bench/rivals/tool.ts'
 
 const names = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable', 'chrome']
 const screenshots = process.env['PLAYHEAD_SCREENSHOTS'] ?? join(tmpdir(), 'playhead-screenshots')
 
+/** Its path; undefined = none is in PATH. */
 function installed(): string | undefined {
-  for (const folder of (process.env['PATH'] ?? '').split(delimiter)) {
-    for (const name of names) if (existsSync(join(folder, name))) return join(folder, name)
-  }
-  return undefined
+  return names.map(findProgram).find((path) => path !== undefined)
 }
 
 /** PLAYHEAD_CHROMIUM is the path of one that is not in PATH. */

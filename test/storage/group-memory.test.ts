@@ -2,15 +2,18 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { FrameMemory } from '../../protocol/frame-memory.ts'
 import { KiB, MiB } from '../../protocol/limits.ts'
-import { GroupMemory, GroupMemoryBudget } from '../../storage/group-memory.ts'
+import { ByteBudget } from '../../storage/byte-budget.ts'
+import { GroupMemory } from '../../storage/group-memory.ts'
 import { TailCache, TailCacheBudget } from '../../storage/tail-cache.ts'
 
-function budget(bytesMax = 8 * MiB): GroupMemoryBudget {
-  return new GroupMemoryBudget(new FrameMemory(4 * MiB), bytesMax)
+/** Makes memories of logs that share theirs. */
+function sharing(bytesMax = 8 * MiB): () => GroupMemory {
+  const [frames, budget] = [new FrameMemory(4 * MiB), new ByteBudget(bytesMax)]
+  return () => new GroupMemory(frames, budget)
 }
 
 test('group memory: groups lie one behind the other, and nothing is written over what is held', () => {
-  const memory = new GroupMemory(budget())
+  const memory = sharing()()
   const rooms = Array.from({ length: 500 }, (_, place) => {
     const room = memory.take(1000)
     room.bytes.fill(place % 251)
@@ -22,7 +25,7 @@ test('group memory: groups lie one behind the other, and nothing is written over
 })
 
 test('group memory: a busy log gets larger pieces, up to 256 KiB, and those that nobody holds any more are used again', () => {
-  const memory = new GroupMemory(budget())
+  const memory = sharing()()
   const sizes: number[] = []
   const used = new Set<ArrayBufferLike>()
   for (let group = 0; group < 10_000; group++) {
@@ -35,14 +38,14 @@ test('group memory: a busy log gets larger pieces, up to 256 KiB, and those that
 })
 
 test('group memory: a group that would leave half a piece empty gets memory of exactly its size', () => {
-  const memory = new GroupMemory(budget())
+  const memory = sharing()()
   for (let group = 0; group < 100; group++) memory.take(10 * KiB)
   const { bytes, piece } = memory.take(129 * KiB)
   assert.deepEqual([bytes.buffer.byteLength, piece], [129 * KiB, undefined])
 })
 
 test('group memory: a log lets go of its piece at each pause, and if it writes little between them, soon has nothing but what it wrote', () => {
-  const memory = new GroupMemory(budget())
+  const memory = sharing()()
   for (let group = 0; group < 1000; group++) memory.take(10 * KiB)
   const { piece } = memory.take(10 * KiB)
   memory.letGo()
@@ -56,8 +59,8 @@ test('group memory: a log lets go of its piece at each pause, and if it writes l
 })
 
 test('group memory: logs that are busy at once fill no more than their budget; the others have memory of exactly their groups', () => {
-  const shared = budget(1 * MiB)
-  const memories = Array.from({ length: 1000 }, () => new GroupMemory(shared))
+  const makeMemory = sharing(1 * MiB)
+  const memories = Array.from({ length: 1000 }, () => makeMemory())
   const current = new Map<GroupMemory, ArrayBufferLike>()
   for (let round = 0; round < 300; round++) {
     for (const memory of memories) {
@@ -77,10 +80,10 @@ for (const [logs, groupBytes] of [
   [1000, 1000],
 ] as const) {
   test(`group memory: a tail cache of 4 MiB holds three quarters of that (${logs} logs, groups of ${groupBytes} bytes)`, () => {
-    const shared = budget(512 * KiB)
+    const makeMemory = sharing(512 * KiB)
     const tails = new TailCacheBudget(4 * MiB)
     const all = Array.from({ length: logs }, () => ({
-      memory: new GroupMemory(shared),
+      memory: makeMemory(),
       tail: new TailCache(tails, 4 * MiB),
     }))
     const rounds = Math.ceil((8 * MiB) / groupBytes / logs)

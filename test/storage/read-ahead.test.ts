@@ -4,7 +4,8 @@ import type { Clock } from '../../platform/clock.ts'
 import { FrameMemory } from '../../protocol/frame-memory.ts'
 import type { FramePiece } from '../../protocol/frame-memory.ts'
 import { KiB } from '../../protocol/limits.ts'
-import { ReadAhead, ReadAheadBudget } from '../../storage/read-ahead.ts'
+import { ByteBudget } from '../../storage/byte-budget.ts'
+import { ReadAhead } from '../../storage/read-ahead.ts'
 import type { ReadRange } from '../../storage/read-range.ts'
 
 /** Every read answers ten offsets, in a piece of memory; timers run when asked to. */
@@ -52,7 +53,7 @@ function range(offset: number, maxBytes = 64 * KiB, limitOffset = 1000): ReadRan
 
 function readAhead(bytesMax = 1024 * KiB) {
   const readings = new Readings()
-  const budget = new ReadAheadBudget(bytesMax)
+  const budget = new ByteBudget(bytesMax)
   const { clock, read } = readings
   return { readings, budget, ahead: new ReadAhead({ budget, clock, keptMsMax: 1000, read }) }
 }
