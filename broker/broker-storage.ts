@@ -48,7 +48,6 @@ export async function openStorage(
       fileSystem: tier?.fileSystem ?? foundation.fileSystem,
       directory: config.data,
       settings: storageSettings(config),
-      keepsEventsFor: foundation.isReplicated ? 'a broker of a cluster' : undefined,
     }),
   )
   if (tier !== undefined) {

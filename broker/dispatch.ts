@@ -30,7 +30,7 @@ import { clusterStatus, drainBroker, reassignPartition, recoverPartition, thrott
 import { fetch, listOffsets } from './handlers/fetch.ts'
 import { hello } from './handlers/hello.ts'
 import { commitPlayhead, listPlayheads, readPlayhead } from './handlers/playhead.ts'
-import { replicaFetch, replicaProgress } from './handlers/replicate.ts'
+import { replicaFetch, replicaFile, replicaProgress, replicaSnapshot } from './handlers/replicate.ts'
 import { status } from './handlers/status.ts'
 import { limitStream, listStreams, readStream, streamInfo, streamLimit } from './handlers/stream.ts'
 import { alterTopic, createTopic, deleteRecords, deleteTopic, describeTopic, listTopics } from './handlers/topic.ts'
@@ -83,6 +83,8 @@ const routes: Record<ApiName, Route> = {
   listPlayheads: route(apis.listPlayheads, listPlayheads, requestRights.listPlayheads),
   replicaFetch: route(apis.replicaFetch, replicaFetch, requestRights.replicaFetch),
   replicaProgress: route(apis.replicaProgress, replicaProgress, requestRights.replicaProgress),
+  replicaSnapshot: route(apis.replicaSnapshot, replicaSnapshot, requestRights.replicaSnapshot),
+  replicaFile: route(apis.replicaFile, replicaFile, requestRights.replicaFile),
   clusterStatus: route(apis.clusterStatus, clusterStatus, requestRights.clusterStatus),
   throttleCopying: route(apis.throttleCopying, throttleCopying, requestRights.throttleCopying),
   reassignPartition: route(apis.reassignPartition, reassignPartition, requestRights.reassignPartition),

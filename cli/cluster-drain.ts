@@ -97,7 +97,7 @@ function whyKept(
     readonly staying: readonly ReachedBroker[]
   },
 ): string | undefined {
-  const { leader, replicas, removing, inSync, wholeFromOffset } = partition
+  const { leader, replicas, removing, inSync } = partition
   if (leader === undefined) return 'nobody leads it, so that nobody can copy it'
   const target = replicas.filter((one) => !removing.includes(one))
   if (removing.includes(broker)) {
@@ -105,8 +105,6 @@ function whyKept(
     const away = target.filter((one) => !inSync.includes(one) && !isThere(one))
     return away.length === 0 ? undefined : `it moves once broker ${away.join(', ')}, which is away, has caught up`
   }
-  if (wholeFromOffset !== undefined)
-    return `records below offset ${wholeFromOffset} were removed before it came into the cluster, and such a partition cannot be copied yet: replay it into a new topic`
   if (staying.some((one) => !replicas.includes(one.broker))) return undefined
   const ids = staying.map((one) => one.broker).join(', ') || 'none'
   return `it has ${withUnit(target.length, 'replica')} and the brokers that stay are ${ids}: start another one, or give it fewer (playhead cluster reassign)`

@@ -47,7 +47,16 @@ import {
   readPlayheadReply,
   readPlayheadRequest,
 } from './playhead.ts'
-import { replicaFetchReply, replicaFetchRequest, replicaProgressReply, replicaProgressRequest } from './replicate.ts'
+import {
+  replicaFetchReply,
+  replicaFetchRequest,
+  replicaFileReply,
+  replicaFileRequest,
+  replicaProgressReply,
+  replicaProgressRequest,
+  replicaSnapshotReply,
+  replicaSnapshotRequest,
+} from './replicate.ts'
 import { statusReply, statusRequest } from './status.ts'
 import {
   limitStreamReply,
@@ -179,6 +188,14 @@ export const apis = {
     throttleCopyingReply,
     'Limit what copying to new replicas takes, or lift that.',
   ),
+  replicaSnapshot: row(
+    57,
+    'admin',
+    replicaSnapshotRequest,
+    replicaSnapshotReply,
+    'A follower asks which files of its log the leader has.',
+  ),
+  replicaFile: row(58, 'admin', replicaFileRequest, replicaFileReply, 'A follower reads one of these files.'),
   deleteRecords: row(
     60,
     'admin',

@@ -66,8 +66,8 @@ const clusterPartition = struct({
   own: optional(ownCopy),
   /** From its leader only: the others that it has heard of. */
   followers: list(clusterFollower, replicasMax),
-  /** Records below it are gone, or some of them, from before it came into the cluster: it cannot be copied. Absent = it has all. */
-  wholeFromOffset: later(int()),
+  /** Where its log starts, as the cluster has agreed; a replica may be on its way there. Absent = at 0. */
+  agreedStartOffset: later(int()),
 })
 export type ClusterPartition = ValueOf<typeof clusterPartition>
 

@@ -1,8 +1,9 @@
 /**
- * replicaFetch and replicaProgress: what a follower asks its leader. A fetch asks for batches and says how far the follower has got; progress says
- * only that, while a fetch is parked. Both name the leader epoch and the follower's registration: what is of another is refused, and counts for nothing.
+ * What a follower asks its leader. replicaFetch asks for batches and says how far the follower has got; replicaProgress says only that, while a fetch is
+ * parked. Where batches do not do, replicaSnapshot asks which files there are, and replicaFile for what is in one. All name the leader epoch and the
+ * follower's registration: what is of another is refused, and counts for nothing.
  */
-import { int, later, list, optional, struct, text } from './header-schema.ts'
+import { bool, int, later, list, oneOf, optional, struct, text } from './header-schema.ts'
 
 const follower = {
   topicId: text(36),
@@ -49,7 +50,54 @@ export const replicaFetchReply = struct({
   appendTimes: list(int(), 1_000_000),
   /** To be sent back with the next fetch. */
   confirm: later(int()),
+  /** Set when batches do not bring the follower's log any further, and the body is empty: it is to take over files. */
+  filesNeeded: later(bool),
 })
 
 export const replicaProgressRequest = struct(follower)
 export const replicaProgressReply = struct({ highWatermark: int() })
+
+/** Segments, or heads files, of one log. */
+const sharedFilesMax = 65_536
+
+export const replicaSnapshotRequest = struct(follower)
+/** One moment of the leader's log: what it has sealed. */
+export const replicaSnapshotReply = struct({
+  /** The first offset there is for readers. */
+  logStartOffset: int(),
+  /** How far the log is compacted, as in the format of log.json. */
+  compactedTo: int(),
+  rewrittenTo: int(),
+  /** In hexadecimal digits: what all segments of the log have in their headers. */
+  salt: text(32),
+  /** Where the first segment begins, sealed or not. */
+  baseOffset: int(),
+  /** Sealed segments in order, without gaps, from `baseOffset` on. */
+  segments: list(
+    struct({
+      baseOffset: int(),
+      nextOffset: int(),
+      sizeBytes: int(),
+      /** How often it was rewritten. With another number it is another file. */
+      compaction: int(),
+    }),
+    sharedFilesMax,
+  ),
+  /** Of the last of them; -1 = there is none. */
+  leaderEpoch: int(-1),
+  /** The leader epochs in them, and where each begins. */
+  epochs: list(struct({ epoch: int(), startOffset: int() }), sharedFilesMax),
+  /** Where the files of last versions end. */
+  heads: list(int(), sharedFilesMax),
+})
+
+export const replicaFileRequest = struct({
+  ...follower,
+  kind: oneOf('segment', 'sidecar', 'heads'),
+  /** Of a segment and its sidecar the base offset, of heads the end. */
+  offset: int(),
+  position: int(),
+  maxBytes: int(1),
+})
+/** The body is bytes of the file from `position` on, some of those that were asked for; none at its end. */
+export const replicaFileReply = struct({})

@@ -42,8 +42,8 @@ async function adoptTopic({ store, random, broker }: AdoptionFoundation, topic: 
     if (internal && isPlayheadError(error, 'topicExists')) return false
     throw error
   }
-  const states = topic.logs.map(({ partition, recoveredEpoch, replica }): [string, string] => {
-    const existing = { leaderEpoch: Math.max(1, recoveredEpoch + 1), logStart: replica.wholeFromOffset }
+  const states = topic.logs.map(({ partition, recoveredEpoch, logStartOffset }): [string, string] => {
+    const existing = { leaderEpoch: Math.max(1, recoveredEpoch + 1), logStart: logStartOffset }
     const state = newPartitionState({ replicas: [broker], isrMin: 1, nonce: newNonce(random), existing })
     return [metadataKeys.partition(id, partition), writeRecord(state)]
   })

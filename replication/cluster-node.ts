@@ -208,6 +208,7 @@ export class ClusterNode {
     })
     await this.image.refresh() // what it was before this registration is over
     this.#replicas = new Replicas({
+      foundation: this.foundation,
       image: this.image,
       partitions,
       keeper: this.#keeper,

@@ -6,7 +6,7 @@
  * Neighbours: controller.ts carries it out; isr-change.ts says what a change makes of a partition.
  */
 import type { ClusterState } from './cluster-state.ts'
-import { canBeCopied, next, targetReplicas } from './isr-change.ts'
+import { next, targetReplicas } from './isr-change.ts'
 import type { PartitionEvent, PartitionState } from './isr-change.ts'
 import { isRegistered } from './isr-transaction.ts'
 import type { SeenPartition } from './isr-transaction.ts'
@@ -144,7 +144,6 @@ class Moves {
 
   of(partition: PartitionState): PartitionEvent | undefined {
     const replicas = targetReplicas(partition)
-    if (!canBeCopied(partition)) return undefined
     if (this.#underWay >= movesMax || !replicas.some((broker) => this.#leaving.has(broker))) return undefined
     const target = replaceReplicas(this.#brokers, replicas, this.#leaving)
     if (target === undefined) return undefined
@@ -155,8 +154,7 @@ class Moves {
   /** The broker that was the first made them when it was the only one. One change at a time: what is under way ends first. */
   growthOf(partition: PartitionState): PartitionEvent | undefined {
     const { replicas, adding, removing } = partition
-    if (!canBeCopied(partition) || replicas.length >= ownReplicasMax || adding.length + removing.length > 0)
-      return undefined
+    if (replicas.length >= ownReplicasMax || adding.length + removing.length > 0) return undefined
     const target = growReplicas(this.#brokers, replicas, ownReplicasMax)
     return target === replicas ? undefined : { kind: 'reassign', target }
   }

@@ -27,7 +27,7 @@ export interface PartitionState {
   readonly adding: readonly number[]
   /** Being moved away from: replicas that go once all others are in sync. */
   readonly removing: readonly number[]
-  /** Records below it are gone, or some of them: retention or compaction took them before the partition came into the cluster. 0 = it has all. */
+  /** Where the log starts: records below it are given up. It goes back only where an operator gives data up. */
   readonly logStart: number
   /** The last epoch begun by an operator who gave data up; followers of older epochs may truncate below their high watermark for it. 0 = never. */
   readonly uncleanEpoch: number
@@ -67,7 +67,7 @@ export interface NewPartition {
   readonly replicas: readonly number[]
   readonly isrMin: number
   readonly nonce: string
-  /** Of a log that was there before its cluster: above every epoch in it, and from where it is whole. With it there is one replica. */
+  /** Of a log that was there before its cluster: above every epoch in it, and where it starts. With it there is one replica. */
   readonly existing?: { readonly leaderEpoch: number; readonly logStart: number }
 }
 
@@ -100,11 +100,6 @@ export function next(state: PartitionState, event: PartitionEvent, nonce: string
 /** What the replicas shall be once a reassignment is through; the replicas if there is none. */
 export function targetReplicas({ replicas, removing }: PartitionState): number[] {
   return without(replicas, removing)
-}
-
-/** What is gone cannot be copied, and versions count from it. */
-export function canBeCopied({ logStart }: PartitionState): boolean {
-  return logStart === 0
 }
 
 function nextWithoutNonce(state: PartitionState, event: PartitionEvent): PartitionState {
@@ -238,7 +233,8 @@ function setIsrMin(state: PartitionState, isrMin: number): PartitionState {
 function recoverUnclean(state: PartitionState, leader: number): PartitionState {
   if (state.leader !== null || !state.replicas.includes(leader)) return state
   const leaderEpoch = state.leaderEpoch + 1
-  return { ...state, leader, leaderEpoch, isr: [leader], elr: [], lastElr: [], uncleanEpoch: leaderEpoch }
+  // Its log may end before where the others had agreed to start.
+  return { ...state, leader, leaderEpoch, isr: [leader], elr: [], lastElr: [], logStart: 0, uncleanEpoch: leaderEpoch }
 }
 
 function without(brokers: readonly number[], removed: readonly number[]): number[] {

@@ -72,6 +72,19 @@ export class LeaderLinks {
         const { header } = await connection.request('replicaProgress', request, [], { timeoutMs, signal })
         return header
       },
+      snapshot: async (request, signal) => {
+        const connection = await this.#connection(this.#fetches, broker, this.#fetched).open()
+        const { header } = await connection.request('replicaSnapshot', request, [], { timeoutMs, signal })
+        const { logStartOffset, compactedTo, rewrittenTo, salt, ...rest } = header
+        return { facts: { logStartOffset, compactedTo, rewrittenTo }, salt: Buffer.from(salt, 'hex'), ...rest }
+      },
+      file: async (request, signal) => {
+        const connection = await this.#connection(this.#fetches, broker, this.#fetched).open()
+        const { body, piece } = await connection.request('replicaFile', request, [], { timeoutMs, signal })
+        const bytes = Buffer.from(body) // what it lies in is used again
+        piece?.letGo()
+        return bytes
+      },
     }
   }
 

@@ -6,7 +6,6 @@
 import { PlayheadError } from '../protocol/errors.ts'
 import { readClusterState } from './cluster-state.ts'
 import type { ClusterState } from './cluster-state.ts'
-import { canBeCopied } from './isr-change.ts'
 import type { PartitionState } from './isr-change.ts'
 import { isRegistered } from './isr-transaction.ts'
 import type { SeenPartition } from './isr-transaction.ts'
@@ -38,14 +37,6 @@ export async function reassignPartition(
   }
   if (missing.length > 0)
     throw wrong(`new replicas on brokers ${missing.join(', ')} which are not there`, 'brokers that run')
-  const { logStart, replicas } = seen.state
-  if (!canBeCopied(seen.state) && target.some((broker) => !replicas.includes(broker))) {
-    const found = `records below offset ${logStart} that retention or compaction removed before it came into the cluster`
-    throw wrong(
-      `${found}, and new replicas on other brokers`,
-      `its one replica on broker ${replicas.join(', ')}: such a partition cannot be copied yet; replay it into a new topic`,
-    )
-  }
   const isrMin = isrMinOf(settings, target.length)
   if (isrMin < seen.state.isrMin && settings[isrMinSetting] === undefined) {
     // Fewer replicas have a smaller majority.

@@ -6,14 +6,16 @@
 import type { Clock } from '../platform/clock.ts'
 import { PlayheadError } from '../protocol/errors.ts'
 import type { FramePiece } from '../protocol/frame-memory.ts'
-import type { RequestOf } from '../protocol/api.ts'
 import type { Token } from '../protocol/token.ts'
-import type { EpochEnd } from '../storage/leader-epochs.ts'
 import type { AppendGroup, Appended, Log, ReadStream, StreamPage } from '../storage/log.ts'
 import { divergenceOf } from './divergence.ts'
 import { Following, handingOver, notLeader, steppedDown } from './following.ts'
 import type { SeenPartition } from './isr-transaction.ts'
 import { OffsetWaiters } from './offset-waiters.ts'
+import { PartitionCleaning } from './partition-cleaning.ts'
+import type { AgreeOnStart } from './partition-cleaning.ts'
+import { filesNeeded } from './replica-read.ts'
+import type { ReplicaFetch, ReplicaFetchContext, ReplicaProgress, ReplicaRead } from './replica-read.ts'
 import { ReplicaSet } from './replica-set.ts'
 
 export interface PartitionOptions {
@@ -36,27 +38,8 @@ export interface LeadOptions {
   readonly seen: SeenPartition
   readonly lagMsMax: number
   readonly clock: Clock
-}
-
-export type ReplicaFetch = Omit<RequestOf<'replicaFetch'>, 'topicId' | 'partition'>
-export type ReplicaProgress = Omit<RequestOf<'replicaProgress'>, 'topicId' | 'partition'>
-
-export interface ReplicaFetchContext {
-  /** Nobody waits any more. */
-  readonly signal: AbortSignal
-  readonly reserve: (bytes: number) => Promise<void> | undefined
-}
-
-export interface ReplicaRead {
-  /** Where the leader's log has something else; then there are no batches. */
-  readonly diverging: EpochEnd | undefined
-  readonly batches: readonly Buffer[]
-  readonly appendTimes: readonly number[]
-  /** What the batches lie in, held for the caller. */
-  readonly piece?: FramePiece | undefined
-  readonly highWatermark: number
-  /** For the follower to send back. */
-  readonly confirm: number | undefined
+  /** How the start of the log is moved. */
+  readonly agreeOnStart: AgreeOnStart
 }
 
 export interface PartitionRead {
@@ -87,6 +70,7 @@ export class Partition {
   #watching = 0
   /** Who waits for a round of confirmation. */
   readonly #confirming: OffsetWaiters
+  readonly #cleaning = new PartitionCleaning(this)
   #leading: ReplicaSet | undefined
   #following: Following | undefined
   /** Calls of appendEach that are not answered yet. */
@@ -113,6 +97,7 @@ export class Partition {
     const { logStartOffset, replica } = this.#log
     const { epochs } = replica
     this.#following = new Following(null, epochs.latest, logStartOffset)
+    replica.cleaning = this.#cleaning
     void replica.follow(notLeader(this, null, epochs.latest)) // nothing is under way yet that it could wait for
   }
 
@@ -288,7 +273,7 @@ export class Partition {
    * when it has taken part in this epoch, or in a later one.
    */
   async lead(options: LeadOptions): Promise<void> {
-    const { self, seen, lagMsMax, clock } = options
+    const { self, seen, lagMsMax, clock, agreeOnStart } = options
     const { leaderEpoch } = seen.state
     // Nor in one that it led in before it was started again: what it had told nobody of may be gone.
     if (leaderEpoch <= this.#log.replica.epochs.latest) throw this.#fenced(leaderEpoch)
@@ -313,6 +298,7 @@ export class Partition {
     this.#following = undefined
     this.#leaving = undefined
     this.#leading = set
+    this.#cleaning.agree = agreeOnStart
     this.#log.replica.lead(leaderEpoch, {
       get offset() {
         return set.offset
@@ -360,6 +346,7 @@ export class Partition {
     this.#log.onDurableMoved = () => undefined
     this.#log = log
     log.onDurableMoved = () => this.#durableMoved()
+    log.replica.cleaning = this.#cleaning
     const following = this.#following
     if (following !== undefined) void log.replica.follow(notLeader(this, following.leader, following.leaderEpoch))
   }
@@ -398,6 +385,7 @@ export class Partition {
     if (diverging !== undefined)
       return { diverging, batches: [], appendTimes: [], highWatermark: set.highWatermark, confirm: undefined }
     set.heard(request, durableOffset, confirmed)
+    if (log.files.shared.areNeededFrom(offset)) return filesNeeded(set.highWatermark)
     // Who has a round to answer does so at once; and whose readers wait hears of what is committed.
     const isToldAll = confirmed >= set.round && (request.highWatermark ?? Infinity) >= set.highWatermark
     if (offset >= log.durableOffset && isToldAll) {
@@ -409,6 +397,10 @@ export class Partition {
     this.#leadingIn(leaderEpoch)
     const read = await log.read({ offset, maxBytes, limitOffset: Number.MAX_SAFE_INTEGER, wantsTimes: true })
     const { batches, appendTimes = [], piece } = read
+    if (log.files.shared.areNeededFrom(offset)) {
+      piece?.letGo()
+      return filesNeeded(set.highWatermark) // some of it was rewritten while it was read
+    }
     const confirm = set.round > 0 ? set.round : undefined
     return { diverging, batches, appendTimes, piece, highWatermark: set.highWatermark, confirm }
   }

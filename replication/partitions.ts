@@ -6,6 +6,7 @@ import type { Clock } from '../platform/clock.ts'
 import { PlayheadError } from '../protocol/errors.ts'
 import { partitionOf } from '../protocol/murmur2.ts'
 import { checkStream } from '../protocol/names.ts'
+import type { IncomingLog } from '../storage/incoming-log.ts'
 import type { LogStore } from '../storage/log-store.ts'
 import type { NewTopic } from '../storage/topic-store.ts'
 import type { Topic, TopicFacts } from '../storage/topic.ts'
@@ -128,6 +129,16 @@ export class Partitions {
   /** Cuts a follower's log back. */
   async truncate(partition: Partition, offset: number): Promise<void> {
     partition.replaceLog(await this.#store.truncateLog(partition.topic, partition.partition, offset))
+  }
+
+  /** Where the files of the leader's log gather. */
+  incoming({ topic, partition }: Partition): IncomingLog {
+    return this.#store.incomingLog(topic, partition)
+  }
+
+  /** Puts what has gathered in the place of a follower's log. */
+  async takeOver(partition: Partition): Promise<void> {
+    partition.replaceLog(await this.#store.takeOverLog(partition.topic, partition.partition))
   }
 
   /** Throws as LogStore.createTopic does: topicExists, invalidTopicName, invalidPartitions, unknownSetting … */

@@ -1,6 +1,7 @@
 /**
  * ReplicaFetcher: a follower of one partition, in one leader epoch: asks its leader for what comes next, writes it down as it is, and tells the
  * leader what is on disk. Where its log went another way than the leader's, it cuts that off first.
+ * Where batches do not bring its log any further, it takes over the leader's files (takeover.ts).
  * While batches are written down the leader reads the next ones: behind a reply that is half full or more they are asked for before that.
  * Invariants: what is taken in stands behind what the log has; nothing that is known to be committed is ever cut off; after `stop` has resolved
  * nothing more changes in the log.
@@ -14,13 +15,16 @@ import { isPlayheadError, PlayheadError } from '../protocol/errors.ts'
 import type { FramePiece } from '../protocol/frame-memory.ts'
 import { batchBytes, BATCH_HEADER_BYTES, leaderEpoch as epochOf, nextOffset } from '../protocol/record-batch.ts'
 import type { LeaderBatch } from '../storage/follower-append.ts'
+import type { IncomingLog } from '../storage/incoming-log.ts'
 import type { CopyThrottle } from './copy-throttle.ts'
 import { truncationOffset } from './divergence.ts'
 import type { BrokerEpoch } from './isr-transaction.ts'
 import type { Partition } from './partition.ts'
+import { gatherFiles } from './takeover.ts'
+import type { FilesLink } from './takeover.ts'
 
 /** The way to a leader. Rejects as a broker's requests do, and with `unavailable` when it cannot be reached. */
-export interface LeaderLink {
+export interface LeaderLink extends FilesLink {
   fetch(request: RequestOf<'replicaFetch'>, signal: AbortSignal): Promise<LeaderReply>
   progress(request: RequestOf<'replicaProgress'>, signal: AbortSignal): Promise<ReplyOf<'replicaProgress'>>
 }
@@ -48,6 +52,9 @@ export interface ReplicaFetcherOptions {
   readonly retryMs: number
   /** Cuts the partition's log back and puts the one that takes its place into the partition. */
   readonly truncate: (partition: Partition, offset: number) => Promise<void>
+  /** Where the leader's files gather, and what puts them in the place of the partition's log. */
+  readonly incoming: () => IncomingLog
+  readonly takeOver: (partition: Partition) => Promise<void>
   readonly report: (level: 'info' | 'warn', message: string) => void
   /** What is no expected failure; this partition is not followed any more. */
   readonly onBug: (error: unknown) => void
@@ -66,7 +73,7 @@ interface Question extends LogEnd {
 }
 
 export class ReplicaFetcher {
-  readonly stats = { fetches: 0, fetchedBytes: 0, truncations: 0, failures: 0 }
+  readonly stats = { fetches: 0, fetchedBytes: 0, truncations: 0, takeovers: 0, failures: 0 }
   readonly #options: ReplicaFetcherOptions
   readonly #stopping = new AbortController()
   readonly #running: Promise<void>
@@ -126,6 +133,7 @@ export class ReplicaFetcher {
     this.stats.fetchedBytes += body.length
     this.#confirmed = header.confirm ?? this.#confirmed
     if (header.diverging !== undefined) return await this.#cutBack(header.diverging)
+    if (header.filesNeeded === true) return await this.#takeOver('what comes next is not there as batches any more')
     const batches = cutBatches(body, header.appendTimes, piece)
     partition.followHighWatermark(header.highWatermark)
     if (body.length >= maxBytes / 2 && this.#mayAskAhead(isThrottled)) this.#ahead = this.#ask(endOf(batches))
@@ -171,6 +179,9 @@ export class ReplicaFetcher {
     const { partition, truncate, report } = this.#options
     const { log, highWatermark } = partition
     const offset = truncationOffset(log, diverging)
+    // Behind the cut there would be less than the leader has: an operator gave up what this replica had removed the rest for.
+    if (offset < log.replica.wholeFromOffset)
+      return await this.#takeOver('what it has in common with its leader was removed here')
     assert(
       offset >= highWatermark,
       `${this.#name}: committed up to ${highWatermark}, and its leader has nothing from ${offset} on`,
@@ -185,6 +196,31 @@ export class ReplicaFetcher {
     )
     this.stats.truncations++
     await truncate(partition, offset)
+  }
+
+  async #takeOver(why: string): Promise<void> {
+    const { partition, leader, incoming, takeOver, fetchBytesMax, isAdded, throttle, report } = this.#options
+    const { log } = partition
+    // Once, however often it is tried.
+    if (this.#reported === '')
+      report(
+        'info',
+        `${this.#name}: takes over its leader's files, its own log ends at offset ${log.logEndOffset}: ${why}`,
+      )
+    await gatherFiles({
+      name: this.#name,
+      leader,
+      incoming: incoming(),
+      who: () => this.#who(partition.log.durableOffset),
+      latestEpoch: log.replica.epochs.latest,
+      fileBytesMax: fetchBytesMax,
+      throttle: isAdded() ? throttle : undefined,
+      signal: this.#stopping.signal,
+      onBytes: (bytes) => (this.stats.fetchedBytes += bytes),
+    })
+    this.stats.takeovers++
+    await takeOver(partition)
+    report('info', `${this.#name}: has its leader's files, and goes on from offset ${partition.log.logEndOffset}`)
   }
 
   /** At most one under way, and then what is there by then. */

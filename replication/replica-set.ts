@@ -41,7 +41,12 @@ interface Follower {
   leaderHad: number
   /** The last round of confirmation that it has answered. */
   confirmed: number
+  /** When it last said anything. */
+  heardMs: number
 }
+
+/** Who says nothing for so long is waited for no more: it takes over files when it is back. */
+const silenceMsMax = 60_000
 
 export class ReplicaSet implements CommitPoint {
   readonly leaderEpoch: number
@@ -128,6 +133,7 @@ export class ReplicaSet implements CommitPoint {
       sampledMs: hasSampled ? nowMs : sample.sampledMs,
       leaderHad: hasSampled ? leaderHas : sample.leaderHad,
       confirmed: Math.max(confirmed, known?.confirmed ?? 0),
+      heardMs: nowMs,
     })
     this.advance()
     this.#tellConfirmed()
@@ -173,6 +179,15 @@ export class ReplicaSet implements CommitPoint {
   /** Whoever anybody could hold to be in sync. */
   get maximal(): Set<number> {
     return new Set([...this.#seen.state.isr, ...(this.#proposed?.isr ?? [])])
+  }
+
+  /** Where all replicas have got to that have said anything lately: what is rewritten below it none of them has to read any more. */
+  get reachedByAll(): number {
+    const since = this.#options.nowMs() - silenceMsMax
+    let least = this.#options.durableOffset()
+    for (const { durableOffset, heardMs } of this.#followers.values())
+      if (heardMs >= since) least = Math.min(least, durableOffset)
+    return least
   }
 
   /** What the other replicas have on their disks, as each said last; those that have said nothing in this epoch are missing. */

@@ -14,6 +14,8 @@ import type { SeenTopic } from './cluster-state.ts'
 import type { IsrKeeper } from './isr-keeper.ts'
 import type { BrokerEpoch, SeenPartition } from './isr-transaction.ts'
 import type { LeaderLinks } from './leader-links.ts'
+import { advanceLogStart } from './log-start.ts'
+import type { ChangeFoundation } from './partition-change.ts'
 import type { Partition } from './partition.ts'
 import type { Partitions } from './partitions.ts'
 import { ReplicaFetcher } from './replica-fetcher.ts'
@@ -25,6 +27,7 @@ export interface ReplicasOptions {
   readonly links: LeaderLinks
   readonly clock: Clock
   readonly broker: number
+  readonly foundation: ChangeFoundation
   /** Of this broker's registration; undefined while it has none. */
   readonly brokerEpoch: () => number | undefined
   readonly lagMsMax: number
@@ -209,6 +212,8 @@ export class Replicas {
     const { broker } = this.#options
     const { leader, leaderEpoch, replicas } = seen.state
     const { partition } = place
+    if (replicas.includes(broker))
+      await partition.log.replica.adoptStart(Math.min(seen.state.logStart, partition.highWatermark))
     if (leaderEpoch < partition.leaderEpoch && partition.log.replica.epochs.latest > leaderEpoch) return // older than what is known here
     if (leader === broker) return await this.#lead(place, seen)
     if (!replicas.includes(broker)) {
@@ -230,12 +235,24 @@ export class Replicas {
       return
     }
     await stopFetching(place)
-    await partition.lead({ self: broker, seen, lagMsMax, clock })
+    await partition.log.replica.adoptStart(seen.state.logStart)
+    await partition.lead({
+      self: broker,
+      seen,
+      lagMsMax,
+      clock,
+      agreeOnStart: (offset) => this.#agreeOnStart(partition, offset),
+    })
     const { state } = seen
     report(
       'info',
       `${partition.topic}/${partition.partition}: leads in epoch ${state.leaderEpoch}; in sync: ${state.isr.join(', ')}`,
     )
+  }
+
+  async #agreeOnStart(partition: Partition, offset: number): Promise<number> {
+    const { foundation, broker, brokerEpoch } = this.#options
+    return await advanceLogStart(foundation, partition, { broker, brokerEpoch: brokerEpoch() ?? 0 }, offset)
   }
 
   async #follow(place: Place, { state: { leader, leaderEpoch, uncleanEpoch } }: SeenPartition): Promise<void> {
@@ -268,6 +285,8 @@ export class Replicas {
       isAdded: () => isAdded(image.state.partition(partition), self.broker),
       retryMs,
       truncate: (cut, offset) => partitions.truncate(cut, offset),
+      incoming: () => partitions.incoming(partition),
+      takeOver: (replaced) => partitions.takeOver(replaced),
       report,
       onBug: (error) => this.#bug(error),
     })

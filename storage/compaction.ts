@@ -16,6 +16,7 @@ import { AgeClock } from './age-clock.ts'
 import { planCompaction } from './compaction-plan.ts'
 import { findHeads, goneStreams, HeadsReader, ListedHeads, MergedHeads, writeHeads } from './heads.ts'
 import type { HeadLine } from './heads.ts'
+import type { LogCleaning } from './log-cleaning.ts'
 import type { LogFacts } from './log-facts.ts'
 import type { Segment } from './segment.ts'
 import type { SegmentChain } from './segment-chain.ts'
@@ -40,6 +41,7 @@ export interface CompactionOptions {
   readonly sealing: Sealing
   readonly index: StreamIndex
   readonly limits: StreamLimits
+  readonly cleaning: () => LogCleaning
 }
 
 const failurePauseMs = 600_000
@@ -139,9 +141,9 @@ export class Compaction {
 
   /** Sealed segments with a sidecar, up to the first that is not ready or has damage. A pass that was begun goes no further than it said. */
   #cleanable(): Segment[] {
-    const { chain, sealing, facts } = this.#options
+    const { chain, sealing, facts, cleaning } = this.#options
     const { rewrittenTo, compactedTo } = facts.values
-    const endOffset = rewrittenTo < compactedTo ? compactedTo : Infinity
+    const endOffset = Math.min(cleaning().rewritableTo, rewrittenTo < compactedTo ? compactedTo : Infinity)
     const segments: Segment[] = []
     for (const segment of chain.segments) {
       const isReady = segment.sealed && !segment.damaged && !sealing.isUnfinished(segment)

@@ -124,11 +124,21 @@ export class LeaderEpochs {
   }
 
   async #writeNow(): Promise<void> {
-    const starts = this.#starts.map(({ epoch, startOffset }) => [epoch, startOffset])
-    await this.#fileSystem.makeDirectory(directoryOf(this.#path))
-    await this.#fileSystem.syncDirectory(directoryOf(directoryOf(this.#path)))
-    await writeSmallFile(this.#fileSystem, this.#path, { latest: this.#latest, starts })
+    const directory = directoryOf(this.#path)
+    await this.#fileSystem.makeDirectory(directory)
+    await this.#fileSystem.syncDirectory(directoryOf(directory))
+    await writeLeaderEpochs(this.#fileSystem, directory, { latest: this.#latest, starts: this.#starts })
   }
+}
+
+/** Of a log that is not open. */
+export async function writeLeaderEpochs(
+  fileSystem: FileSystem,
+  directory: string,
+  { latest, starts }: { readonly latest: number; readonly starts: readonly EpochStart[] },
+): Promise<void> {
+  const pairs = starts.map(({ epoch, startOffset }) => [epoch, startOffset])
+  await writeSmallFile(fileSystem, `${directory}/${leaderEpochsFile}`, { latest, starts: pairs })
 }
 
 function isStart(value: unknown): value is [number, number] {

@@ -10,6 +10,7 @@ import type { FileSystem } from '../platform/file-system.ts'
 import { PlayheadError } from '../protocol/errors.ts'
 import { refusalOf } from './disk-space.ts'
 import { damagedFile, readSmallFile, writeSmallFile } from './small-file.ts'
+import type { JsonObject } from './small-file.ts'
 import type { StorageContext } from './storage-context.ts'
 
 const formatVersion = 1
@@ -78,7 +79,7 @@ export class LogFacts {
     assert(names.every((name) => Number.isSafeInteger(values[name])))
     if (names.every((name) => values[name] === before[name])) return
     try {
-      await writeSmallFile(this.#context.fileSystem, this.#path, { format: formatVersion, ...values })
+      await writeSmallFile(this.#context.fileSystem, this.#path, fileOf(values))
     } catch (error) {
       throw this.#refusal(error)
     }
@@ -97,6 +98,15 @@ export class LogFacts {
       { file: this.#path },
     )
   }
+}
+
+/** Of a log that is not open. */
+export async function writeLogFacts(fileSystem: FileSystem, directory: string, values: LogFactValues): Promise<void> {
+  await writeSmallFile(fileSystem, `${directory}/${logFactsFile}`, fileOf(values))
+}
+
+function fileOf({ logStartOffset, compactedTo, rewrittenTo }: LogFactValues): JsonObject {
+  return { format: formatVersion, logStartOffset, compactedTo, rewrittenTo }
 }
 
 const noFacts: LogFactValues = { logStartOffset: 0, compactedTo: 0, rewrittenTo: 0 }

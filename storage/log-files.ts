@@ -4,6 +4,7 @@
  */
 import type { PlayheadError } from '../protocol/errors.ts'
 import type { SegmentChain } from './segment-chain.ts'
+import type { LogSnapshot, SharedFiles } from './shared-files.ts'
 import type { SegmentPool } from './segment-pool.ts'
 
 export interface LogFilesOptions {
@@ -13,13 +14,17 @@ export interface LogFilesOptions {
   readonly endOffset: () => number
   /** Why nothing is begun any more. */
   readonly refusal: () => PlayheadError | undefined
+  readonly shared: SharedFiles
 }
 
 export class LogFiles {
+  /** What another replica may take over. */
+  readonly shared: SharedFiles
   readonly #options: LogFilesOptions
 
   constructor(options: LogFilesOptions) {
     this.#options = options
+    this.shared = options.shared
   }
 
   /** When the first batch of the active segment was appended; undefined while it has none. */
@@ -39,6 +44,11 @@ export class LogFiles {
     const closed = refusal()
     if (closed !== undefined) throw closed
     await chain.rollIf(() => true, endOffset)
+  }
+
+  /** What there is for a replica to take over, as of now. Throws as SharedFiles.snapshot does, and as `roll`. */
+  snapshot(): Promise<LogSnapshot> {
+    return this.shared.snapshot(() => this.roll())
   }
 
   /** Does the work while no file of a sealed segment is replaced or removed by anybody else. */

@@ -11,6 +11,8 @@ import type { FollowerLane } from './follower-lane.ts'
 import type { LeaderEpochs } from './leader-epochs.ts'
 import type { CommitPoint, Leadership } from './leadership.ts'
 import type { LogEnd } from './log-end.ts'
+import { aloneCleaning } from './log-cleaning.ts'
+import type { LogCleaning } from './log-cleaning.ts'
 import type { LogFacts } from './log-facts.ts'
 
 export interface LogReplicaParts {
@@ -21,11 +23,15 @@ export interface LogReplicaParts {
   readonly admission: Admission
   readonly appender: Appender
   readonly end: LogEnd
+  /** Of the log, on disk when it resolves. */
+  readonly startAt: (offset: number) => Promise<void>
 }
 
 export class LogReplica {
   /** Which leader epochs it has seen. */
   readonly epochs: LeaderEpochs
+  /** How far records may be removed here. */
+  cleaning: LogCleaning = aloneCleaning
   readonly #parts: LogReplicaParts
 
   constructor(parts: LogReplicaParts) {
@@ -37,6 +43,12 @@ export class LogReplica {
   get wholeFromOffset(): number {
     const { logStartOffset, compactedTo } = this.#parts.facts.values
     return Math.max(logStartOffset, compactedTo)
+  }
+
+  /** The log starts at `offset`, as all replicas have agreed; resolves when that is on disk. What this one has not got to it must not give up yet: nothing happens. */
+  async adoptStart(offset: number): Promise<void> {
+    const { facts, end, startAt } = this.#parts
+    if (offset > facts.logStartOffset && offset <= end.offset) await startAt(offset)
   }
 
   /** The leader epoch of the newest batch; -1 = there is none. */

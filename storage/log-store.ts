@@ -17,6 +17,7 @@ import { DataDirectory } from './data-directory.ts'
 import { DecompressionMemory } from './decompression-memory.ts'
 import { LmdbCheckpointStore } from './lmdb-checkpoint-store.ts'
 import { inParallel } from './in-parallel.ts'
+import type { IncomingLog } from './incoming-log.ts'
 import { IndexMemory } from './index-memory.ts'
 import type { Log } from './log.ts'
 import { RecoveryProgress } from './recovery-progress.ts'
@@ -44,8 +45,6 @@ export interface LogStoreOptions {
   readonly checkpointStore?: CheckpointStore
   readonly settings: StorageSettings
   readonly report: Report
-  /** Why no event may be removed here, in words. */
-  readonly keepsEventsFor?: string | undefined
   /** Leader epochs come from a cluster, and say nothing of this broker's runs. */
   readonly isReplicated?: boolean
   /** A write or sync failed: nothing more is acknowledged, and the process must end. */
@@ -92,8 +91,7 @@ export class LogStore {
       const store = new LogStore(contextOf(options, checkpointStore, directory), directory)
       await store.#openAll(options.isReplicated === true).catch((error: unknown) => store.#giveUp(error))
       store.#schedule()
-      if (options.keepsEventsFor === undefined)
-        store.#cleaner = new Cleaner({ context: store.#context, logs: () => store.#topics.logs() })
+      store.#cleaner = new Cleaner({ context: store.#context, logs: () => store.#topics.logs() })
       return store
     } catch (error) {
       await checkpointStore?.close()
@@ -178,6 +176,16 @@ export class LogStore {
     return this.#topics.truncateLog(topic, partition, offset)
   }
 
+  /** Where the files of a leader's log gather before they take the place of the log here. As TopicStore.incomingLog. */
+  incomingLog(topic: string, partition: number): IncomingLog {
+    return this.#topics.incomingLog(topic, partition)
+  }
+
+  /** The files that have gathered take the place of the log; answers the log that is made of them. As TopicStore.takeOverLog. */
+  takeOverLog(topic: string, partition: number): Promise<Log> {
+    return this.#topics.takeOverLog(topic, partition)
+  }
+
   /** Finishes what is under way, makes everything durable, saves derived state, marks the stop as clean and frees the directory. Idempotent. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed ??= this.#close()
@@ -245,7 +253,7 @@ export class LogStore {
 }
 
 function contextOf(
-  { fileSystem, clock, random, settings, report, onFatal, keepsEventsFor }: LogStoreOptions,
+  { fileSystem, clock, random, settings, report, onFatal }: LogStoreOptions,
   checkpointStore: CheckpointStore,
   directory: DataDirectory,
 ): StorageContext {
@@ -270,7 +278,6 @@ function contextOf(
     },
     report,
     onFatal,
-    keepsEventsFor,
   }
 }
 

@@ -35,6 +35,7 @@ import type { RecoveredLog } from './recovery.ts'
 import { Sealing } from './sealing.ts'
 import type { Segment } from './segment.ts'
 import { SegmentChain } from './segment-chain.ts'
+import { SharedFiles } from './shared-files.ts'
 import type { LogIdentity, StorageContext } from './storage-context.ts'
 import type { ReadStream, StreamPage } from './stream-reader.ts'
 import type { StreamLimits } from './stream-limits.ts'
@@ -145,7 +146,7 @@ export class Log {
     this.replica = this.#openReplica(epochs)
     const [chain, appender, { replayedBytes }] = [this.#chain, this.#appender, recovered]
     this.#checkpointer = new Checkpointer({ context, identity, salt, index, producers, chain, appender, replayedBytes })
-    this.files = this.#openFiles()
+    this.files = this.#openFiles(epochs)
     ;[this.#retention, this.#compaction] = this.#openCleaning()
   }
 
@@ -153,13 +154,17 @@ export class Log {
     const { facts, damage, index, limits, salt } = this.#recovered
     const [chain, sealing, endOffset] = [this.#chain, this.#sealing, () => this.#end.offset]
     const [context, identity, settings] = [this.#context, this.#identity, this.#settings]
-    const parts = { context, identity, settings, facts, chain, sealing, index }
+    const cleaning = () => this.replica.cleaning
+    const parts = { context, identity, settings, facts, chain, sealing, index, cleaning }
     return [new Retention({ ...parts, damage, endOffset }), new Compaction({ ...parts, salt, limits })]
   }
 
-  #openFiles(): LogFiles {
+  #openFiles(epochs: LeaderEpochs): LogFiles {
+    const [{ fileSystem }, identity, { salt, facts }] = [this.#context, this.#identity, this.#recovered]
+    const [chain, sealing] = [this.#chain, this.#sealing]
     return new LogFiles({
-      chain: this.#chain,
+      shared: new SharedFiles({ fileSystem, identity, salt, chain, sealing, facts, epochs }),
+      chain,
       pool: this.#context.pool,
       endOffset: () => this.#end.offset,
       refusal: () => this.#closed,
@@ -169,7 +174,8 @@ export class Log {
   #openReplica(epochs: LeaderEpochs): LogReplica {
     const [{ facts }, leadership, lane] = [this.#recovered, this.#leadership, this.#followerLane]
     const [admission, appender, end] = [this.#admission, this.#appender, this.#end]
-    return new LogReplica({ facts, leadership, epochs, lane, admission, appender, end })
+    const startAt = (offset: number) => this.#retention.adoptStart(offset)
+    return new LogReplica({ facts, leadership, epochs, lane, admission, appender, end, startAt })
   }
 
   #openAppender(): Appender {

@@ -11,6 +11,7 @@ import type { Damage } from './damage.ts'
 import { IndexHeads, SidecarHeads } from './head-lines.ts'
 import { findHeads, HeadsReader, MergedHeads, writeHeads } from './heads.ts'
 import type { HeadLine } from './heads.ts'
+import type { LogCleaning } from './log-cleaning.ts'
 import type { LogFacts } from './log-facts.ts'
 import type { Sealing } from './sealing.ts'
 import { sidecarPath } from './sealing.ts'
@@ -30,6 +31,7 @@ export interface RetentionOptions {
   readonly index: StreamIndex
   readonly damage: Damage
   readonly endOffset: () => number
+  readonly cleaning: () => LogCleaning
 }
 
 /** Segments whose heads are put into one file at once: each has its sidecar open meanwhile. */
@@ -49,16 +51,23 @@ export class Retention {
   }
 
   /** Nothing below `offset` is there any more; resolves when that is on disk. An offset below the start changes nothing. Throws diskFull, storageFailed. */
-  async moveStart(offset: number): Promise<void> {
-    const { keepsEventsFor } = this.#options.context
-    if (keepsEventsFor !== undefined) {
-      const { topic, partition } = this.#options.identity
-      const message = `${topic}/${partition}: found ${keepsEventsFor}, wanted a broker by itself on its own disk: nothing can be removed here yet`
-      throw new PlayheadError('invalidArgument', message)
-    }
+  async adoptStart(offset: number): Promise<void> {
     const { facts, damage } = this.#options
+    if (this.#stopped) return // another log may have the directory
     await facts.raise({ logStartOffset: offset })
     damage.forgetBelow(facts.logStartOffset)
+  }
+
+  /** The same for all replicas, who have agreed on it before anything is written here. Throws what they refuse, and notLeader where this one does not decide. */
+  async #moveStart(offset: number): Promise<void> {
+    const { facts, cleaning, identity } = this.#options
+    if (offset <= facts.logStartOffset) return
+    const { advanceStart } = cleaning()
+    if (advanceStart === undefined) {
+      const message = `${identity.topic}/${identity.partition}: found a replica that does not lead, wanted the leader to move the start of the log; ask who leads`
+      throw new PlayheadError('notLeader', message)
+    }
+    await this.adoptStart(await advanceStart(offset))
   }
 
   /** The same on somebody's demand. Throws offsetOutOfRange beyond what is durable, diskFull, storageFailed. */
@@ -69,7 +78,7 @@ export class Retention {
       const message = `${identity.topic}/${identity.partition}: found offset ${offset}, wanted one from ${logStartOffset} to ${durableOffset}`
       throw new PlayheadError('offsetOutOfRange', message, { offset, logStartOffset, durableOffset })
     }
-    await this.moveStart(offset)
+    await this.#moveStart(offset)
   }
 
   /** Moves the start as the topic's settings say, and removes what lies before it. Throws what the disk refuses. */
@@ -80,13 +89,20 @@ export class Retention {
   }
 
   async #enforce(): Promise<void> {
+    const { chain, endOffset, facts, cleaning } = this.#options
+    if (cleaning().advanceStart !== undefined) await this.#moveAsDue()
+    // Segments end elsewhere than those of the leader, who may have let go of all that is in this one.
+    else await chain.rollIf((active) => active.nextOffset <= facts.logStartOffset, endOffset)
+    await this.letGo()
+  }
+
+  async #moveAsDue(): Promise<void> {
     const { chain, settings, endOffset } = this.#options
     const { retentionMs, cleanup } = settings()
     const nowMs = this.#ages.now()
     if (cleanup.deletes && retentionMs >= 0)
       await chain.rollIf((active) => nowMs - active.lastAppendTimeMs > retentionMs, endOffset)
-    await this.moveStart(this.#dueOffset(nowMs))
-    await this.letGo()
+    await this.#moveStart(this.#dueOffset(nowMs))
   }
 
   /** Removes the segments that lie before the start. One at a time: whoever comes meanwhile waits for what is under way. */
@@ -107,6 +123,7 @@ export class Retention {
   #dueOffset(nowMs: number): number {
     const { retentionMs, retentionBytes, cleanup } = this.#options.settings()
     const { segments, sizeBytes } = this.#options.chain
+    const { committedTo } = this.#options.cleaning()
     let dueOffset = 0
     let keptBytes = sizeBytes
     if (!cleanup.deletes) return dueOffset
@@ -114,7 +131,7 @@ export class Retention {
       keptBytes -= segment.endPosition
       const isOld = retentionMs >= 0 && nowMs - segment.lastAppendTimeMs > retentionMs
       const isTooMuch = retentionBytes >= 0 && keptBytes >= retentionBytes
-      if (!isOld && !isTooMuch) break
+      if ((!isOld && !isTooMuch) || segment.nextOffset > committedTo) break
       dueOffset = segment.nextOffset
     }
     return dueOffset

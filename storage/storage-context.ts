@@ -40,8 +40,6 @@ export interface StorageContext {
   readonly report: Report
   /** A write or sync failed: the process must end. */
   readonly onFatal: (error: Error) => void
-  /** Why no event of these logs may be removed, in words; undefined = retention, compaction and deleteRecords do as the settings say. */
-  readonly keepsEventsFor: string | undefined
 }
 
 /** Which log, for file names, keys and messages. */

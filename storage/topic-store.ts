@@ -11,6 +11,8 @@ import { afterPrefix } from './checkpoint-store.ts'
 import { refusalOf } from './disk-space.ts'
 import { logPrefix } from './index-keys.ts'
 import { inParallel } from './in-parallel.ts'
+import type { IncomingLog } from './incoming-log.ts'
+import { finishTakeOver, incomingLogOf, takeOver } from './log-takeover.ts'
 import { Log } from './log.ts'
 import { PartitionLimit } from './partition-limit.ts'
 import type { LogIdentity, StorageContext } from './storage-context.ts'
@@ -150,9 +152,27 @@ export class TopicStore {
    * answers `stopping` from now on. Throws unknownTopic, unknownPartition, stopping, and what opening a log throws: then the partition has none.
    */
   truncateLog(name: string, partition: number, offset: number): Promise<Log> {
-    const truncating = this.#truncateLog(this.topic(name), partition, offset)
+    const topic = this.topic(name)
+    const truncating = this.#reopened(topic, partition, (identity) => truncateLog(this.#context, identity, offset))
     this.#changes.add(truncating)
     return truncating.finally(() => this.#changes.delete(truncating))
+  }
+
+  /** Where the files of a leader's log gather. Throws unknownTopic, unknownPartition. */
+  incomingLog(name: string, partition: number): IncomingLog {
+    const topic = this.topic(name)
+    topic.log(partition)
+    return incomingLogOf(this.#context, this.#identityOf(topic, partition))
+  }
+
+  /**
+   * What has gathered takes the place of the log, and is opened: answers the log that it is. The old one answers `stopping` from now on. Throws as truncateLog does.
+   */
+  takeOverLog(name: string, partition: number): Promise<Log> {
+    const topic = this.topic(name)
+    const taking = this.#reopened(topic, partition, (identity) => takeOver(this.#context, identity))
+    this.#changes.add(taking)
+    return taking.finally(() => this.#changes.delete(taking))
   }
 
   /** Refuses changes from now on, and waits for those under way. */
@@ -268,17 +288,14 @@ export class TopicStore {
     return topic
   }
 
-  async #truncateLog(topic: Topic, partition: number, offset: number): Promise<Log> {
+  /** Closes a log whose files are to be others, and opens it again. */
+  async #reopened(topic: Topic, partition: number, change: (identity: LogIdentity) => Promise<void>): Promise<Log> {
     const log = topic.log(partition)
     await this.#saving()
-    await log.abandon(
-      new PlayheadError(
-        'stopping',
-        `${log.name}: found it being cut back to offset ${offset}, wanted it open; try again`,
-      ),
-    )
+    const message = `${log.name}: found it being brought in line with its leader, wanted it open; try again`
+    await log.abandon(new PlayheadError('stopping', message))
     const identity = this.#identityOf(topic, partition)
-    await truncateLog(this.#context, identity, offset)
+    await change(identity)
     if (this.#closed || this.#topics.get(topic.name) !== topic)
       throw new PlayheadError('stopping', `${log.name}: found it going, wanted it open`)
     const reopened = await Log.open({ context: this.#context, identity, settings: () => topic.settings })
@@ -342,6 +359,7 @@ export class TopicStore {
     const topic = new Topic(directory, facts, logs)
     const results = await inParallel(numbers, recoveriesMax, async (partition) => {
       const identity = this.#identityOf(topic, partition)
+      await finishTakeOver(this.#context.fileSystem, identity)
       logs[partition] = await Log.open({ context: this.#context, identity, settings: () => topic.settings })
       this.#context.progress.opened()
     })

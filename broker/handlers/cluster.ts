@@ -6,7 +6,6 @@ import type { ClusterBroker, ClusterPartition, ReplicaCopy } from '../../protoco
 import { PlayheadError } from '../../protocol/errors.ts'
 import type { ClusterNode } from '../../replication/cluster-node.ts'
 import type { ClusterState, SeenTopic } from '../../replication/cluster-state.ts'
-import { canBeCopied } from '../../replication/isr-change.ts'
 import type { PartitionName } from '../../replication/metadata-keys.ts'
 import {
   cancelReassign,
@@ -166,7 +165,7 @@ function* partitionsOf(
       removing: [...agreed.removing],
       own: own === undefined || !isReplica ? undefined : copyOf(own),
       followers: own?.leading?.leaderEpoch === agreed.leaderEpoch ? own.leading.followers : [],
-      wholeFromOffset: canBeCopied(agreed) ? undefined : agreed.logStart,
+      agreedStartOffset: agreed.logStart === 0 ? undefined : agreed.logStart,
     }
   }
 }

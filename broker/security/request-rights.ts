@@ -39,6 +39,8 @@ export const requestRights: { readonly [A in ApiName]: Ask<A> } = {
   // What is replicated is all there is: not even who may do everything reads it so.
   replicaFetch: (session) => session.requireBroker(),
   replicaProgress: (session) => session.requireBroker(),
+  replicaSnapshot: (session) => session.requireBroker(),
+  replicaFile: (session) => session.requireBroker(),
   status: (session) => session.require('read', cluster),
   clusterStatus: (session) => session.require('read', cluster),
   throttleCopying: (session) => session.require('admin', cluster),

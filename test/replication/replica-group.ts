@@ -15,12 +15,14 @@ import { IsrKeeper } from '../../replication/isr-keeper.ts'
 import type { PartitionEvent } from '../../replication/isr-change.ts'
 import type { SeenPartition } from '../../replication/isr-transaction.ts'
 import { LocalMetadataStore } from '../../replication/local-metadata-store.ts'
+import { advanceLogStart } from '../../replication/log-start.ts'
 import { metadataKeys } from '../../replication/metadata-keys.ts'
 import { readPartition, writeRecord } from '../../replication/metadata-records.ts'
 import type { MetadataStore } from '../../replication/metadata-store.ts'
 import { Partition } from '../../replication/partition.ts'
 import { ReplicaFetcher } from '../../replication/replica-fetcher.ts'
 import type { LeaderLink } from '../../replication/replica-fetcher.ts'
+import { fileFor, snapshotFor } from '../../replication/replica-files.ts'
 import { overwriteLetGo } from '../overwrite-let-go.ts'
 import { MemoryFileSystem } from '../storage/memory-file-system.ts'
 import type { SeededRandom } from '../storage/seeded-random.ts'
@@ -28,7 +30,7 @@ import { StoreUnderTest, until } from '../storage/store-under-test.ts'
 
 const topicId = '0198c1d2-0000-7000-8000-000000000001'
 const lagMsMax = 300
-const settings = { allocationBytesMin: 64 * KiB, openSegmentsMax: 4, tailCacheBytesPerLog: 512 * KiB }
+const storeSettings = { allocationBytesMin: 64 * KiB, openSegmentsMax: 4, tailCacheBytesPerLog: 512 * KiB }
 
 overwriteLetGo()
 
@@ -53,6 +55,7 @@ export class ReplicaGroup implements AsyncDisposable {
   readonly replicas = new Map<number, Replica>()
   readonly disks = new Map<number, FileSystem>()
   readonly #keepers = new Map<number, IsrKeeper>()
+  #topicSettings: Readonly<Record<string, string>> = {}
 
   /** As leaders reach it. */
   readonly #leadersMetadata: MetadataStore
@@ -63,7 +66,12 @@ export class ReplicaGroup implements AsyncDisposable {
   }
 
   /** `random`: given, one answer in three of the store to a leader is lost, of changes that happened and of such that did not. */
-  static async start(brokers: readonly number[], isrMin: number, random?: SeededRandom): Promise<ReplicaGroup> {
+  static async start(
+    brokers: readonly number[],
+    isrMin: number,
+    random?: SeededRandom,
+    topicSettings: Readonly<Record<string, string>> = {},
+  ): Promise<ReplicaGroup> {
     const fileSystem = new MemoryFileSystem()
     await fileSystem.makeDirectory('/metadata')
     const metadata = await LocalMetadataStore.open({
@@ -73,6 +81,7 @@ export class ReplicaGroup implements AsyncDisposable {
       random: systemRandom,
     })
     const group = new ReplicaGroup(metadata, random === undefined ? metadata : losingAnswers(metadata, random))
+    group.#topicSettings = topicSettings
     for (const broker of brokers) await group.open(broker)
     const state = newPartitionState({ replicas: brokers, isrMin, nonce: 'first' })
     await metadata.transact({
@@ -87,8 +96,11 @@ export class ReplicaGroup implements AsyncDisposable {
   async open(broker: number): Promise<Replica> {
     const fileSystem = this.disks.get(broker) ?? new MemoryFileSystem()
     this.disks.set(broker, fileSystem)
-    const store = await StoreUnderTest.open('/data', { fileSystem, settings })
-    const log = store.store.topics().length > 0 ? store.store.log('carts', 0) : await store.createLog()
+    const store = await StoreUnderTest.open('/data', { fileSystem, settings: storeSettings })
+    const settings = this.#topicSettings
+    const facts = { id: topicId, name: 'carts', partitions: 1, replicationFactor: 3, internal: false, settings }
+    if (store.store.topics().length === 0) await store.store.adoptTopic(facts)
+    const log = store.store.log('carts', 0)
     const partition = new Partition({
       topic: 'carts',
       topicId,
@@ -128,11 +140,15 @@ export class ReplicaGroup implements AsyncDisposable {
   }
 
   readonly bugs: unknown[] = []
+  /** What followers reported. */
+  readonly said: string[] = []
   /** What followers are told lies in it. */
   readonly frames = new FrameMemory(1 * MiB)
   readonly framesUsed = new Set<ArrayBufferLike>()
   /** What a follower is told, looked at and changed on its way. */
   onReply: (from: Replica, offset: number, body: Buffer) => void = () => undefined
+  /** Before the bytes of a file arrive. */
+  onFile: () => Promise<void> = () => Promise.resolve()
   readonly #epochs = new Map<number, number>()
 
   epochOf(broker: number): number {
@@ -189,12 +205,17 @@ export class ReplicaGroup implements AsyncDisposable {
 
   async tell(replica: Replica, seen: SeenPartition): Promise<void> {
     const { partition, broker } = replica
-    const { leader, leaderEpoch, uncleanEpoch } = seen.state
+    const { leader, leaderEpoch, uncleanEpoch, logStart } = seen.state
+    await partition.log.replica.adoptStart(Math.min(logStart, partition.highWatermark))
     if (leader === broker) {
       if (partition.leading?.leaderEpoch === leaderEpoch) return partition.leading.observe(seen)
       await replica.fetcher?.stop()
       replica.fetcher = undefined
-      return await partition.lead({ self: broker, seen, lagMsMax, clock: systemClock })
+      await partition.log.replica.adoptStart(seen.state.logStart)
+      const foundation = { store: this.metadata, clock: systemClock, random: systemRandom }
+      const self = { broker, brokerEpoch: this.epochOf(broker) }
+      const agreeOnStart = (offset: number) => advanceLogStart(foundation, partition, self, offset)
+      return await partition.lead({ self: broker, seen, lagMsMax, clock: systemClock, agreeOnStart })
     }
     if (partition.following?.leaderEpoch === leaderEpoch && partition.following.leader === leader) return
     await replica.fetcher?.stop()
@@ -213,7 +234,9 @@ export class ReplicaGroup implements AsyncDisposable {
       isAdded: () => false,
       retryMs: 5,
       truncate: async (cut, offset) => cut.replaceLog(await replica.store.store.truncateLog('carts', 0, offset)),
-      report: () => undefined,
+      incoming: () => replica.store.store.incomingLog('carts', 0),
+      takeOver: async (replaced) => replaced.replaceLog(await replica.store.store.takeOverLog('carts', 0)),
+      report: (level, message) => this.said.push(`${level} ${message}`),
       onBug: (error) => this.bugs.push(error),
     })
   }
@@ -236,21 +259,34 @@ export class ReplicaGroup implements AsyncDisposable {
     }
     return {
       fetch: async (request, signal) => {
-        const { batches, appendTimes, diverging, highWatermark, piece, confirm } = await to().replicaFetch(request, {
-          signal,
-          reserve: () => undefined,
-        })
+        const reserve = () => undefined
+        const answer = await to().replicaFetch(request, { signal, reserve })
+        const { batches, appendTimes, diverging, highWatermark, piece, confirm, filesNeeded } = answer
         const sent = Buffer.concat(batches)
         piece?.letGo()
         to() // a reply is lost like a request
         this.onReply(from, request.offset, sent)
-        const header = { diverging, highWatermark, logStartOffset: 0, appendTimes: [...appendTimes], confirm }
+        const header = {
+          diverging,
+          highWatermark,
+          logStartOffset: 0,
+          appendTimes: [...appendTimes],
+          confirm,
+          filesNeeded,
+        }
         const arrived = this.frames.take(sent.length)
         this.framesUsed.add(arrived.bytes.buffer)
         sent.copy(arrived.bytes)
         return { header, body: arrived.bytes.subarray(0, sent.length), piece: arrived }
       },
       progress: async (request) => ({ highWatermark: to().replicaProgress(request) }),
+      snapshot: async (request) => await snapshotFor(to(), request),
+      file: async (request) => {
+        const bytes = await fileFor(to(), request)
+        await this.onFile()
+        to()
+        return bytes
+      },
     }
   }
 

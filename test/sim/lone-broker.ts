@@ -56,7 +56,7 @@ export async function openLoneBroker(foundations: BrokerFoundations): Promise<()
 export async function openStore(
   { process, fileSystem, cache, settings, report, onFatal }: BrokerFoundations,
   config: BrokerConfig,
-  options: Pick<LogStoreOptions, 'isReplicated' | 'keepsEventsFor'> = {},
+  options: Pick<LogStoreOptions, 'isReplicated'> = {},
 ): Promise<LogStore> {
   return await LogStore.open({
     ...options,

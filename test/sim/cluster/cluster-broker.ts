@@ -50,7 +50,7 @@ export async function openClusterBroker(
   const flags = { data: dataDirectory, port: portOf(broker), host: '127.0.0.1', ...cluster }
   const resolved = resolveConfig({ flags })
   const config = broker % 2 === 0 ? resolved : { ...resolved, replicaFetchBytesMax: smallFetchBytesMax }
-  const store = await openStore(foundations, config, { isReplicated: true, keepsEventsFor: 'a broker of a cluster' })
+  const store = await openStore(foundations, config, { isReplicated: true })
   const transport = network.transport(process)
   const node = await openCluster({ config, metadata, store, fileSystem, transport, clock, random, report, onFatal })
   if (node === undefined) throw new Error('found a broker by itself, wanted one of a cluster')

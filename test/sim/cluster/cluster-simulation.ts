@@ -77,7 +77,7 @@ class ClusterRun {
       ...(wrapFileSystem && { wrapFileSystem }),
     })
     this.#recorder = new Recorder(scheduler)
-    this.#workload = new Workload(scheduler, { mayTrim: false, isCluster: true })
+    this.#workload = new Workload(scheduler, { isCluster: true })
     const open = (name: string) => Session.open(this.#sessionOptions(), name)
     this.#sessions = new SessionPlaces({ scheduler, workload: this.#workload, open })
     const onClientDeath = () => this.#sessions.killOne()

@@ -1,0 +1,148 @@
+/**
+ * SharedFiles: the sealed segments of a log, and what stands beside them, as files that another replica may take over: one whose log ends before this one begins, or in a
+ * part that was rewritten, where batches alone do not say which versions they are.
+ * Invariant: `snapshot` is one moment of the log; heads files that are newer than that are as true.
+ * Neighbours: LogFiles has one; replication's leader answers from it; IncomingLog is the other end.
+ */
+import type { FileSystem } from '../platform/file-system.ts'
+import { PlayheadError } from '../protocol/errors.ts'
+import { findHeads, headsFileName } from './heads.ts'
+import type { EpochStart, LeaderEpochs } from './leader-epochs.ts'
+import type { LogFacts, LogFactValues } from './log-facts.ts'
+import type { Sealing } from './sealing.ts'
+import type { Segment } from './segment.ts'
+import type { SegmentChain } from './segment-chain.ts'
+import { segmentFileName, sidecarFileName } from './segment-format.ts'
+import type { LogIdentity } from './storage-context.ts'
+
+/** A sealed segment; with its sidecar it stays as it is while these are the same. */
+export interface SharedSegment {
+  readonly baseOffset: number
+  readonly nextOffset: number
+  readonly sizeBytes: number
+  /** How often it was rewritten. */
+  readonly compaction: number
+}
+
+export interface LogSnapshot {
+  readonly facts: LogFactValues
+  /** The same in all of its segments. */
+  readonly salt: Buffer
+  /** Where the first segment begins, shared or not. */
+  readonly baseOffset: number
+  /** In order, without gaps, from `baseOffset` on. */
+  readonly segments: readonly SharedSegment[]
+  /** Of the last shared segment; -1 = there is none. */
+  readonly leaderEpoch: number
+  readonly epochs: readonly EpochStart[]
+  /** The ends of its heads files. */
+  readonly heads: readonly number[]
+}
+
+/** What of a log may be read. */
+export type SharedKind = 'segment' | 'sidecar' | 'heads'
+
+export interface SharedFilesOptions {
+  readonly fileSystem: FileSystem
+  readonly identity: LogIdentity
+  readonly salt: Buffer
+  readonly chain: SegmentChain
+  readonly sealing: Sealing
+  readonly facts: LogFacts
+  readonly epochs: LeaderEpochs
+}
+
+export class SharedFiles {
+  readonly #options: SharedFilesOptions
+
+  constructor(options: SharedFilesOptions) {
+    this.#options = options
+  }
+
+  /**
+   * Whether a replica whose log ends at `offset` cannot go on with batches: they are not there any more, or compaction has taken some of them, and those
+   * that are left do not follow one another.
+   */
+  areNeededFrom(offset: number): boolean {
+    const { chain, facts } = this.#options
+    if (offset < facts.logStartOffset) return true
+    for (let place = chain.segments.length - 1; place >= 0; place--) {
+      const { nextOffset, compaction } = chain.segments[place]!
+      if (nextOffset <= offset) return false
+      if (compaction > 0) return true
+    }
+    return false
+  }
+
+  /** Seals what has to be taken over and is still written to. Throws damagedData when a part that is needed cannot be given, unavailable while it is being sealed. */
+  async snapshot(roll: () => Promise<void>): Promise<LogSnapshot> {
+    const { chain, facts, salt, epochs, fileSystem, identity } = this.#options
+    const { active } = chain
+    if (active !== undefined && active.batchCount > 0 && active.baseOffset < facts.logStartOffset) await roll()
+    const segments = this.#shareable()
+    const last = segments.at(-1)
+    const baseOffset = chain.segments[0]?.baseOffset ?? facts.logStartOffset
+    const endOffset = last?.nextOffset ?? baseOffset
+    const { values } = facts
+    if (this.areNeededFrom(endOffset)) throw this.#notReady(chain.segments[segments.length])
+    const moment = {
+      facts: values,
+      salt,
+      baseOffset,
+      segments: segments.map(sharedSegment),
+      leaderEpoch: last?.leaderEpoch ?? -1,
+      epochs: epochs.starts.filter(({ startOffset }) => startOffset < endOffset),
+    }
+    // Behind the segments: of one that goes meanwhile there is a file before it goes.
+    const heads = await findHeads(fileSystem, identity.directory)
+    return { ...moment, heads: heads.map((file) => file.endOffset) }
+  }
+
+  /** Bytes of a file from `position` on, none at its end. `offset`: where the segment begins, or the heads end. Throws unavailable when it is gone. */
+  async read(kind: SharedKind, offset: number, position: number, bytesMax: number): Promise<Buffer> {
+    const { fileSystem, identity } = this.#options
+    const path = `${identity.directory}/${fileNameOf(kind, offset)}`
+    if (!(await fileSystem.exists(path))) throw gone(path)
+    const file = await fileSystem.open(path, 'read')
+    try {
+      const size = await file.sizeBytes()
+      const bytes = Buffer.allocUnsafeSlow(Math.max(0, Math.min(bytesMax, size - position)))
+      return bytes.subarray(0, await file.read(bytes, position))
+    } finally {
+      await file.close()
+    }
+  }
+
+  /** From the first segment to the first that is not ready. */
+  #shareable(): Segment[] {
+    const { chain, sealing } = this.#options
+    const { segments } = chain
+    const end = segments.findIndex((segment) => !segment.sealed || segment.damaged || sealing.isUnfinished(segment))
+    return segments.slice(0, end < 0 ? segments.length : end)
+  }
+
+  #notReady(next: Segment | undefined): PlayheadError {
+    const { topic, partition } = this.#options.identity
+    const name = `${topic}/${partition}`
+    if (next?.damaged === true) {
+      const message = `${name}: found damage in ${next.path}, wanted a sound segment to copy; make a replica that has it sound the leader`
+      return new PlayheadError('damagedData', message, { file: next.path })
+    }
+    const message = `${name}: found a segment that is being sealed, wanted it whole; ask again in a moment`
+    return new PlayheadError('unavailable', message, { outcome: 'notApplied' })
+  }
+}
+
+export function fileNameOf(kind: SharedKind, offset: number): string {
+  if (kind === 'heads') return headsFileName(offset)
+  return kind === 'segment' ? segmentFileName(offset) : sidecarFileName(offset)
+}
+
+function sharedSegment({ baseOffset, nextOffset, endPosition, compaction }: Segment): SharedSegment {
+  return { baseOffset, nextOffset, sizeBytes: endPosition, compaction }
+}
+
+function gone(path: string): PlayheadError {
+  const message = `${path}: found no such file any more, wanted it there; ask again what there is`
+  return new PlayheadError('unavailable', message, { outcome: 'notApplied' })
+}

@@ -1,0 +1,203 @@
+/** Followers of logs to which batches alone bring nobody: such that were trimmed, or compacted. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { systemClock } from '../../platform/clock.ts'
+import type { Log } from '../../storage/log.ts'
+import { MemoryFileSystem } from '../storage/memory-file-system.ts'
+import { group, sealed, until } from '../storage/store-under-test.ts'
+import { ReplicaGroup } from './replica-group.ts'
+import type { Replica } from './replica-group.ts'
+
+const smallSegments = { 'segment.bytes': String(1 << 20) }
+const compacted = { ...smallSegments, 'cleanup.policy': 'compact', 'min.cleanable.dirty.ratio': '0' }
+const streams = 7
+const big = 'x'.repeat(100_000)
+
+/** Events of seven streams in turn, ten to a segment. */
+async function append({ partition }: Replica, from: number, to: number): Promise<void> {
+  for (let event = from; event < to; event++)
+    await partition.append(group([`stream-${event % streams}=${event}:${big}`]))
+}
+
+/** What readers are shown: where the log starts, and of each stream the versions and numbers of its events, and the last version. */
+async function shown(log: Log): Promise<string[]> {
+  const found = [`from ${log.logStartOffset}`]
+  const limitOffset = log.logEndOffset
+  for (let place = 0; place < streams; place++) {
+    const stream = `stream-${place}`
+    const page = await log.readStream({ stream, limit: 1_000, backwards: false, maxBytes: 1 << 30, limitOffset })
+    const events = page.records.map(({ value }, at) => `${page.versions[at]}=${String(value).split(':')[0]}`)
+    found.push(`${stream}: ${events.join(' ')}, last ${log.streamInfo(stream, limitOffset).lastVersion}`)
+  }
+  return found
+}
+
+/** The broker comes back with an empty disk, or is there for the first time. */
+async function openEmpty(replicas: ReplicaGroup, broker: number): Promise<Replica> {
+  replicas.disks.set(broker, new MemoryFileSystem())
+  const replica = await replicas.open(broker)
+  await replicas.apply()
+  return replica
+}
+
+async function untilLike(follower: Replica, leader: Replica): Promise<void> {
+  await until(() => follower.partition.highWatermark === leader.partition.log.logEndOffset)
+}
+
+/** Where what was compacted ends: with a segment. */
+function rewritten({ partition }: Replica): number {
+  return partition.log.compaction.compactedTo
+}
+
+/** The only one in sync is started again, and leads in another epoch. */
+async function leadsAgain(replicas: ReplicaGroup, broker: number): Promise<Replica> {
+  await replicas.kill(broker)
+  await replicas.happen({ kind: 'brokersGone', gone: [broker], electable: [] })
+  await replicas.open(broker)
+  await replicas.happen({ kind: 'electAny', electable: [broker] })
+  return replicas.leader
+}
+
+/** Compacts what may be. */
+async function compact({ partition: { log } }: Replica): Promise<void> {
+  await log.files.roll()
+  await sealed(log)
+  await log.compaction.run(() => systemClock.yield())
+}
+
+test('takeover: a replica with an empty disk joins a partition whose first records were deleted, and goes on with its versions', async () => {
+  await using replicas = await ReplicaGroup.start([1, 2], 1, undefined, smallSegments)
+  const { leader } = replicas
+  await append(leader, 0, 45)
+  assert.equal(await leader.partition.deleteRecords(33), 33)
+  assert.equal((await replicas.seen()).state.logStart, 33)
+  await leader.partition.log.retention.letGo()
+  await replicas.kill(2)
+  await replicas.untilInSync([1])
+  const follower = await openEmpty(replicas, 2)
+  await append(leader, 45, 50)
+  await untilLike(follower, leader)
+  assert.equal(follower.fetcher?.stats.takeovers, 1)
+  assert.deepEqual(await shown(follower.partition.log), await shown(leader.partition.log))
+  assert.deepEqual(follower.partition.log.damage, [])
+  await replicas.untilInSync([1, 2])
+  await replicas.kill(1)
+  await replicas.happen({ kind: 'brokersGone', gone: [1], electable: [2] })
+  assert.equal(replicas.leader.broker, 2)
+  const { versions } = await replicas.leader.partition.append(group(['stream-1=new'], { wantVersions: true }))
+  assert.deepEqual(versions, [Math.ceil((50 - 1) / streams)])
+  assert.deepEqual(replicas.bugs, [])
+})
+
+test('takeover: the start of the log is inside the segment that is being written, which is sealed for it', async () => {
+  await using replicas = await ReplicaGroup.start([1, 2], 1, undefined, smallSegments)
+  const { leader } = replicas
+  await append(leader, 0, 5)
+  await leader.partition.deleteRecords(3)
+  await replicas.kill(2)
+  await replicas.untilInSync([1])
+  const follower = await openEmpty(replicas, 2)
+  await untilLike(follower, leader)
+  assert.deepEqual(await shown(follower.partition.log), await shown(leader.partition.log))
+  assert.equal(follower.partition.log.logStartOffset, 3)
+})
+
+test('takeover: everything was deleted, and the replica goes on behind it', async () => {
+  await using replicas = await ReplicaGroup.start([1, 2], 1, undefined, smallSegments)
+  const { leader } = replicas
+  await append(leader, 0, 25)
+  await leader.partition.log.files.roll()
+  await leader.partition.deleteRecords(25)
+  await sealed(leader.partition.log)
+  await leader.partition.log.retention.letGo()
+  assert.equal(leader.partition.log.segmentCount, 1)
+  await replicas.kill(2)
+  await replicas.untilInSync([1])
+  const follower = await openEmpty(replicas, 2)
+  await until(() => follower.partition.log.logEndOffset === 25)
+  await append(leader, 25, 30)
+  await untilLike(follower, leader)
+  assert.deepEqual(await shown(follower.partition.log), await shown(leader.partition.log))
+  assert.equal(follower.partition.log.streamInfo('stream-0', 30).lastVersion, 4)
+})
+
+test('takeover: a replica that was away while its leader compacted counts the same versions, and keeps them after its own compaction', async () => {
+  await using replicas = await ReplicaGroup.start([1, 2], 1, undefined, compacted)
+  await append(replicas.leader, 0, 15)
+  await untilLike(replicas.replicas.get(2)!, replicas.leader)
+  await replicas.kill(2)
+  await replicas.untilInSync([1])
+  await append(replicas.leader, 15, 60)
+  const leader = await leadsAgain(replicas, 1) // and has heard of nobody since
+  await compact(leader)
+  assert.ok(leader.partition.log.stats.removedRecords > 30)
+  const follower = await replicas.open(2)
+  await replicas.apply()
+  await append(leader, 60, 70)
+  await untilLike(follower, leader)
+  assert.equal(follower.fetcher?.stats.takeovers, 1)
+  assert.deepEqual(await shown(follower.partition.log), await shown(leader.partition.log))
+  await compact(follower)
+  await compact(leader)
+  assert.deepEqual(await shown(follower.partition.log), await shown(leader.partition.log))
+  assert.deepEqual(replicas.bugs, [])
+})
+
+test('takeover: nothing is rewritten that a replica which is heard of has not got to, nor anything that is not committed', async () => {
+  await using replicas = await ReplicaGroup.start([1, 2], 1, undefined, compacted)
+  const { leader } = replicas
+  await append(leader, 0, 15)
+  const follower = replicas.replicas.get(2)!
+  await untilLike(follower, leader)
+  follower.isCut = true
+  await replicas.untilInSync([1])
+  await append(leader, 15, 60)
+  await compact(leader)
+  assert.equal(rewritten(leader), 10)
+  follower.isCut = false
+  await untilLike(follower, leader)
+  assert.equal(follower.fetcher?.stats.takeovers, 0)
+  for (const each of [leader, follower]) await compact(each)
+  assert.equal(rewritten(leader), 60)
+  assert.deepEqual(await shown(follower.partition.log), await shown(leader.partition.log))
+})
+
+test('takeover: files that change while they are copied are copied again, a kill in between leaves the old log', async () => {
+  await using replicas = await ReplicaGroup.start([1, 2], 1, undefined, smallSegments)
+  const { leader } = replicas
+  await append(leader, 0, 45)
+  await leader.partition.deleteRecords(11)
+  await leader.partition.log.retention.letGo()
+  await replicas.kill(2)
+  await replicas.untilInSync([1])
+  let asked = 0
+  let killed: Promise<void> | undefined
+  replicas.onFile = async () => {
+    asked++
+    if (asked === 3) await leader.partition.deleteRecords(25)
+    if (asked === 4) await leader.partition.log.retention.letGo()
+    if (asked === 9) killed = replicas.kill(2)
+  }
+  await openEmpty(replicas, 2)
+  await until(() => killed !== undefined)
+  await killed
+  replicas.onFile = () => Promise.resolve()
+  const again = await replicas.open(2)
+  assert.equal(again.partition.log.logEndOffset, 0)
+  await replicas.apply()
+  await untilLike(again, leader)
+  assert.deepEqual(await shown(again.partition.log), await shown(leader.partition.log))
+  assert.deepEqual(replicas.bugs, [])
+})
+
+test('takeover: a start that was agreed on holds for the next leader, who had not heard of it', async () => {
+  await using replicas = await ReplicaGroup.start([1, 2], 1, undefined, smallSegments)
+  await append(replicas.leader, 0, 5)
+  const follower = replicas.replicas.get(2)!
+  await untilLike(follower, replicas.leader)
+  await replicas.leader.partition.deleteRecords(4)
+  assert.equal(follower.partition.log.logStartOffset, 0)
+  await replicas.kill(1)
+  await replicas.happen({ kind: 'brokersGone', gone: [1], electable: [2] })
+  assert.equal(replicas.leader.partition.log.logStartOffset, 4)
+})
