@@ -212,8 +212,7 @@ export class Replicas {
     const { broker } = this.#options
     const { leader, leaderEpoch, replicas } = seen.state
     const { partition } = place
-    if (replicas.includes(broker))
-      await partition.log.replica.adoptStart(Math.min(seen.state.logStart, partition.highWatermark))
+    if (replicas.includes(broker)) this.#adoptStart(partition, seen.state.logStart)
     if (leaderEpoch < partition.leaderEpoch && partition.log.replica.epochs.latest > leaderEpoch) return // older than what is known here
     if (leader === broker) return await this.#lead(place, seen)
     if (!replicas.includes(broker)) {
@@ -248,6 +247,19 @@ export class Replicas {
       'info',
       `${partition.topic}/${partition.partition}: leads in epoch ${state.leaderEpoch}; in sync: ${state.isr.join(', ')}`,
     )
+  }
+
+  /** Beside the role, which does not wait for it: a log that is being replaced takes no start, and the next look comes to it. */
+  #adoptStart({ topic, partition, log, highWatermark }: Partition, logStart: number): void {
+    const offset = Math.min(logStart, highWatermark)
+    if (offset <= log.logStartOffset) return
+    log.replica.adoptStart(offset).catch((error: unknown) => {
+      if (!isPlayheadError(error)) return this.#bug(error)
+      this.#options.report(
+        'warn',
+        `${topic}/${partition}: its start was not moved, the next look does it: ${error.message}`,
+      )
+    })
   }
 
   async #agreeOnStart(partition: Partition, offset: number): Promise<number> {
