@@ -13,6 +13,8 @@ import type {
 } from '../../client/index.ts'
 import type { AppendOutcome, Dump, Span, StreamReadOperation } from '../history/history.ts'
 import { expectedCodes, fromBytes, outcomeOf } from './answers.ts'
+import { leadersBounds } from './bounds.ts'
+import type { Bounds } from './bounds.ts'
 import { brokerPort } from './lone-broker.ts'
 import type { Network } from './network.ts'
 import type { Recorder } from './recorder.ts'
@@ -441,13 +443,14 @@ export class Session {
     const { workload, recorder, scheduler } = this.#options
     const invokedAt = recorder.now()
     const { partitions } = await this.#topic.describe()
-    const { partition, logStartOffset, highWatermark } = partitions[scheduler.random.below(workload.partitions)]!
+    const bounds = await this.#bounds(partitions[scheduler.random.below(workload.partitions)]!)
+    const { partition, logStartOffset, highWatermark, isLinearizable } = bounds
     const before = logStartOffset + scheduler.random.below(highWatermark - logStartOffset + 1)
     const entries: { offset: number; stream: string | null; value: string }[] = []
     for await (const batch of this.#topic.replay({ partition, from: logStartOffset, until: before }))
       for (const { offset, stream, value } of batch)
         entries.push({ offset, stream, value: valueOf(JSON.parse(String(value))) })
-    const read = { partition, fromOffset: logStartOffset, entries, highWatermark, isLinearizable: true }
+    const read = { partition, fromOffset: logStartOffset, entries, highWatermark, isLinearizable }
     recorder.read(this.name, invokedAt, read)
     if (entries.length !== before - logStartOffset)
       this.#options.onFinding(`${this.name}: a replay of ${logStartOffset}…${before} gave ${entries.length}`)
@@ -461,15 +464,17 @@ export class Session {
     const { recorder } = this.#options
     const invokedAt = recorder.now()
     const { partitions } = await this.#topic.describe()
-    for (const { partition, logStartOffset, highWatermark: described, damage } of partitions) {
-      const { isLinearizable, asked } = this.#wanted()
-      // In a cluster whoever could be reached has described it, and may be behind; where a replay ends its leader says.
-      const isSure = this.#options.isLinearizable ?? true
-      const [end] = isSure ? [] : await this.#topic.replay({ partition, from: 'end', ...asked }).ranges()
-      const highWatermark = end?.untilOffset ?? described
-      recorder.tail(this.name, invokedAt, { partition, logStartOffset, highWatermark, isLinearizable })
+    for (const { damage, ...described } of partitions) {
+      recorder.tail(this.name, invokedAt, await this.#bounds(described))
+      const { partition } = described
       for (const text of damage) this.#checkDamage(partition, text)
     }
+  }
+
+  async #bounds({ partition, logStartOffset, highWatermark }: Bounds): Promise<Bounds & { isLinearizable: boolean }> {
+    const { isLinearizable, asked } = this.#wanted()
+    if (this.#options.isLinearizable ?? true) return { partition, logStartOffset, highWatermark, isLinearizable }
+    return { isLinearizable, ...(await leadersBounds(this.#topic, partition, asked)) }
   }
 
   #checkDamage(partition: number, text: string): void {

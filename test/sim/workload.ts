@@ -76,7 +76,7 @@ export class Workload {
     this.payloadBytesMax = random.pick([20, 20, 200, 2_000, 2_000, 40_000])
     this.rowsPerImport = 5 + random.below(60)
     const weighted = tasks.flatMap((task) => Array<Task>(1 + random.below(5)).fill(task))
-    this.trims = scheduler.oneIn(4) && mayTrim
+    this.trims = scheduler.oneIn(isCluster ? 2 : 4) && mayTrim
     this.#weighted = this.trims ? [...weighted, 'trim', 'trim'] : weighted
   }
 

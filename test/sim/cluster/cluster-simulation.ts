@@ -68,6 +68,7 @@ class ClusterRun {
       lagMsMax: random.pick([1_000, 2_000, 10_000]),
       settings: {
         idleFloorMs: random.pick([1, 20, 100]),
+        cleanIntervalMs: random.pick([50, 1_000]),
         groupBytesMax: random.pick([8_192, 1 << 20]),
         tailCacheBytes: random.pick([0, 100_000, 1 << 24]),
         checkpointIntervalMs: random.pick([500, 5_000]),

@@ -9,7 +9,7 @@ import type { Fleet } from './fleet.ts'
 
 const readBytes = 1 << 20
 
-/** Resolves once every partition is led, with all of its replicas in sync and as far as its leader. */
+/** Resolves once every partition is led, with all of its replicas in sync, from where it was agreed to start, and as far as its leader. */
 export async function atRest(scheduler: Scheduler, fleet: Fleet): Promise<void> {
   while (whyNotAtRest(fleet) !== undefined) await scheduler.sleep(100, 'not at rest')
 }
@@ -25,6 +25,8 @@ export function whyNotAtRest(fleet: Fleet): string | undefined {
     for (const broker of state.replicas) {
       const replica = replicaOf(fleet, broker, topicId, partition)
       if (replica === undefined) return `${name}: broker ${broker} has none`
+      if (replica.log.logStartOffset !== state.logStart)
+        return `${name}: the log of broker ${broker} starts at ${replica.log.logStartOffset}, agreed is ${state.logStart}`
       if (replica.highWatermark !== end || replica.log.durableOffset !== end)
         return `${name}: broker ${broker} is at ${replica.highWatermark}, its leader's log ends at ${end}`
     }
