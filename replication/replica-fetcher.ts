@@ -208,7 +208,6 @@ export class ReplicaFetcher {
         `${this.#name}: takes over its leader's files, its own log ends at offset ${log.logEndOffset}: ${why}`,
       )
     await gatherFiles({
-      name: this.#name,
       leader,
       incoming: incoming(),
       who: () => this.#who(partition.log.durableOffset),

@@ -8,7 +8,6 @@
 import type { FileSystem } from '../platform/file-system.ts'
 import { crc32c } from '../protocol/crc32c.ts'
 import { PlayheadError } from '../protocol/errors.ts'
-import { findHeads } from './heads.ts'
 import { writeLeaderEpochs } from './leader-epochs.ts'
 import { writeLogFacts } from './log-facts.ts'
 import {
@@ -54,17 +53,18 @@ export class IncomingLog {
     return missing
   }
 
-  /** Throws damagedData when what came is not what the leader's sidecar says; then nothing of the segment is kept. */
+  /** Throws unavailable when what came is not the segment that was named; then nothing of it is kept. */
   async receiveSegment(segment: SharedSegment, read: (kind: SharedKind) => ReadShared): Promise<void> {
-    const { baseOffset, sizeBytes } = segment
+    const { baseOffset, sizeBytes, compaction } = segment
     const [sidecar, path] = [sidecarFileName(baseOffset), segmentFileName(baseOffset)]
     await this.#receive(sidecar, read('sidecar'))
     const footer = await readFooter(this.#fileSystem, this.#path(sidecar + temporarySuffix))
     const received = await this.#receive(path, read('segment'))
-    if (footer?.segmentBytes !== sizeBytes || received.sizeBytes !== sizeBytes)
-      throw this.#damaged(path, `${received.sizeBytes} bytes`, `${sizeBytes}`)
-    if (footer.segmentChecksum !== received.checksum)
-      throw this.#damaged(path, `checksum ${received.checksum}`, String(footer.segmentChecksum))
+    const { segmentBytes, segmentChecksum, compaction: rewritten } = footer ?? {}
+    if (segmentBytes !== sizeBytes || rewritten !== compaction || received.checksum !== segmentChecksum) {
+      const message = `${this.#path(path)}: found ${received.sizeBytes} bytes from the leader that are not what its sidecar says, wanted ${sizeBytes}: it was written again meanwhile, or is damaged there; it is asked for again`
+      throw new PlayheadError('unavailable', message, { outcome: 'notApplied' })
+    }
     for (const name of [sidecar, path])
       await this.#fileSystem.rename(this.#path(name + temporarySuffix), this.#path(name))
     await this.#fileSystem.syncDirectory(this.directory)
@@ -75,11 +75,6 @@ export class IncomingLog {
     const name = fileNameOf('heads', endOffset)
     await this.#receive(name, read)
     await this.#fileSystem.rename(this.#path(name + temporarySuffix), this.#path(name))
-  }
-
-  /** Those of an earlier snapshot say less. */
-  async dropHeads(): Promise<void> {
-    for (const { path } of await findHeads(this.#fileSystem, this.directory)) await this.#fileSystem.remove(path)
   }
 
   /** Makes a log of what has gathered, which is all of the snapshot: one that goes on behind its last segment. `latestEpoch`: the last one that this replica takes part in. */
@@ -140,12 +135,6 @@ export class IncomingLog {
     } finally {
       await file.close()
     }
-  }
-
-  #damaged(name: string, found: string, wanted: string): PlayheadError {
-    const path = this.#path(name)
-    const message = `${path}: found ${found} from the leader, wanted ${wanted}; it is asked for again`
-    return new PlayheadError('damagedData', message, { file: path })
   }
 
   #path(name: string): string {

@@ -70,6 +70,11 @@ export function replicaProgressRequest(topicId: string): RequestOf<'replicaProgr
 }
 
 /** The same. */
+export function replicaFileRequest(topicId: string): RequestOf<'replicaFile'> {
+  return { ...replicaProgressRequest(topicId), kind: 'segment', offset: 0, position: 0, maxBytes: 1_000 }
+}
+
+/** The same. */
 export function replicaFetchRequest(topicId: string): RequestOf<'replicaFetch'> {
   const nothingYet = { offset: 0, lastEpoch: -1, confirmed: undefined, highWatermark: undefined }
   return { ...replicaProgressRequest(topicId), ...nothingYet, maxBytes: 1_000, waitMsMax: 0 }

@@ -47,6 +47,72 @@ export const clusterMutants: readonly Mutant[] = [
     replace: "known !== undefined && known.dataDirectoryId === ''\n  const isOlderCopy",
   }),
   {
+    name: 'cluster: batches of a compacted part are given as if nothing were missing',
+    by: { test: 'test/replication/takeover.test.ts', pattern: 'was away while its leader compacted' },
+    edits: [
+      {
+        file: 'storage/shared-files.ts',
+        find: '      if (compaction > 0) return true\n',
+        replace: '',
+      },
+    ],
+  },
+  {
+    name: 'cluster: the start of a log moves before it is agreed on',
+    by: { test: 'test/replication/takeover.test.ts', pattern: 'a start that was agreed on' },
+    edits: [
+      {
+        file: 'storage/retention.ts',
+        find: 'await this.adoptStart(await advanceStart(offset))',
+        replace: 'void advanceStart, await this.adoptStart(offset)',
+      },
+    ],
+  },
+  {
+    name: 'cluster: what is not committed is compacted',
+    by: { test: 'test/replication/takeover.test.ts', pattern: 'nothing that is not committed' },
+    edits: [
+      {
+        file: 'replication/partition-cleaning.ts',
+        find: '    return Math.min(highWatermark, leading?.reachedByAll ?? highWatermark)\n',
+        replace: '    return leading === undefined ? highWatermark : Infinity\n',
+      },
+    ],
+  },
+  {
+    name: 'cluster: retention removes what is not committed',
+    by: { test: 'test/replication/takeover.test.ts', pattern: 'nothing that is not committed' },
+    edits: [
+      {
+        file: 'storage/retention.ts',
+        find: ' || segment.nextOffset > committedTo',
+        replace: ' || committedTo < 0',
+      },
+    ],
+  },
+  {
+    name: 'cluster: last versions stay behind when files are taken over',
+    by: { test: 'test/replication/takeover.test.ts', pattern: 'first records were deleted' },
+    edits: [
+      {
+        file: 'replication/takeover.ts',
+        find: '  for (const endOffset of snapshot.heads) ',
+        replace: '    for (const endOffset of snapshot.heads.slice(0, 0)) ',
+      },
+    ],
+  },
+  {
+    name: 'cluster: a segment that came is kept whatever it holds',
+    by: { test: 'test/storage/incoming-log.test.ts', pattern: 'is not the segment that was named' },
+    edits: [
+      {
+        file: 'storage/incoming-log.ts',
+        find: ' || received.checksum !== segmentChecksum',
+        replace: '',
+      },
+    ],
+  },
+  {
     // Seeds do not find it: between the two answers of the store the leader would have to die.
     name: 'cluster: committed by the in-sync set as it is, not as it may be',
     by: { test: 'test/replication/replica-set.test.ts', pattern: 'has not answered whether another is let in' },

@@ -241,11 +241,16 @@ export class ReplicaGroup implements AsyncDisposable {
     })
   }
 
+  /** Everybody who leads looks whether the in-sync set should be another one. */
+  async lookAll(): Promise<void> {
+    for (const [broker, { partition }] of this.replicas) await this.#keepers.get(broker)?.look(partition)
+    await systemClock.yield()
+  }
+
   /** Everybody who leads looks once after the other until the in-sync set is this. */
   async untilInSync(isr: readonly number[]): Promise<void> {
     await until(async () => {
-      for (const [broker, { partition }] of this.replicas) await this.#keepers.get(broker)?.look(partition)
-      await systemClock.yield()
+      await this.lookAll()
       const now = (await this.seen()).state.isr
       return now.length === isr.length && now.every((broker) => isr.includes(broker))
     })

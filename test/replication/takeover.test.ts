@@ -68,9 +68,11 @@ async function compact({ partition: { log } }: Replica): Promise<void> {
 test('takeover: a replica with an empty disk joins a partition whose first records were deleted, and goes on with its versions', async () => {
   await using replicas = await ReplicaGroup.start([1, 2], 1, undefined, smallSegments)
   const { leader } = replicas
+  await leader.partition.append(group(['early=1', 'early=2']))
   await append(leader, 0, 45)
   assert.equal(await leader.partition.deleteRecords(33), 33)
   assert.equal((await replicas.seen()).state.logStart, 33)
+  await sealed(leader.partition.log)
   await leader.partition.log.retention.letGo()
   await replicas.kill(2)
   await replicas.untilInSync([1])
@@ -84,8 +86,8 @@ test('takeover: a replica with an empty disk joins a partition whose first recor
   await replicas.kill(1)
   await replicas.happen({ kind: 'brokersGone', gone: [1], electable: [2] })
   assert.equal(replicas.leader.broker, 2)
-  const { versions } = await replicas.leader.partition.append(group(['stream-1=new'], { wantVersions: true }))
-  assert.deepEqual(versions, [Math.ceil((50 - 1) / streams)])
+  const more = group(['stream-1=new', 'early=3'], { wantVersions: true })
+  assert.deepEqual((await replicas.leader.partition.append(more)).versions, [Math.ceil((50 - 1) / streams), 2])
   assert.deepEqual(replicas.bugs, [])
 })
 
@@ -200,4 +202,45 @@ test('takeover: a start that was agreed on holds for the next leader, who had no
   await replicas.kill(1)
   await replicas.happen({ kind: 'brokersGone', gone: [1], electable: [2] })
   assert.equal(replicas.leader.partition.log.logStartOffset, 4)
+})
+
+test('takeover: nothing that is not committed is compacted, nor removed by retention', async () => {
+  const both = { ...compacted, 'cleanup.policy': 'compact,delete', 'retention.bytes': '1' }
+  await using replicas = await ReplicaGroup.start([1, 2], 2, undefined, both)
+  const { leader } = replicas
+  await append(leader, 0, 15)
+  const follower = replicas.replicas.get(2)!
+  await untilLike(follower, leader)
+  follower.isCut = true
+  for (let event = 15; event < 60; event++)
+    await leader.partition.append(group([`stream-${event % streams}=${event}:${big}`], { acks: 'leader' }))
+  await compact(leader)
+  assert.ok(rewritten(leader) <= 15)
+  await leader.partition.log.retention.enforce()
+  assert.ok(leader.partition.log.logStartOffset <= 15)
+  assert.equal((await replicas.seen()).state.logStart, leader.partition.log.logStartOffset)
+})
+
+test('takeover: where an operator gives data up, what a replica had compacted beyond is taken over from the new leader', async () => {
+  await using replicas = await ReplicaGroup.start([1, 2], 1, undefined, compacted)
+  await append(replicas.leader, 0, 25)
+  await untilLike(replicas.replicas.get(2)!, replicas.leader)
+  await replicas.kill(2)
+  await replicas.untilInSync([1])
+  await append(replicas.leader, 25, 60)
+  const before = await leadsAgain(replicas, 1)
+  await compact(before)
+  assert.ok(rewritten(before) > 25)
+  await replicas.kill(1)
+  await replicas.happen({ kind: 'brokersGone', gone: [1], electable: [] })
+  await replicas.open(2)
+  await replicas.happen({ kind: 'recoverUnclean', leader: 2 })
+  const { leader } = replicas
+  await append(leader, 60, 70)
+  const back = await replicas.open(1)
+  await replicas.apply()
+  await untilLike(back, leader)
+  assert.deepEqual(await shown(back.partition.log), await shown(leader.partition.log))
+  assert.equal(back.fetcher?.stats.takeovers, 1)
+  assert.deepEqual(replicas.bugs, [])
 })

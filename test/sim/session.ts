@@ -442,8 +442,7 @@ export class Session {
   async #trim(): Promise<void> {
     const { workload, recorder, scheduler } = this.#options
     const invokedAt = recorder.now()
-    const { partitions } = await this.#topic.describe()
-    const bounds = await this.#bounds(partitions[scheduler.random.below(workload.partitions)]!)
+    const bounds = await this.#bounds(scheduler.random.pick((await this.#topic.describe()).partitions))
     const { partition, logStartOffset, highWatermark, isLinearizable } = bounds
     const before = logStartOffset + scheduler.random.below(highWatermark - logStartOffset + 1)
     const entries: { offset: number; stream: string | null; value: string }[] = []

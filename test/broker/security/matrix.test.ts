@@ -7,7 +7,7 @@ import { test } from 'node:test'
 import { isPlayheadError } from '../../../client/index.ts'
 import type { Grant, Operation, Playhead } from '../../../client/index.ts'
 import { FrameClient, helloRequest } from '../frame-client.ts'
-import { replicaFetchRequest, replicaProgressRequest } from '../running-broker.ts'
+import { replicaFetchRequest, replicaFileRequest, replicaProgressRequest } from '../running-broker.ts'
 import { runSecured } from './secured-broker.ts'
 
 /** Each principal has one right, so that what a right gives is seen by itself. */
@@ -217,6 +217,8 @@ test('matrix: what followers ask of their leader is answered to nobody who is no
     const asked = [
       () => frames.request('replicaProgress', replicaProgressRequest(topicId)),
       () => frames.request('replicaFetch', replicaFetchRequest(topicId)),
+      () => frames.request('replicaSnapshot', replicaProgressRequest(topicId)),
+      () => frames.request('replicaFile', replicaFileRequest(topicId)),
     ]
     for (const ask of asked) {
       await assert.rejects(ask, { code: 'notAuthorized', message: /wanted a broker of this cluster/ }, name)
