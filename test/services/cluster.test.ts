@@ -9,86 +9,19 @@ import { rm } from 'node:fs/promises'
 import { sleep, systemClock } from '../../platform/clock.ts'
 import { Broker } from '../../broker/broker.ts'
 import { connect } from '../../client/index.ts'
-import type { ConnectOptions, Playhead } from '../../client/index.ts'
+import type { Playhead } from '../../client/index.ts'
 import { ServedBroker } from '../e2e/served-broker.ts'
 import { EtcdServer } from '../replication/etcd-server.ts'
 import { TemporaryDirectory } from '../temporary-directory.ts'
 import { untilInSync } from './in-sync.ts'
+import { ServedCluster, sessionMs } from './served-cluster.ts'
 
-/** Short, so that a broker that is gone is missed soon. */
-const sessionMs = 2_000
 let etcd: EtcdServer
 
 before(async () => {
   etcd = await EtcdServer.start()
 })
 after(() => etcd[Symbol.asyncDispose]())
-
-class ServedCluster implements AsyncDisposable {
-  readonly directory: TemporaryDirectory
-  readonly name: string
-  readonly brokers = new Map<number, ServedBroker>()
-
-  private constructor(directory: TemporaryDirectory, name: string) {
-    this.directory = directory
-    this.name = name
-  }
-
-  static async start(name: string, ids: readonly number[]): Promise<ServedCluster> {
-    const cluster = new ServedCluster(await TemporaryDirectory.make(), name)
-    await Promise.all(ids.map((id) => cluster.serve(id)))
-    return cluster
-  }
-
-  dataOf(id: number): string {
-    return join(this.directory.path, `broker-${id}`)
-  }
-
-  flags(id: number, name = this.name): string[] {
-    const cluster = ['--cluster', `etcd://${etcd.member}/${name}`, '--broker-id', String(id)]
-    return [
-      ...cluster,
-      '--rack',
-      `rack-${id}`,
-      '--cluster-session-ms',
-      String(sessionMs),
-      '--replica-lag-ms-max',
-      '1500',
-    ]
-  }
-
-  async serve(id: number): Promise<ServedBroker> {
-    const broker = await ServedBroker.start(this.dataOf(id), this.flags(id))
-    this.brokers.set(id, broker)
-    return broker
-  }
-
-  connect(options: ConnectOptions = {}): Promise<Playhead> {
-    const addresses = [...this.brokers.values()].map(({ server }) => server)
-    return connect(addresses, { timeoutMs: 30_000, ...options })
-  }
-
-  /** Fetches that a broker has answered since it was started. */
-  async fetchesServedBy(id: number): Promise<number> {
-    const answer = await fetch(`http://127.0.0.1:${this.brokers.get(id)!.httpPort}/metrics`)
-    const text = await answer.text()
-    const count = (name: string) => Number(new RegExp(`^${name}{api="fetch"} (\\d+)`, 'm').exec(text)?.[1])
-    return count('playhead_requests_total') - count('playhead_request_failures_total')
-  }
-
-  /** Of the one partition of a topic. */
-  async leaderOf(playhead: Playhead, topic: string): Promise<number> {
-    const { partitions } = await playhead.admin.describeTopic(topic)
-    const leader = partitions[0]?.leader?.broker
-    assert.ok(leader !== undefined, 'somebody leads')
-    return leader
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    for (const broker of this.brokers.values()) await broker[Symbol.asyncDispose]()
-    await this.directory[Symbol.asyncDispose]()
-  }
-}
 
 /** Appends one event after the other to a stream, each behind the one before, until it is told to end. */
 class Load {
@@ -143,7 +76,7 @@ async function assertWhole(playhead: Playhead, topic: string, stream: string, co
 }
 
 test('cluster (3 brokers, real etcd): the leader is killed twice under load: appends go on, each event is there once, under its version', async () => {
-  await using cluster = await ServedCluster.start('failover', [1, 2, 3])
+  await using cluster = await ServedCluster.start(etcd, 'failover', [1, 2, 3])
   const playhead = await cluster.connect()
   await playhead.admin.createTopic('carts', { replicationFactor: 3 })
   const load = new Load(playhead, 'carts', 'one')
@@ -162,7 +95,7 @@ test('cluster (3 brokers, real etcd): the leader is killed twice under load: app
 })
 
 test('cluster: etcd is gone for a while: appends are acknowledged all the same; a broker that lost its disk is filled again', async () => {
-  await using cluster = await ServedCluster.start('outage', [1, 2, 3])
+  await using cluster = await ServedCluster.start(etcd, 'outage', [1, 2, 3])
   const playhead = await cluster.connect()
   await playhead.admin.createTopic('carts', { replicationFactor: 3 })
   const load = new Load(playhead, 'carts', 'one')
@@ -205,7 +138,7 @@ test('cluster: a broker that starts while its etcd is gone waits for it, and ser
 })
 
 test('cluster: a rolling restart under load, with a look at the status before each: appends go on, each event is there once', async (t) => {
-  await using cluster = await ServedCluster.start('rolling', [1, 2, 3])
+  await using cluster = await ServedCluster.start(etcd, 'rolling', [1, 2, 3])
   const playhead = await cluster.connect()
   await playhead.admin.createTopic('carts', { replicationFactor: 3 })
   const load = new Load(playhead, 'carts', 'one')
@@ -265,7 +198,7 @@ class Consumer {
 }
 
 test('cluster: a consumer is served by the follower in its rack; killed, the consumer goes on at the leader, and at the follower when that is back', async (t) => {
-  await using cluster = await ServedCluster.start('racks', [1, 2, 3])
+  await using cluster = await ServedCluster.start(etcd, 'racks', [1, 2, 3])
   const playhead = await cluster.connect()
   await playhead.admin.createTopic('carts', { replicationFactor: 3 })
   const load = new Load(playhead, 'carts', 'one')
@@ -300,7 +233,7 @@ test('cluster: a consumer is served by the follower in its rack; killed, the con
 })
 
 test('cluster: begun with a broker that has data, it has the topics, offsets and versions of that; a trimmed one stays where it is, and says so', async () => {
-  await using cluster = await ServedCluster.start('grown', [])
+  await using cluster = await ServedCluster.start(etcd, 'grown', [])
   {
     await using alone = await ServedBroker.start(cluster.dataOf(1))
     const playhead = await connect(`playhead://${alone.server}`)
@@ -335,7 +268,7 @@ test('cluster: begun with a broker that has data, it has the topics, offsets and
 })
 
 test('cluster: a wrong etcd, two brokers of one id, a directory of another broker or another cluster are refused with what to do', async () => {
-  await using cluster = await ServedCluster.start('refusals', [1, 2])
+  await using cluster = await ServedCluster.start(etcd, 'refusals', [1, 2])
   const refusal = async (directory: string, flags: readonly string[]): Promise<string> => {
     try {
       await using broker = await ServedBroker.start(directory, flags)
