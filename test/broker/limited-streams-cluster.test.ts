@@ -31,7 +31,7 @@ class Other {
   /** A request is looked at before it is answered; what it throws is the answer. */
   onAsk: (api: string) => Promise<void> | void = () => undefined
   /** The same once it is done. */
-  onAnswered: (api: string) => void = () => undefined
+  onAnswered: (api: string) => Promise<void> | void = () => undefined
   uncleanEpoch = 0
 
   constructor(partition: Partition) {
@@ -45,12 +45,25 @@ class Other {
     await this.partition.append({ batch, expected: [], wantVersions: false, acks: 'all' })
   }
 
+  /** Nothing of the topic comes through until the answer is called. */
+  hold(): () => void {
+    const released = Promise.withResolvers<void>()
+    const wait = (api: string) => (api === 'fetch' ? released.promise : undefined)
+    this.onAsk = wait
+    this.onAnswered = wait
+    return () => {
+      this.onAsk = () => undefined
+      this.onAnswered = () => undefined
+      released.resolve()
+    }
+  }
+
   get brokers(): OtherBrokers {
     const ask = async (broker: number, api: string, request: object, options: { body?: readonly Buffer[] } = {}) => {
       assert.equal(broker, leader)
       await this.onAsk(api)
       const answer = await this.#answer(api, request, options.body?.[0])
-      this.onAnswered(api)
+      await this.onAnswered(api)
       return answer
     }
     const uncleanEpochOf = () => this.uncleanEpoch
@@ -156,13 +169,13 @@ test('limits (led elsewhere): who comes to lead a partition knows, before the fi
   await using broker = await clustered()
   const { other, carts } = broker
   await versionsOf(broker, carts)
-  // Nothing is told by following: that is held up.
-  other.onAsk = (api) => (api === 'fetch' ? new Promise(() => undefined) : undefined)
+  const release = other.hold()
   await carts.follow(leader, 2)
   await other.write(nameOf(carts), { truncateBefore: 4 })
   await lead(carts, 3)
-  other.onAsk = () => undefined
-  assert.deepEqual(await versionsOf(broker, carts), [4, 5])
+  const reading = versionsOf(broker, carts)
+  release()
+  assert.deepEqual(await reading, [4, 5])
 })
 
 test('limits (led elsewhere, and out of reach): a new leader answers nothing of streams and takes appends; one from before goes on; it answers once they are there', async () => {
@@ -184,6 +197,21 @@ test('limits (led elsewhere, and out of reach): a new leader answers nothing of 
   await other.write(nameOf(carts), { truncateBefore: 6 })
   other.onAsk = () => undefined
   assert.deepEqual(await versionsOf(broker, carts), [6])
+})
+
+test('limits (led elsewhere): a change is decided on one of another broker that has not been heard of yet', async () => {
+  await using broker = await clustered()
+  const { limited, other, carts } = broker
+  await versionsOf(broker, carts)
+  const release = other.hold()
+  await other.write(nameOf(carts), { maxAgeMs: 3_600_000 })
+  const { onAsk } = other
+  other.onAsk = (api) => {
+    if (api === 'streamInfo') release()
+    return onAsk(api)
+  }
+  assert.deepEqual(await limited.set({ ...change, maxCount: 3 }), { ...noLimit, maxCount: 3, maxAgeMs: 3_600_000 })
+  assert.equal(other.partition.highWatermark, 2)
 })
 
 test('limits (led elsewhere): another broker changes the same limit in between, and the answer to an append is lost: no change is lost', async () => {
