@@ -11,6 +11,7 @@ import { untilInSync } from './in-sync.ts'
 import { ServedCluster } from './served-cluster.ts'
 
 const event = { type: 'Added', data: 1 }
+const six = [event, event, event, event, event, event]
 let etcd: EtcdServer
 
 before(async () => {
@@ -37,7 +38,7 @@ test('cluster (3 brokers, real etcd): limits and deletions asked for through one
   const playhead = await cluster.connect()
   await playhead.admin.createTopic('carts', { replicationFactor: 3 })
   const carts = playhead.topic('carts')
-  for (const name of ['counted', 'cut', 'deleted', 'whole']) await carts.stream(name).append(Array(6).fill(event))
+  for (const name of ['counted', 'cut', 'deleted', 'whole']) await carts.stream(name).append(six)
   const one = await connect(`playhead://${cluster.brokers.get(1)!.server}`, { timeoutMs: 30_000 })
   await one.topic('carts').stream('counted').limit({ maxCount: 2 })
   await one.topic('carts').stream('cut').limit({ truncateBefore: 5 })
