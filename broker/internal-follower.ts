@@ -111,7 +111,12 @@ export class InternalFollower<F> {
     const { log, consistency, onReadAnew, onChange } = this.#options
     const before = this.#reading
     const fresh = this.#fresh(before.facts)
-    await this.#readTo(await log.end(consistency), fresh)
+    let [had, end] = [0, 0]
+    do {
+      had = before.nextOffset
+      end = await log.end(consistency)
+      await this.#readTo(end, fresh)
+    } while (end >= had && before.nextOffset > fresh.nextOffset) // what was read meanwhile is in force
     this.#reading = fresh
     onReadAnew(fresh.nextOffset, before.nextOffset)
     onChange()

@@ -18,18 +18,18 @@ const topicIdLength = 36
 
 export class LimitTables {
   readonly #partitions: Partitions
+  readonly #isClustered: boolean
   /** By topic id, of every topic that is here: by partition. */
   readonly #topics = new Map<string, TopicTables>()
   /** The same of topics that are not here, by stream. */
   readonly #waiting = new Map<string, Map<string, StreamLimit>>()
-  readonly #waitingMax: number
   #waitingCount = 0
   /** Topics with this id or a lower one, made before it, may have been let go of before they came. */
   #letGoTo = ''
 
-  constructor(partitions: Partitions, max = waitingMax) {
+  constructor(partitions: Partitions, isClustered: boolean) {
     this.#partitions = partitions
-    this.#waitingMax = max
+    this.#isClustered = isClustered
     this.look()
   }
 
@@ -40,7 +40,7 @@ export class LimitTables {
     if (limit === undefined || name[topicIdLength] !== '/') return
     const topicId = name.slice(0, topicIdLength)
     const stream = name.slice(topicIdLength + 1)
-    if (!this.#topics.has(topicId) && this.#waitingCount >= this.#waitingMax) this.look() // some may have come
+    if (!this.#topics.has(topicId) && this.#waitingCount >= waitingMax) this.look() // some may have come
     const tables = this.#topics.get(topicId)
     if (tables !== undefined) tables.set(stream, limit)
     else this.#wait(topicId, stream, limit)
@@ -74,7 +74,7 @@ export class LimitTables {
   }
 
   #arrived(topic: Topic): void {
-    const tables = new TopicTables(topic, topic.id <= this.#letGoTo)
+    const tables = new TopicTables(topic, this.#isClustered, topic.id <= this.#letGoTo)
     this.#topics.set(topic.id, tables)
     const waiting = this.#waiting.get(topic.id)
     for (const [stream, limit] of waiting ?? []) tables.set(stream, limit)
@@ -88,7 +88,7 @@ export class LimitTables {
   }
 
   #wait(topicId: string, stream: string, limit: StreamLimit): void {
-    if (this.#waitingCount >= this.#waitingMax) this.#makeRoom()
+    if (this.#waitingCount >= waitingMax) this.#makeRoom()
     if (topicId <= this.#letGoTo) return
     const streams = this.#waiting.get(topicId) ?? new Map<string, StreamLimit>()
     if (!streams.has(stream)) this.#waitingCount++
@@ -99,7 +99,7 @@ export class LimitTables {
   /** Half of it. Ids begin with the time at which they were made: what was made first has come by now, or never will. */
   #makeRoom(): void {
     for (const topicId of [...this.#waiting.keys()].toSorted()) {
-      if (this.#waitingCount <= this.#waitingMax / 2) return
+      if (this.#waitingCount <= waitingMax / 2) return
       this.#letGoTo = topicId
       this.#stopWaiting(topicId, this.#waiting.get(topicId)!)
     }
@@ -116,15 +116,17 @@ class TopicTables {
   /** Limits from before it came may be missing. */
   readonly mayLack: boolean
   readonly #topic: Topic
+  readonly #isClustered: boolean
   readonly #tables: (StreamLimits | undefined)[] = []
 
-  constructor(topic: Topic, mayLack: boolean) {
+  constructor(topic: Topic, isClustered: boolean, mayLack: boolean) {
     this.#topic = topic
+    this.#isClustered = isClustered
     this.mayLack = mayLack
   }
 
   of(partition: number): StreamLimits {
-    return (this.#tables[partition] ??= new StreamLimits())
+    return (this.#tables[partition] ??= this.#isClustered ? StreamLimits.uncertain() : new StreamLimits())
   }
 
   set(stream: string, limit: StreamLimit): void {

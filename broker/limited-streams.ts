@@ -24,6 +24,7 @@ import { InternalFollower } from './internal-follower.ts'
 import { InternalLog } from './internal-log.ts'
 import type { OtherBrokers } from './internal-log.ts'
 import { LimitTables } from './limit-tables.ts'
+import { NamedTurns } from './named-turns.ts'
 
 export const limitedStreamsTopic = '__limited-streams'
 /** A topic id and a slash. */
@@ -34,7 +35,7 @@ const limitedStreamsMax = 100_000
 const conflictsMax = 16
 /** How long what needs the topic's leader is tried again before it is refused. */
 const patienceMs = 3_000
-const retryMs = 100
+const retryMs = 200
 /** Of the topic's leader: another one may lead, or this one know more, in a moment. */
 const passing: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'notLeader',
@@ -65,8 +66,6 @@ export interface LimitedStreamsOptions {
   readonly partitions: Partitions
   readonly clock: Clock
   readonly random: Random
-  /** This broker is one of a cluster: `join` is called once it has a part in that. */
-  readonly isClustered?: boolean
   readonly report?: (level: 'info' | 'warn', message: string) => void
   /** A bug: limits would be followed no more. */
   readonly onFatal?: (error: Error) => void
@@ -81,12 +80,14 @@ interface Source {
 export class LimitedStreams {
   readonly #options: LimitedStreamsOptions
   readonly #gone = new AbortController()
+  readonly #turns = new NamedTurns('limit of stream')
   readonly #joined = Promise.withResolvers<OtherBrokers | undefined>()
   #opening: Promise<Source> | undefined
   #source: Source | undefined
   /** All there was has been read once. */
   #isRead = false
-  #certainAtMs = -Infinity
+  /** When it was last looked where the topic ends for certain. */
+  #lookedAtMs = -Infinity
   /** Under way; never rejects. */
   #catchingUp: Promise<void> = Promise.resolve()
   /** Not begun yet. */
@@ -125,12 +126,16 @@ export class LimitedStreams {
   }
 
   /** Resolves with the limit in force, here and durable. Throws unknownTopic, invalidStream, invalidArgument, overloaded, notLeader, unavailable, timedOut. */
-  async set(change: LimitChange): Promise<StreamLimit> {
+  set(change: LimitChange): Promise<StreamLimit> {
+    return this.#turns.with(`${change.topic}/${change.stream}`, () => this.#setInTurn(change))
+  }
+
+  async #setInTurn(change: LimitChange): Promise<StreamLimit> {
     for (let conflicts = 0; conflicts < conflictsMax; conflicts++) {
       try {
         return await this.#set(change)
       } catch (error) {
-        if (!isPlayheadError(error, 'wrongExpectedVersion')) throw error // another broker, or another request, was faster
+        if (!isPlayheadError(error, 'wrongExpectedVersion')) throw error // another broker was faster
       }
     }
     const message = `${change.topic}/${change.stream}: found its limit changed by others ${conflictsMax} times in between, wanted a moment without; try again`
@@ -141,17 +146,18 @@ export class LimitedStreams {
     const { topic, stream } = change
     const partition = this.#options.partitions.ofStream(topic, stream)
     checkName(topic, stream)
-    await this.ready(partition)
     await partition.settled()
     const name = `${partition.topicId}/${stream}`
     const { log, follower } = await this.#open()
     const { lastVersion, lastOffset } = await this.#patiently(() => log.streamInfo(name), 'notApplied')
     if (lastOffset >= follower.nextOffset) await this.#patiently(() => this.#catchUp(), 'notApplied')
+    while (!this.#knows(partition)) await this.#learn(partition)
     partition.checkLeads()
     const limit = limitAfter(partition, change)
     // What was not answered may have been written; then the same again is refused, and decided anew on that.
     const offset = await this.#patiently(() => log.append(name, this.#batch(name, limit), lastVersion))
     await this.#patiently(() => follower.readTo(offset + 1))
+    follower.facts.fill(partition)
     // Only now is it certain that who leads next reads the topic after this change, and that the stream ended where this broker thought.
     if (partition.leading !== undefined) await partition.linearized()
     return limit
@@ -173,11 +179,9 @@ export class LimitedStreams {
   async #learn(partition: Partition): Promise<void> {
     const { leading } = partition
     do {
-      const epoch = partition.leading?.leaderEpoch
       await this.#patiently(() => this.#catchUp(), 'notApplied')
       const { follower } = await this.#open()
       if (!follower.facts.fill(partition)) await this.#patiently(() => follower.readAnew(), 'notApplied')
-      if (epoch !== undefined) this.#knownIn.set(partition, epoch)
     } while (!this.#knows(partition))
     if (leading !== undefined) partition.checkLeads()
   }
@@ -195,21 +199,22 @@ export class LimitedStreams {
 
   async #readToEnd(): Promise<void> {
     const { follower } = await this.#open()
-    const { partitions, clock, isClustered } = this.#options
+    const { partitions, clock } = this.#options
     const atMs = clock.now()
-    const ends = Array.from(partitions.all(), (partition) => ({ partition, offset: partition.highWatermark }))
-    const logs = new Map(ends.map(({ partition }) => [partition, partition.log]))
+    const before = Array.from(partitions.all(), (partition) => {
+      const { log, highWatermark: offset, leading } = partition
+      return { partition, log, offset, epoch: leading?.leaderEpoch }
+    })
     await follower.catchUp()
     follower.facts.look()
-    for (const { partition, offset } of ends) {
+    for (const { partition, log, offset, epoch } of before) {
       if (isInternalTopic(partition.topic)) continue
       follower.facts.fill(partition)
       // Of a log that has taken another one's place meanwhile that is not known.
-      if (isClustered !== true) partition.log.limits.certify()
-      else if (logs.get(partition) === partition.log) partition.log.limits.certify({ offset, atMs })
+      if (partition.log === log) log.limits.certify({ offset, atMs })
+      if (epoch !== undefined) this.#knownIn.set(partition, epoch)
     }
     this.#isRead = true
-    this.#certainAtMs = clock.monotonicMs()
   }
 
   #open(): Promise<Source> {
@@ -232,9 +237,9 @@ export class LimitedStreams {
       log,
       clock,
       topic,
-      fresh: () => new LimitTables(partitions),
+      fresh: () => new LimitTables(partitions, others !== undefined),
       apply: (tables, record) => tables.apply(record),
-      onChange: () => this.#source?.follower.facts.look(),
+      onChange: () => undefined,
       onReadAnew: (count, countBefore) =>
         report?.('info', `${topic}: read anew, with ${count} events where there were ${countBefore}`),
       consistency: 'linearizable',
@@ -248,8 +253,12 @@ export class LimitedStreams {
     while (!signal.aborted) {
       try {
         const { follower } = await this.#open()
-        if (clock.monotonicMs() >= this.#certainAtMs + certainMs) await this.#catchUp()
-        else await follower.followOnce(followWaitMs, signal)
+        const nowMs = clock.monotonicMs()
+        if (this.#isRead && nowMs < this.#lookedAtMs + certainMs) await follower.followOnce(followWaitMs, signal)
+        else {
+          this.#lookedAtMs = nowMs // should it fail, what can be followed is followed
+          await this.#catchUp()
+        }
         this.#tell('')
       } catch (error) {
         if (signal.aborted) return

@@ -68,10 +68,17 @@ export class StreamLimits {
     return this.#table.limits.entries()
   }
 
-  /** The limits of `other` from now on, and all that becomes of them. Nothing is removed by them until `certify`. */
+  /** For logs to share: others change them too. */
+  static uncertain(): StreamLimits {
+    const limits = new StreamLimits()
+    limits.#certain = never
+    return limits
+  }
+
+  /** The limits of `other` from now on, and all that becomes of them. Where others change them nothing is removed by them until `certify`. */
   share(other: StreamLimits): void {
     this.#table = other.#table
-    this.#certain = never
+    this.#certain = other.#certain === always ? always : never
     this.committedOffset ??= other.committedOffset
   }
 
@@ -79,15 +86,16 @@ export class StreamLimits {
     return this.#table === other.#table
   }
 
-  /** Until `certify` says more nothing may be removed by limits, unless this broker alone changes them. */
+  /** By no more than that may anything be removed. */
   get certain(): CertainExtent {
     return this.#certain
   }
 
   /** What is known here includes every limit that was in force when the log ended at `offset`, which was at `atMs`. */
-  certify({ offset, atMs }: CertainExtent = always): void {
+  certify({ offset, atMs }: CertainExtent): void {
     const { offset: offsetBefore, atMs: atMsBefore } = this.#certain
-    this.#certain = { offset: Math.max(offset, offsetBefore), atMs: Math.max(atMs, atMsBefore) }
+    if (this.#certain !== always)
+      this.#certain = { offset: Math.max(offset, offsetBefore), atMs: Math.max(atMs, atMsBefore) }
   }
 
   /** The first version that is kept of a stream that has got to `lastVersion`, its age apart. `countedTo`: no later event pushes another one out. */

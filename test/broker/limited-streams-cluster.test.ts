@@ -129,7 +129,7 @@ async function clustered(clock: Clock = systemClock): Promise<Clustered> {
   for (let version = 0; version < 6; version++) await carts.append(group([`a=${version}`]))
   const failures: Error[] = []
   const onFatal = (error: Error) => void failures.push(error)
-  const limited = new LimitedStreams({ partitions, clock, random: systemRandom, isClustered: true, onFatal })
+  const limited = new LimitedStreams({ partitions, clock, random: systemRandom, onFatal })
   setUp.defer(() => limited.close())
   limited.join(other.brokers)
   const tearDown = setUp.move()

@@ -107,7 +107,7 @@ test('stream limits: shared with who changes them, compaction goes no further by
     nowMs += 1000
   }
   await sealed(log)
-  const table = new StreamLimits()
+  const table = StreamLimits.uncertain()
   log.limits.share(table)
   table.set('count', { ...noLimit, maxCount: 1 })
   table.set('young', { ...noLimit, maxAgeMs: 4500 })

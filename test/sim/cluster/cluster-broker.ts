@@ -63,13 +63,13 @@ export async function openClusterBroker(
   })
   onOpen({ partitions, cluster: node })
   const playheads = new Playheads({ partitions, clock, random })
-  const limitedStreams = new LimitedStreams({ partitions, clock, random, isClustered: true, report, onFatal })
+  const limitedStreams = new LimitedStreams({ partitions, clock, random, report, onFatal })
   const identity = { clusterId: node.clusterId, brokerId: broker, dataDirectory }
   const own = { identity, config, partitions, playheads, limitedStreams, brokers: brokersOf(node), cluster: node }
   const listener = await listen(foundations, { ...own, ...(await commonServices(foundations, own)) })
   await node.start(partitions, { host: config.host, port: listener.port })
-  await playheads.open(node.replicationFactorMax)
   limitedStreams.join(othersOf(node, broker))
+  await playheads.open(node.replicationFactorMax)
   return async () => {
     limitedStreams.close()
     await node.leave(config.stopWaitMsMax / 2)
