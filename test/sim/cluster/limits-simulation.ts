@@ -18,6 +18,7 @@ import { Fleet } from './fleet.ts'
 
 const eventsMax = 3_000_000
 const durationMs = 20_000
+const pauseMs = 20
 const livenessMsMax = 120_000
 const sessionMs = 2_000
 const topic = 'carts'
@@ -60,7 +61,20 @@ class LimitsRun {
     const network = new Network(scheduler)
     this.#network = network
     this.#fleet = new Fleet({ scheduler, network, count: 3, settings: {}, sessionMs, lagMsMax: 1_000 })
-    const harm = { scheduler, network, fleet: this.#fleet, sessionMs, onClientDeath: () => undefined }
+    // Those that move leaderships, and let one go on that does not know it.
+    const kinds = [
+      'pause',
+      'isolate',
+      'cut',
+      'cutOneWay',
+      'cutFromEtcd',
+      'slowLink',
+      'kill',
+      'powerAll',
+      'rolling',
+    ] as const
+    const drawn = kinds.filter(() => scheduler.oneIn(2))
+    const harm = { scheduler, network, fleet: this.#fleet, sessionMs, kinds: drawn, onClientDeath: () => undefined }
     this.#nemesis = new ClusterNemesis({ ...harm, nextTold: () => scheduler.sleep(100) })
   }
 
@@ -76,6 +90,7 @@ class LimitsRun {
       this.#client('truncater', (stream) => this.#truncate(stream)),
       ...this.#owned.map((owned) => this.#client(owned.limit, (stream) => this.#limit(stream, owned))),
       this.#client('reader', (stream) => this.#read(stream)),
+      this.#client('second', (stream) => this.#read(stream)),
       this.#client('asker', (stream) => this.#ask(stream)),
     ]
     const harm = this.#nemesis.run()
@@ -159,7 +174,8 @@ class LimitsRun {
     if (found.truncateBefore < this.#floor) this.findings.push(`${found.truncateBefore} in the end, not ${this.#floor}`)
     await this.#insist(() => this.#read(stream))
     const same = ({ parts }: Fleet['members'][number]): boolean => {
-      const limits = parts?.partitions.anyReplica(topic, 0).log.limits.get(name)
+      if (parts?.partitions.has(topic) !== true) return false // it is on its way
+      const limits = parts.partitions.anyReplica(topic, 0).log.limits.get(name)
       return JSON.stringify(limits) === JSON.stringify(found)
     }
     while (!this.#fleet.members.every(same)) await this.#scheduler.sleep(50, 'same')
@@ -171,7 +187,7 @@ class LimitsRun {
     const playhead = await this.#connect(who)
     const stream = playhead.topic(topic).stream(name)
     for (let isLast = false; !isLast; ) {
-      await scheduler.sleep(scheduler.between(0, 200), who)
+      await scheduler.sleep(scheduler.between(0, pauseMs), who)
       isLast = this.#isOver
       await (isLast ? this.#insist(() => act(stream)) : act(stream)).catch((error: unknown) => this.#expect(error))
     }
