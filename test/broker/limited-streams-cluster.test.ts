@@ -333,3 +333,16 @@ test('limits: given up by a recovery of their topic, what it says now is what ho
   await limited.ready(carts)
   assert.deepEqual([...carts.log.limits.streams()], ['a'])
 })
+
+test('limits (a broker by itself): of a topic that was made after the start they are certain, so that compaction goes by them', async () => {
+  const [partitions, store] = await openPartitions(false)
+  await using _ = store
+  const limited = new LimitedStreams({ partitions, clock: systemClock, random: systemRandom })
+  await limited.open()
+  await partitions.create({ name: 'carts', ...limitsMax })
+  const carts = partitions.get('carts', 0)
+  await carts.append(group(['a=0', 'a=1']))
+  await limited.set({ ...change, maxCount: 1 })
+  assert.ok(carts.log.limits.certain.offset > 2)
+  assert.equal(carts.log.limits.certain.atMs, Infinity)
+})

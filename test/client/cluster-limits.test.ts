@@ -129,7 +129,9 @@ test('cluster: a deletion is followed as it happened by who follows the stream o
   await stream.append(event)
   await moveLeader(playhead, next)
   const { httpPort } = cluster.brokers.get(next)!
-  const path = `http://127.0.0.1:${httpPort}/api/topics/carts/streams/one/follow?from=0`
+  const at = `http://127.0.0.1:${httpPort}/api/topics/carts`
+  await eventually(async () => (await fetch(`${at}/partitions/0/events`)).ok) // it knows that it leads
+  const path = `${at}/streams/one/follow?from=0`
   const ending = new AbortController()
   const { body } = await fetch(path, { signal: ending.signal })
   let text = ''

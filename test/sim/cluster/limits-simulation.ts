@@ -8,7 +8,6 @@ import { noCounts, runSeed, withDeadline } from '../run-seed.ts'
 import type { SimulationResult } from '../run-seed.ts'
 import { connect, isPlayheadError } from '../../../client/index.ts'
 import type { EventStream, Playhead } from '../../../client/index.ts'
-import type { StreamLimit } from '../../../storage/stream-limits.ts'
 import { clusterCodes, expectedCodes } from '../answers.ts'
 import { Network } from '../network.ts'
 import type { Scheduler } from '../scheduler.ts'
@@ -138,7 +137,7 @@ class LimitsRun {
     const value = ++values.least
     const before = owned.told
     owned.told = undefined
-    const found = await stream.limit({ [limit]: value } as Partial<StreamLimit>)
+    const found = await stream.limit({ [limit]: value })
     if (found[limit] !== value) this.findings.push(`${limit} ${value}: found ${found[limit]}, ${before} was before`)
     owned.told = value
   }
