@@ -15,7 +15,7 @@ import type { LogStore } from '../storage/log-store.ts'
 import type { ClusterTls } from './cluster-tls.ts'
 import type { BrokerConfig } from './config.ts'
 import { release } from './release.ts'
-import type { OtherBrokers } from './security/internal-log.ts'
+import type { OtherBrokers } from './internal-log.ts'
 import type { ClusterSecret } from './security/cluster-secret.ts'
 
 export interface ClusterParts {
@@ -56,7 +56,7 @@ function lacking(setting: 'clusterSecretFile' | 'adminTokenFile', wanted: string
   )
 }
 
-/** What security asks of the other brokers. */
+/** What internal topics ask of the other brokers. */
 export function othersOf(cluster: ClusterNode, self: number): OtherBrokers {
   return {
     self,

@@ -112,8 +112,10 @@ export async function openParts(
   setUp.defer(() => listener.stop(0))
   if (cluster !== undefined) {
     await cluster.start(services.partitions, { host: config.advertisedHost || config.host, port: listener.port })
+    const others = othersOf(cluster, config.brokerId)
+    services.limitedStreams.join(others)
     await services.playheads.open(cluster.replicationFactorMax)
-    await services.security.join(othersOf(cluster, config.brokerId))
+    await services.security.join(others)
   }
   const metrics = new Metrics({
     services,
@@ -159,7 +161,8 @@ async function openCore(
     authority: cluster?.authority,
   })
   const playheads = new Playheads({ partitions, clock, random })
-  const limitedStreams = new LimitedStreams({ partitions, clock, random })
+  const limitedStreams = new LimitedStreams({ partitions, ...seams })
+  setUp.defer(() => limitedStreams.close())
   // A broker by itself has its internal topics before anybody can ask; in a cluster they are agreed on once it has a part in it.
   if (cluster === undefined) {
     await playheads.open(1)

@@ -16,10 +16,9 @@ import type { LogRecord } from '../protocol/record.ts'
 import { uuidV7 } from '../protocol/uuid.ts'
 import type { Partition } from '../replication/partition.ts'
 import type { Partitions } from '../replication/partitions.ts'
+import { NamedTurns } from './named-turns.ts'
 
 export const playheadsTopic = '__playheads'
-/** Commits of one playhead that may wait for each other. */
-const waitingCommitsMax = 1_000
 
 export interface NamedPlayhead {
   readonly name: string
@@ -42,16 +41,11 @@ export interface PlayheadsOptions {
   readonly random: Random
 }
 
-interface Queue {
-  last: Promise<unknown>
-  length: number
-}
-
 export class Playheads {
   readonly #partitions: Partitions
   readonly #clock: Clock
   readonly #random: Random
-  readonly #queues = new Map<string, Queue>()
+  readonly #turns = new NamedTurns('playhead')
 
   constructor(options: PlayheadsOptions) {
     this.#partitions = options.partitions
@@ -82,7 +76,7 @@ export class Playheads {
     const stream = this.#streamOf(topic, name)
     const { id } = this.#partitions.topic(topic).topic
     for (const { partition, offset } of positions) checkPosition(this.#partitions.replica(id, partition), offset)
-    return this.#inTurn(stream, async () => {
+    return this.#turns.with(stream, async () => {
       const current = await this.#last(stream, name)
       const found = current?.version ?? -1
       if (expectedVersion !== undefined && expectedVersion !== found) throw moved(topic, name, expectedVersion, found)
@@ -138,24 +132,6 @@ export class Playheads {
     const expected = [{ stream, version: found }]
     const { versions } = await this.#home.append({ batch, expected, wantVersions: true, acks: 'all' })
     return versions[0] ?? found + 1
-  }
-
-  async #inTurn<T>(stream: string, work: () => Promise<T>): Promise<T> {
-    const queue: Queue = this.#queues.get(stream) ?? { last: Promise.resolve(), length: 0 }
-    if (queue.length >= waitingCommitsMax) {
-      const message = `playhead ${stream}: found ${queue.length} commits waiting, wanted fewer than ${waitingCommitsMax}; commit less often`
-      throw new PlayheadError('overloaded', message, { limit: waitingCommitsMax })
-    }
-    const turn = queue.last.then(work)
-    queue.last = turn.catch(() => {})
-    queue.length++
-    this.#queues.set(stream, queue)
-    try {
-      return await turn
-    } finally {
-      queue.length--
-      if (queue.length === 0) this.#queues.delete(stream)
-    }
   }
 }
 

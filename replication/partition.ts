@@ -344,6 +344,7 @@ export class Partition {
   /** The follower's log was cut back, and another one has taken its place. */
   replaceLog(log: Log): void {
     this.#log.onDurableMoved = () => undefined
+    log.limits.share(this.#log.limits)
     this.#log = log
     log.onDurableMoved = () => this.#durableMoved()
     log.replica.cleaning = this.#cleaning

@@ -167,7 +167,7 @@ export class Compaction {
     const segments = this.#cleanable()
     const end = segments.at(-1)?.nextOffset
     if (end === undefined || !this.isDue) return
-    const limited = { changes: limits.changes, endOffset: end }
+    const limited = { changes: limits.changes, endOffset: Math.min(end, limits.certain.offset) }
     if (!settings().cleanup.compacts && !this.isUnfinished) await this.#applyLimits(segments, pause)
     else await this.#compact(segments, end, pause)
     this.#limited = limited
@@ -219,7 +219,7 @@ export class Compaction {
   #areLimitsDue(segments: readonly Segment[]): boolean {
     const { limits, settings } = this.#options
     const { changes, endOffset } = this.#limited
-    if (limits.size === 0) return false
+    if (limits.size === 0 || limits.certain.offset === 0) return false
     if (limits.changes !== changes) return segments.length > 0
     let [bytes, newBytes] = [0, 0]
     for (const { nextOffset, endPosition } of segments) {
@@ -233,6 +233,7 @@ export class Compaction {
   async #firstVersions(segment: Segment, pause: () => Promise<void>): Promise<Map<string, number>> {
     const { context, identity, index, limits } = this.#options
     const firstVersions = new Map<string, number>()
+    const { certain } = limits
     if (limits.size === 0) return firstVersions
     await using sidecar = await Sidecar.open(context.fileSystem, sidecarPath(identity, segment))
     for (const stream of Array.from(limits.streams())) {
@@ -240,8 +241,9 @@ export class Compaction {
       await pause()
       if (postings === undefined) continue
       const { maxAgeMs } = limits.get(stream)
-      const isOld = maxAgeMs > 0 && segment.lastAppendTimeMs < this.#ages.now() - maxAgeMs
-      const first = isOld ? Infinity : limits.firstVersion(stream, index.lastVersion(stream))
+      const isOld = maxAgeMs > 0 && segment.lastAppendTimeMs < Math.min(this.#ages.now(), certain.atMs) - maxAgeMs
+      const countedTo = index.versionFrom(stream, certain.offset) - 1
+      const first = isOld ? Infinity : limits.firstVersion(stream, index.lastVersion(stream), countedTo)
       if (first > postings.firstVersion) firstVersions.set(stream, first)
     }
     return firstVersions

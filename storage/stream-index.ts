@@ -458,7 +458,11 @@ export class StreamIndex {
     if (compactedTo > logStartOffset) first = Math.max(first, this.#floorVersion(parts, compactedTo) - 1)
     const { limits } = this.#options
     if (limits === undefined || limits.size === 0) return first
-    return Math.max(first, limits.firstVersion(parts.stream, parts.lastVersion))
+    const { committedOffset } = limits
+    // What is not committed may never have been: it pushes nothing out.
+    const isCounted = committedOffset !== undefined && limits.get(parts.stream).maxCount > 0
+    const countedTo = isCounted ? this.#floorVersion(parts, committedOffset()) - 1 : parts.lastVersion
+    return Math.max(first, limits.firstVersion(parts.stream, parts.lastVersion, countedTo))
   }
 
   /** The first version whose offset is not below `limit`; lastVersion + 1 when there is none. */

@@ -14,7 +14,8 @@ import type { Partition } from '../../replication/partition.ts'
 import type { AppendGroup, Appended } from '../../storage/log.ts'
 import type { ProducerProgress } from '../../storage/producer-state.ts'
 import { withAddress } from '../brokers.ts'
-import type { Handler, ReplyRoom, RequestContext } from '../request.ts'
+import { limitedStreamsTopic } from '../limited-streams.ts'
+import type { Handler, ReplyRoom, RequestContext, Services } from '../request.ts'
 import type { Session } from '../security/session.ts'
 
 /** So many in a reply are small beside the request itself. */
@@ -26,7 +27,7 @@ type Requested = RequestOf<'append'>
 type Verdict = ReplyOf<'append'>['groups'][number]
 
 export const append: Handler<'append'> = async (request, { services, session, body, piece, reply }) => {
-  if (!(session.isBroker && session.may('append', topicResource(request.topic)))) refuseInternalTopic(request.topic)
+  if (!isBetweenBrokers(request.topic, session, services)) refuseInternalTopic(request.topic)
   const partition = services.partitions.get(request.topic, request.partition)
   const groups = cutGroups(body, request, piece, streamRule(session, request.topic))
   reserveVersions(groups, reply)
@@ -74,6 +75,12 @@ async function committedProgress(
     // Led again in a later epoch, the log may have something else there.
     if (partition.leaderEpoch === leaderEpoch && partition.following === undefined) return state
   }
+}
+
+/** Where the brokers of a cluster need not prove who they are, whoever asks for what they ask of each other may be one. */
+function isBetweenBrokers(topic: string, session: Session, { cluster, security }: Services): boolean {
+  if (session.isBroker) return session.may('append', topicResource(topic))
+  return topic === limitedStreamsTopic && cluster !== undefined && !security.brokersProve
 }
 
 /** What the broker keeps for itself is not for requests to write. */

@@ -12,12 +12,13 @@ import { reachToken, sees } from './fetch.ts'
 const listedStreamBytesMax = 32
 
 export const readStream: Handler<'readStream'> = async (request, context) => {
-  const { partitions, config } = context.services
+  const { partitions, limitedStreams, config } = context.services
   const partition = partitions.ofStream(request.topic, request.stream)
   if (request.after) await reachToken(partition, request.after, context)
   const isLinearizable = await sees(partition, request.consistency)
   const maxBytes = Math.min(request.maxBytes, config.fetchBytesMax)
   await context.reply.reserve(maxBytes)
+  await limitedStreams.ready(partition)
   const { stream, from, limit, backwards, asOf, knownAt } = request
   const read = await partition.readStream({ stream, from, limit, backwards, asOf, knownAt, maxBytes })
   return {
@@ -35,10 +36,12 @@ export const readStream: Handler<'readStream'> = async (request, context) => {
 }
 
 export const streamInfo: Handler<'streamInfo'> = async (request, context) => {
-  const partition = context.services.partitions.ofStream(request.topic, request.stream)
+  const { partitions, limitedStreams } = context.services
+  const partition = partitions.ofStream(request.topic, request.stream)
   if (request.after) await reachToken(partition, request.after, context)
   const isLinearizable = await sees(partition, request.consistency)
   await partition.settled()
+  await limitedStreams.ready(partition)
   const { highWatermark, topicId } = partition
   const info = partition.log.streamInfo(request.stream, highWatermark)
   return { header: { topicId, partition: partition.partition, highWatermark, ...info, isLinearizable } }
@@ -52,12 +55,14 @@ export const limitStream: Handler<'limitStream'> = async (request, { services, s
 }
 
 export const streamLimit: Handler<'streamLimit'> = async ({ topic, stream }, { services }) => {
-  return { header: { ...services.partitions.ofStream(topic, stream).log.limits.get(stream) } }
+  const partition = services.partitions.ofStream(topic, stream)
+  await services.limitedStreams.ready(partition)
+  return { header: { ...partition.log.limits.get(stream) } }
 }
 
 export const listStreams: Handler<'listStreams'> = async (request, context) => {
   const { topic, prefix, afterStream, limit, partitions: wanted } = request
-  const { partitions, clock } = context.services
+  const { partitions, limitedStreams, clock } = context.services
   await context.reply.reserve(limit * (streamNameBytesMax + listedStreamBytesMax))
   // Each partition answers one more than asked for, in order: merged, that tells the first `limit` and whether there are more.
   let listed: ListedStream[] = []
@@ -68,6 +73,7 @@ export const listStreams: Handler<'listStreams'> = async (request, context) => {
     if (context.signal.aborted) throw stopped()
     const listing = partitions.get(topic, partition)
     await listing.settled()
+    await limitedStreams.ready(listing)
     const { log, highWatermark } = listing
     for (const { stream, lastVersion } of log.listStreams({
       prefix,

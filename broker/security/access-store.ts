@@ -16,8 +16,9 @@ import { uuidV7 } from '../../protocol/uuid.ts'
 import type { Partitions } from '../../replication/partitions.ts'
 import { AccessFacts } from './access-facts.ts'
 import type { AccessEvent } from './access-facts.ts'
-import { InternalLog } from './internal-log.ts'
-import type { InternalRead, OtherBrokers } from './internal-log.ts'
+import { InternalFollower } from '../internal-follower.ts'
+import { InternalLog } from '../internal-log.ts'
+import type { OtherBrokers } from '../internal-log.ts'
 
 export const accessTopic = '__access'
 /** How long a change is held back for other brokers that have not heard of it. */
@@ -27,8 +28,6 @@ const secretBytes = 32
 const followWaitMs = 60_000
 /** The same at another broker: one that has gone without a word is missed soon. */
 const askWaitMs = 1_000
-/** Without an answer for so long beyond that, it is asked again: by then another one may lead. */
-const askLateMs = 1_000
 /** Changes that may wait for each other. */
 const waitingChangesMax = 1_000
 
@@ -50,27 +49,6 @@ export interface AccessStoreOptions {
   readonly report: (level: 'info' | 'warn', message: string) => void
 }
 
-/** The topic from its start on, as far as it was read. */
-class Reading {
-  readonly facts: AccessFacts
-  readonly uncleanEpoch: number
-  nextOffset = 0
-
-  constructor(uncleanEpoch: number, revision?: number) {
-    this.uncleanEpoch = uncleanEpoch
-    this.facts = new AccessFacts(revision)
-  }
-
-  /** In one step: several may read the same at one time. Answers whether there was anything new. */
-  take({ records, nextOffset }: InternalRead): boolean {
-    if (nextOffset <= this.nextOffset) return false
-    for (const record of records)
-      if (record.offset >= this.nextOffset) this.facts.apply(eventOf(record), record.timestamp)
-    this.nextOffset = nextOffset
-    return true
-  }
-}
-
 export class AccessStore {
   readonly #options: AccessStoreOptions
   readonly #log: InternalLog
@@ -78,9 +56,7 @@ export class AccessStore {
   /** How far other brokers have read, by their connections. */
   readonly #readers = new Map<Reader, number>()
   #readerMoved = Promise.withResolvers<void>()
-  #reading: Reading
-  /** The topic is not what it was: read anew from its start. */
-  #rereading: Promise<void> | undefined
+  readonly #follower: InternalFollower<AccessFacts>
   /** What keeps it from following, as it was reported. */
   #trouble = ''
   #last: Promise<unknown> = Promise.resolve()
@@ -89,12 +65,20 @@ export class AccessStore {
   private constructor(options: AccessStoreOptions, log: InternalLog) {
     this.#options = options
     this.#log = log
-    this.#reading = new Reading(log.uncleanEpoch)
+    this.#follower = new InternalFollower({
+      log,
+      clock: options.clock,
+      topic: accessTopic,
+      fresh: (before?: AccessFacts) => (before ? new AccessFacts(before.revision + 1) : new AccessFacts()),
+      apply: (facts, record) => facts.apply(eventOf(record), record.timestamp),
+      onChange: () => this.#options.onChange(),
+      onReadAnew: (count, countBefore) => this.#readAnew(count, countBefore),
+    })
   }
 
   /** As they are now: of a topic that was read anew they are others. */
   get facts(): AccessFacts {
-    return this.#reading.facts
+    return this.#follower.facts
   }
 
   /**
@@ -105,7 +89,7 @@ export class AccessStore {
     const log = new InternalLog({ ...options, topic: accessTopic })
     await log.create()
     const store = new AccessStore(options, log)
-    await store.#catchUp()
+    await store.#follower.catchUp()
     await store.#makeSecret()
     void store.#follow()
     return store
@@ -128,7 +112,7 @@ export class AccessStore {
     } finally {
       this.#waiting--
     }
-    await this.#othersHave(this.#reading.nextOffset)
+    await this.#othersHave(this.#follower.nextOffset)
   }
 
   /** Another broker reads on from there: it has what is before, unless it has something else. */
@@ -145,7 +129,7 @@ export class AccessStore {
 
   async #change(stream: string, decide: (facts: AccessFacts) => AccessEvent | undefined): Promise<void> {
     const epoch = this.#log.leadingEpoch()
-    await this.#catchUp()
+    await this.#follower.catchUp()
     // Who has led meanwhile may have written what this would have to be decided on.
     if (this.#log.leadingEpoch() !== epoch) return await this.#change(stream, decide)
     const event = decide(this.facts)
@@ -157,7 +141,7 @@ export class AccessStore {
       stream,
       encodeRecordBatch([encodeEvent(stream, { type: event.type, data: event.data }, defaults)]),
     )
-    await this.#catchUp()
+    await this.#follower.catchUp()
   }
 
   /** Those that do not follow are not waited for long: they have lost touch, and hear of it when they are back. */
@@ -189,84 +173,31 @@ export class AccessStore {
     )
   }
 
-  /** To where the topic ends now. */
-  async #catchUp(): Promise<void> {
-    const end = await this.#log.end()
-    if (this.#isGivenUp || end < this.#reading.nextOffset) await this.#readAnew() // it may have been under way, to an end before this one
-    await this.#readTo(end, this.#reading)
-  }
-
-  /** Throws unavailable when it does not get there: who leads by then knows less yet. */
-  async #readTo(end: number, reading: Reading): Promise<void> {
-    while (reading.nextOffset < end) {
-      const from = reading.nextOffset
-      this.#take(reading, await this.#log.read(from, 0))
-      if (reading.nextOffset > from) continue // somebody else may have taken it already
-      const message = `${accessTopic}: found events up to ${from}, wanted all up to ${end}; ask again`
-      throw new PlayheadError('unavailable', message, { outcome: 'notApplied' })
-    }
-  }
-
-  #take(reading: Reading, read: InternalRead): void {
-    if (reading.take(read) && reading === this.#reading) this.#options.onChange()
-  }
-
-  get #isGivenUp(): boolean {
-    return this.#log.uncleanEpoch > this.#reading.uncleanEpoch
-  }
-
-  /** What was read may have been given up. It stays in force until all that is there now is read: nobody gets or loses anything meanwhile. */
-  #readAnew(): Promise<void> {
-    this.#rereading ??= this.#readAnewNow().finally(() => (this.#rereading = undefined))
-    return this.#rereading
-  }
-
-  async #readAnewNow(): Promise<void> {
-    const before = this.#reading
-    const fresh = new Reading(this.#log.uncleanEpoch, before.facts.revision + 1)
-    await this.#readTo(await this.#log.end(), fresh)
-    this.#reading = fresh
+  /** Nobody got or lost anything while it was read. */
+  #readAnew(count: number, countBefore: number): void {
     this.#readers.clear() // they say again where they are
-    const message = `access: found a log of users and grants that is not the one before it, with ${fresh.nextOffset} events where there were ${before.nextOffset}; read it anew: what was given up is in \`playhead user list\`, \`grant list\` and \`token list\` no more`
+    const message = `access: found a log of users and grants that is not the one before it, with ${count} events where there were ${countBefore}; read it anew: what was given up is in \`playhead user list\`, \`grant list\` and \`token list\` no more`
     this.#options.report('warn', message)
-    this.#options.onChange()
   }
 
   /** Where another broker leads the topic, its changes arrive here. */
   async #follow(): Promise<void> {
     const { signal } = this.#gone
+    const { others } = this.#options
     while (!signal.aborted) {
       try {
-        await this.#followOnce(signal)
+        await this.#follower.followOnce(others === undefined ? followWaitMs : askWaitMs, signal)
         await this.#makeSecret()
         this.#tell('')
       } catch (error) {
         if (signal.aborted) return
         if (isPlayheadError(error, 'unknownTopic')) return // it is closed
-        const isElsewhere = this.#options.others !== undefined && error instanceof PlayheadError
+        const isElsewhere = others !== undefined && error instanceof PlayheadError
         // Of damage on another broker's disk that one knows; others lead when it does not come up.
         if (!isElsewhere || (isPlayheadError(error, 'corruptBatch') && this.#log.leads)) return this.#failed(error)
         this.#tell(error.message)
         await this.#log.pause(signal).catch(() => undefined)
       }
-    }
-  }
-
-  async #followOnce(signal: AbortSignal): Promise<void> {
-    const { others, clock } = this.#options
-    const reading = this.#reading
-    if (this.#isGivenUp) return await this.#readAnew()
-    const late = new AbortController()
-    const waitMs = others === undefined ? followWaitMs : askWaitMs
-    const timer = clock.after(waitMs + askLateMs, () => late.abort(noAnswer(waitMs + askLateMs)))
-    try {
-      const read = await this.#log.read(reading.nextOffset, waitMs, AbortSignal.any([signal, late.signal]))
-      this.#take(reading, read)
-    } catch (error) {
-      if (others === undefined || !isPlayheadError(error, 'offsetOutOfRange')) throw error
-      await this.#catchUp() // it may end before what was read
-    } finally {
-      timer.cancel()
     }
   }
 
@@ -290,8 +221,4 @@ function eventOf(record: LogRecord): AccessEvent {
   const type = record.headers.find(({ key }) => key === 'type')?.value?.toString() ?? ''
   // Only this file writes the topic: what does not parse is a bug, not an expected failure.
   return { type, data: JSON.parse(record.value?.toString() ?? '') as unknown } as AccessEvent
-}
-
-function noAnswer(afterMs: number): PlayheadError {
-  return new PlayheadError('timedOut', `${accessTopic}: found no answer of its leader within ${afterMs} ms, wanted one`)
 }

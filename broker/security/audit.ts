@@ -16,8 +16,8 @@ import type { LogRecord, RecordInput } from '../../protocol/record.ts'
 import { uuidV7 } from '../../protocol/uuid.ts'
 import type { Partitions } from '../../replication/partitions.ts'
 
-import { InternalLog } from './internal-log.ts'
-import type { OtherBrokers } from './internal-log.ts'
+import { InternalLog } from '../internal-log.ts'
+import type { OtherBrokers } from '../internal-log.ts'
 
 export const auditTopic = '__audit'
 /** All events of a broker are one stream: the chain. In a cluster each has its own, with its id behind this. */
@@ -195,12 +195,12 @@ export class Audit {
   /** At a leader that may change: sent again behind the same version, so that it is there once. */
   async #append(batch: Buffer, lastHash: string): Promise<void> {
     const { others, clock } = this.#options
-    if (others === undefined) return this.#log.append(this.#stream, batch)
+    if (others === undefined) return void (await this.#log.append(this.#stream, batch))
     const version = this.#number - 1
     const deadlineMs = clock.monotonicMs() + triesMsMax
     for (;;) {
       try {
-        return await this.#log.append(this.#stream, batch, version)
+        return void (await this.#log.append(this.#stream, batch, version))
       } catch (error) {
         if (!isPlayheadError(error) || this.#closed || clock.monotonicMs() >= deadlineMs) throw error
         if (isPlayheadError(error, 'wrongExpectedVersion')) {

@@ -8,6 +8,7 @@
 import { PlayheadError } from '../../protocol/errors.ts'
 import { describeResource, topicResource } from '../../protocol/rights.ts'
 import type { Grant, Operation, Resource } from '../../protocol/rights.ts'
+import { limitedStreamsTopic } from '../limited-streams.ts'
 import type { AccessFacts } from './access-facts.ts'
 import { accessTopic } from './access-store.ts'
 import { auditTopic } from './audit.ts'
@@ -198,11 +199,14 @@ export class Session {
   }
 }
 
-/** Users and grants are read from the broker that leads them, and audit events brought to it. */
+/** Users and grants are read from the broker that leads them, and audit events brought to it; limits of streams are both. */
+const readByBrokers: ReadonlySet<string> = new Set([accessTopic, auditTopic, limitedStreamsTopic])
+const writtenByBrokers: ReadonlySet<string> = new Set([auditTopic, limitedStreamsTopic])
+
 function isBetweenBrokers(operation: Operation, resource: Resource): boolean {
   if (resource.kind === 'cluster') return false
-  if (operation === 'read') return resource.topic === accessTopic || resource.topic === auditTopic
-  return operation === 'append' && resource.topic === auditTopic
+  if (operation === 'read') return readByBrokers.has(resource.topic)
+  return operation === 'append' && writtenByBrokers.has(resource.topic)
 }
 
 function isSecret(resource: Resource): boolean {

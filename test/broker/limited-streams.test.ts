@@ -61,3 +61,21 @@ test('limited streams: limits and deletions hold at once and after a start; a tr
     assert.deepEqual([await versions(playhead, 'a'), await versions(playhead, 'c')], [[], [1, 2, 3]])
   })
 })
+
+test('limited streams: 100 changes of one limit and 100 of others at once: each counts', async () => {
+  await using directory = await TemporaryDirectory.make()
+  await served(directory.path, async (playhead) => {
+    await playhead.admin.createTopic('carts')
+    const carts = playhead.topic('carts')
+    const stream = carts.stream('a')
+    await stream.append(Array.from({ length: 200 }, () => ({ type: 'Added', data: 1 })))
+    const places = Array.from({ length: 100 }, (_, place) => place)
+    await Promise.all([
+      ...places.map((place) => stream.limit(place % 2 === 0 ? { truncateBefore: place } : { maxCount: 100 + place })),
+      ...places.map((place) => carts.stream(`b${place}`).limit({ maxCount: 1 + place })),
+    ])
+    const { truncateBefore, maxCount } = await stream.limits()
+    assert.deepEqual([truncateBefore, maxCount], [98, 199])
+    for (const place of places) assert.equal((await carts.stream(`b${place}`).limits()).maxCount, 1 + place)
+  })
+})

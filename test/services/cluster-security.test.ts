@@ -11,7 +11,7 @@ import { test } from 'node:test'
 import { connect } from '../../client/index.ts'
 import type { ClientCredentials, Playhead } from '../../client/index.ts'
 import { Credentials } from '../../client/credentials.ts'
-import { fetchRequest, replicaFetchRequest } from '../broker/running-broker.ts'
+import { eventBatch, fetchRequest, replicaFetchRequest } from '../broker/running-broker.ts'
 import { TemporaryDirectory } from '../temporary-directory.ts'
 import { untilInSync } from './in-sync.ts'
 import { SecuredCluster } from './secured-cluster.ts'
@@ -69,6 +69,25 @@ async function grantedEverywhere(clients: Clients, admin: Playhead): Promise<{ t
   return { token, tokenId }
 }
 
+/** Of three partitions, led by three brokers: the topic that has the limits is led by one of them, and written by nobody but brokers. */
+async function limitsHold({ cluster }: Clients, admin: Playhead): Promise<void> {
+  await admin.admin.createTopic('limited', { partitions: 3, replicationFactor: 3 })
+  for (let number = 0; number < 12; number++) {
+    const stream = admin.topic('limited').stream(`s${number}`)
+    await stream.append([{ type: 'A' }, { type: 'B' }])
+    assert.deepEqual(await stream.limit({ maxCount: 1 }), { maxCount: 1, maxAgeMs: 0, truncateBefore: 0 })
+    assert.equal((await stream.info()).firstVersion, 1)
+  }
+  for (const id of cluster.brokers.keys()) {
+    const anybody = await cluster.connection(id, new Credentials({ token: adminToken }))
+    const batch = eventBatch(['limited'])
+    const groups = [{ batchBytes: batch.length, expected: [], wantVersions: false }]
+    const request = { topic: '__limited-streams', partition: 0, acks: 'all', groups } as const
+    await assert.rejects(anybody.request('append', request, [batch], { timeoutMs: 5_000 }), { code: 'internalTopic' })
+    anybody.close()
+  }
+}
+
 /** The first one back cannot know yet what was taken, and says so instead of guessing. */
 async function allStartAgain(clients: Clients, token: string): Promise<void> {
   const { cluster } = clients
@@ -110,6 +129,7 @@ test('cluster with security (3 brokers, real etcd): what is granted and taken ho
   const stream = alice.topic('carts').stream('one')
   for (let place = 0; place < 10; place++) await stream.append({ type: 'Counted', data: { place } })
   await assert.rejects(alice.admin.createTopic('orders'), { code: 'notAuthorized' })
+  await limitsHold(clients, admin)
   await refusedToAnybody(clients, (await admin.admin.describeTopic('carts')).topicId)
 
   // It leads users and grants: they go on elsewhere, and so does what others append and read.

@@ -4,7 +4,7 @@ import type { Clock } from '../../platform/clock.ts'
 import { systemClock } from '../../platform/clock.ts'
 import type { Log } from '../../storage/log.ts'
 import { MemoryCheckpointStore } from '../../storage/memory-checkpoint-store.ts'
-import { noLimit } from '../../storage/stream-limits.ts'
+import { noLimit, StreamLimits } from '../../storage/stream-limits.ts'
 import { verify } from '../../storage/verify.ts'
 import { eventsOf } from './log-contents.ts'
 import { MemoryFileSystem } from './memory-file-system.ts'
@@ -95,3 +95,39 @@ for (const policy of ['delete', 'compact,delete']) {
     await opened[Symbol.asyncDispose]()
   })
 }
+
+test('stream limits: shared with who changes them, compaction goes no further by them than they are certain; what is not committed pushes nothing out', async () => {
+  const fileSystem = new MemoryFileSystem()
+  let nowMs = 1_000_000
+  const clock: Clock = { ...systemClock, now: () => nowMs, monotonicMs: () => nowMs }
+  await using opened = await StoreUnderTest.open('/data', { fileSystem, clock, settings: { tailCacheBytes: 0 } })
+  const log = await opened.createLog('carts', { 'segment.bytes': '1048576', 'min.cleanable.dirty.ratio': '0' })
+  for (let round = 0; round < 24; round++) {
+    for (const stream of ['count', 'young', 'cut']) await append(log, `${stream}=${large}`)
+    nowMs += 1000
+  }
+  await sealed(log)
+  const table = StreamLimits.uncertain()
+  log.limits.share(table)
+  table.set('count', { ...noLimit, maxCount: 1 })
+  table.set('young', { ...noLimit, maxAgeMs: 4500 })
+  assert.deepEqual(await versionsOf(log, 'count'), [23])
+  log.limits.committedOffset = () => 60
+  assert.deepEqual((await versionsOf(log, 'count'))[0], 19)
+  assert.ok(!log.compaction.isDue, 'nothing is certain')
+  log.limits.certify({ offset: 36, atMs: 1_012_000 })
+  table.set('cut', { ...noLimit, truncateBefore: 20 })
+  assert.ok(log.compaction.isDue)
+  await log.compaction.run(noPause)
+  // Lifted, as by others before they were heard of: what came since is there.
+  for (const stream of ['count', 'young', 'cut']) table.set(stream, noLimit)
+  const [count, young, cut] = [
+    await versionsOf(log, 'count'),
+    await versionsOf(log, 'young'),
+    await versionsOf(log, 'cut'),
+  ]
+  assert.ok(count[0]! > 5 && count[0]! <= 11, `${count[0]} is the first that is there, of 36 events there were 12`)
+  assert.ok(young[0]! > 2 && young[0]! <= 8, `${young[0]} is the first that is there, 7 had been too old`)
+  assert.ok(cut[0]! > 12 && cut[0]! <= 20, `${cut[0]} is the first that is there; below 20 they are gone for all`)
+  assert.deepEqual([count.at(-1), young.at(-1), cut.at(-1)], [23, 23, 23])
+})

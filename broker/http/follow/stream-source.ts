@@ -3,6 +3,7 @@ import type { PlayheadError } from '../../../protocol/errors.ts'
 import { decodeEvent } from '../../../protocol/event.ts'
 import { eventsPerReadMax } from '../../../protocol/limits.ts'
 import type { Partition } from '../../../replication/partition.ts'
+import type { LimitedStreams } from '../../limited-streams.ts'
 import { followedEvent, invalidStart } from './follow-source.ts'
 import type { Cursor, FollowPage, FollowSource } from './follow-source.ts'
 
@@ -12,8 +13,10 @@ export class StreamSource implements FollowSource {
   readonly name: string
   readonly #partition: Partition
   readonly #stream: string
+  readonly #limitedStreams: Pick<LimitedStreams, 'ready'>
 
-  constructor(partition: Partition, stream: string) {
+  constructor(partition: Partition, stream: string, limitedStreams: Pick<LimitedStreams, 'ready'>) {
+    this.#limitedStreams = limitedStreams
     this.name = `${partition.topic}/${stream}`
     this.#partition = partition
     this.#stream = stream
@@ -41,6 +44,7 @@ export class StreamSource implements FollowSource {
     const end = until?.[0] ?? this.#facts().lastVersion + 1
     if (from >= end) return undefined
     const limit = Math.min(end - from, eventsPerReadMax)
+    await this.#limitedStreams.ready(this.#partition)
     const request = { stream: this.#stream, from, limit, backwards: false, maxBytes: bytesMax }
     const { records, versions, nextVersion, lastVersion } = await this.#partition.readStream(request)
     let text = ''

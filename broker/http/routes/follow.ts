@@ -47,7 +47,7 @@ export function followRoutes(server: HttpRoutes, services: Services, feeds: Foll
   server.get('/api/topics/:topic/streams/:stream/follow', streamOptions, (request, reply) => {
     const { topic, stream } = request.params
     const partition = services.partitions.ofStream(topic, stream)
-    const source = new StreamSource(partition, stream)
+    const source = new StreamSource(partition, stream, services.limitedStreams)
     const seen = lastEventId(request)
     const cursor = seen === undefined ? source.cursorOf(request.query.from ?? 'end') : source.cursorBehind(seen)
     feeds.follow(`stream ${partition.topicId}/${stream}`, source, cursor, reply)

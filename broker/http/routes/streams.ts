@@ -163,6 +163,7 @@ async function readEvents(services: Services, { topic, stream }: StreamPath, que
   const partition = services.partitions.ofStream(topic, stream)
   const { from, limit = readLimitDefault, backwards = false, asOf, knownAt, consistency } = query
   await sees(partition, consistency)
+  await services.limitedStreams.ready(partition)
   const read = await partition.readStream({
     stream,
     from,

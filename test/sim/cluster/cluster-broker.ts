@@ -3,7 +3,7 @@
  * it shares with a broker by itself; fleet.ts starts it through a Machine.
  */
 import { brokersOf } from '../../../broker/brokers.ts'
-import { openCluster } from '../../../broker/cluster.ts'
+import { openCluster, othersOf } from '../../../broker/cluster.ts'
 import { resolveConfig } from '../../../broker/config.ts'
 import { LimitedStreams } from '../../../broker/limited-streams.ts'
 import { Playheads } from '../../../broker/playheads.ts'
@@ -63,13 +63,15 @@ export async function openClusterBroker(
   })
   onOpen({ partitions, cluster: node })
   const playheads = new Playheads({ partitions, clock, random })
-  const limitedStreams = new LimitedStreams({ partitions, clock, random })
+  const limitedStreams = new LimitedStreams({ partitions, clock, random, report, onFatal })
   const identity = { clusterId: node.clusterId, brokerId: broker, dataDirectory }
   const own = { identity, config, partitions, playheads, limitedStreams, brokers: brokersOf(node), cluster: node }
   const listener = await listen(foundations, { ...own, ...(await commonServices(foundations, own)) })
   await node.start(partitions, { host: config.host, port: listener.port })
+  limitedStreams.join(othersOf(node, broker))
   await playheads.open(node.replicationFactorMax)
   return async () => {
+    limitedStreams.close()
     await node.leave(config.stopWaitMsMax / 2)
     await listener.stop(config.stopWaitMsMax)
     await node.close()

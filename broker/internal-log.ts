@@ -1,19 +1,22 @@
 /**
- * InternalLog: an internal topic of security with its one partition, wherever that is led: here, or at another broker of the cluster, which is asked as a broker.
- * Invariant: what is read is committed. Neighbours: AccessStore and Audit each have one; Partition and ClusterNode do the work.
+ * InternalLog: an internal topic with its one partition, wherever that is led: here, or at another broker of the cluster, which is asked as a broker.
+ * Invariant: what is read is committed. Neighbours: AccessStore, Audit and LimitedStreams each have one; Partition and ClusterNode do the work.
  */
-import { sleep } from '../../platform/clock.ts'
-import type { Clock } from '../../platform/clock.ts'
-import type { ApiName, ReplyOf, RequestOf } from '../../protocol/api.ts'
-import { isPlayheadError, PlayheadError } from '../../protocol/errors.ts'
-import { errorOf } from '../../protocol/header-codec.ts'
-import { MiB } from '../../protocol/limits.ts'
-import { splitBatches } from '../../protocol/record-batch.ts'
-import type { LogRecord } from '../../protocol/record.ts'
-import type { Partition } from '../../replication/partition.ts'
-import type { Partitions } from '../../replication/partitions.ts'
+import { sleep } from '../platform/clock.ts'
+import type { Clock } from '../platform/clock.ts'
+import type { ApiName, ReplyOf, RequestOf } from '../protocol/api.ts'
+import type { Consistency } from '../protocol/consistency.ts'
+import { isPlayheadError, PlayheadError } from '../protocol/errors.ts'
+import { errorOf } from '../protocol/header-codec.ts'
+import { MiB } from '../protocol/limits.ts'
+import { splitBatches } from '../protocol/record-batch.ts'
+import type { LogRecord } from '../protocol/record.ts'
+import type { Partition } from '../replication/partition.ts'
+import type { Partitions } from '../replication/partitions.ts'
+import type { StreamFacts } from '../storage/log.ts'
+import type { TopicSettingTexts } from '../storage/topic-settings.ts'
 
-/** The other brokers, as far as security has to do with them. */
+/** The other brokers, as far as internal topics have to do with them. */
 export interface OtherBrokers {
   /** Of this broker: its events are told from those of others by it. */
   readonly self: number
@@ -35,6 +38,8 @@ export interface InternalLogOptions {
   readonly partitions: Partitions
   readonly clock: Clock
   readonly topic: string
+  /** Of the topic, when it is made. */
+  readonly settings?: TopicSettingTexts
   /** Undefined = this broker is by itself. */
   readonly others: OtherBrokers | undefined
 }
@@ -57,13 +62,18 @@ export class InternalLog {
 
   /** Makes the topic when it is missing. */
   async create(): Promise<void> {
-    const { partitions, topic: name, others } = this.#options
+    const { partitions, topic: name, others, settings = {} } = this.#options
     if (partitions.has(name)) return
     const replicationFactor = others?.replicationFactorMax ?? 1
-    const topic = { name, partitions: 1, replicationFactor, settings: {}, internal: true }
+    const topic = { name, partitions: 1, replicationFactor, settings, internal: true }
     await partitions.create(topic).catch((error: unknown) => {
       if (others === undefined || !isPlayheadError(error, 'topicExists')) throw error // another broker was faster
     })
+  }
+
+  /** Others may lead it. */
+  get isShared(): boolean {
+    return this.#options.others !== undefined
   }
 
   get leads(): boolean {
@@ -88,14 +98,14 @@ export class InternalLog {
     return this.#here.leaderEpoch >= epoch ? epoch : 0
   }
 
-  /** Where what is committed ends, for certain. */
-  async end(): Promise<number> {
+  /** Where what is committed ends, for certain; `linearizable`: also if who leads has been replaced and does not know it. */
+  async end(consistency?: Consistency): Promise<number> {
     const { topic } = this.#options
     if (this.leads) {
-      await this.#here.settled()
+      await (consistency === undefined ? this.#here.settled() : this.#here.linearized())
       return this.#here.highWatermark
     }
-    const wish = { at: 'end', timestamp: undefined, clock: 'event', consistency: undefined } as const
+    const wish = { at: 'end', timestamp: undefined, clock: 'event', consistency } as const
     const request = { topic, partition: 0, ...wish }
     return (await this.#ask('listOffsets', request)).header.offset
   }
@@ -131,18 +141,26 @@ export class InternalLog {
     return recordsOf([(await this.#ask('readStream', request)).body]).at(-1)
   }
 
-  /** Resolves when it is durable. `version`: of the stream before; undefined = no matter which. Throws wrongExpectedVersion. */
-  async append(stream: string, batch: Buffer, version?: number): Promise<void> {
-    const expected = version === undefined ? [] : [{ stream, version }]
+  /** Where a stream stands, for certain. */
+  async streamInfo(stream: string): Promise<StreamFacts> {
     if (this.leads) {
-      await this.#here.append({ batch, expected, wantVersions: false, acks: 'all' })
-      return
+      await this.#here.settled()
+      return this.#here.log.streamInfo(stream, this.#here.highWatermark)
     }
+    const request = { topic: this.#options.topic, stream, after: undefined, consistency: undefined }
+    return (await this.#ask('streamInfo', request)).header
+  }
+
+  /** Resolves when it is durable, with its offset. `version`: of the stream before; undefined = no matter which. Throws wrongExpectedVersion. */
+  async append(stream: string, batch: Buffer, version?: number): Promise<number> {
+    const expected = version === undefined ? [] : [{ stream, version }]
+    if (this.leads) return (await this.#here.append({ batch, expected, wantVersions: false, acks: 'all' })).baseOffset
     const groups = [{ batchBytes: batch.length, expected, wantVersions: false }]
     const request = { topic: this.#options.topic, partition: 0, acks: 'all', groups } as const
     const { header } = await this.#ask('append', request, { body: [batch] })
-    const failure = header.groups[0]?.failure
-    if (failure !== undefined) throw errorOf(failure)
+    const [verdict] = header.groups
+    if (verdict?.failure !== undefined) throw errorOf(verdict.failure)
+    return verdict!.baseOffset
   }
 
   pause(signal?: AbortSignal): Promise<void> {
