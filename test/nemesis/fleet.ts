@@ -147,7 +147,12 @@ export class Fleet implements AsyncDisposable {
         directory,
         slowLibrary,
         cluster: `etcd://${this.etcd.member}/${clusterName}`,
-        flags: { 'cluster-session-ms': sessionMs, 'replica-lag-ms-max': lagMsMax, 'checkpoint-interval-ms': 500 },
+        flags: {
+          'cluster-session-ms': sessionMs,
+          'replica-lag-ms-max': lagMsMax,
+          'checkpoint-interval-ms': 500,
+          'clean-interval-ms': 500,
+        },
         onReport: (which, line) => this.#said(which, line),
         onFinding,
       })

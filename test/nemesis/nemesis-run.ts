@@ -193,7 +193,7 @@ class Round {
     this.#time = new RealTime(new SeededRandom(seed))
     this.#recorder = new Recorder(this.#time)
     const { topic } = this
-    this.#workload = new Workload(this.#time, { mayTrim: false, isCluster: true, topic, segmentMsMin })
+    this.#workload = new Workload(this.#time, { isCluster: true, topic, segmentMsMin })
     // Of its own, so that the same seed gives the same harm, whatever clients do meanwhile.
     const scheduler = new RealTime(new SeededRandom(seed + 0x5eed))
     const onClientDeath = () => this.#places.killOne()
