@@ -168,8 +168,9 @@ export class Log {
 
   #openReplica(epochs: LeaderEpochs): LogReplica {
     const [{ facts }, leadership, lane] = [this.#recovered, this.#leadership, this.#followerLane]
-    const [admission, appender, end] = [this.#admission, this.#appender, this.#end]
-    return new LogReplica({ facts, leadership, epochs, lane, admission, appender, end })
+    const [admission, appender, end, chain] = [this.#admission, this.#appender, this.#end, this.#chain]
+    const { salt } = this.#recovered
+    return new LogReplica({ facts, leadership, epochs, lane, admission, appender, end, chain, salt })
   }
 
   #openAppender(): Appender {
@@ -182,8 +183,9 @@ export class Log {
     return new FollowerLane({
       decompression: this.#context.decompression,
       beginEpoch: (epoch, startOffset) => epochs.begin(epoch, startOffset),
-      blocker: (batchBytes) => this.#blocker(batchBytes),
+      blocker: (batchBytes, beginsSegment) => this.#blocker(batchBytes, beginsSegment),
       take: (append) => this.#end.follow(append),
+      roll: () => this.files.roll(),
     })
   }
 
@@ -442,13 +444,13 @@ export class Log {
     for (const segment of this.#chain.segments) await this.#context.pool.close(segment)
   }
 
-  #blocker(batchBytes: number): Promise<void> | undefined {
+  #blocker(batchBytes: number, beginsSegment?: boolean): Promise<void> | undefined {
     if (this.#closed !== undefined) throw this.#closed
     if (this.#appender.failure !== undefined) throw this.#appender.failure
     return (
       this.#appenderPressure() ??
       this.#checkpointer.pressure() ??
-      this.#chain.blocker(batchBytes, this.#end.offset, this.#context.clock.now())
+      this.#chain.blocker(batchBytes, this.#end.offset, this.#context.clock.now(), beginsSegment)
     )
   }
 

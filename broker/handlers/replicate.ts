@@ -1,4 +1,5 @@
 /** What followers ask their leader. Calls Partition. */
+import { noShape, shapeFields } from '../../replication/replica-shape.ts'
 import type { Handler } from '../request.ts'
 
 export const replicaFetch: Handler<'replicaFetch'> = async ({ topicId, partition, ...request }, context) => {
@@ -9,8 +10,9 @@ export const replicaFetch: Handler<'replicaFetch'> = async ({ topicId, partition
     reserve: (bytes) => reply.reserve(bytes),
   })
   const { logStartOffset } = replica.log
+  const shape = diverging === undefined ? shapeFields(replica.log, request.offset, batches) : noShape
   return {
-    header: { diverging, highWatermark, logStartOffset, appendTimes: [...appendTimes], confirm },
+    header: { diverging, highWatermark, logStartOffset, appendTimes: [...appendTimes], confirm, ...shape },
     body: batches,
     pieces: piece === undefined ? [] : [piece],
   }

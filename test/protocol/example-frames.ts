@@ -312,6 +312,8 @@ export const exampleFrames: readonly ExampleFrame[] = [
       logStartOffset: 0,
       appendTimes: [1_306_886_400_123],
       confirm: undefined,
+      salt: undefined,
+      segmentStarts: undefined,
     },
     { reply: storedBatch },
   ),

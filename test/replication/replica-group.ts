@@ -21,6 +21,7 @@ import type { MetadataStore } from '../../replication/metadata-store.ts'
 import { Partition } from '../../replication/partition.ts'
 import { ReplicaFetcher } from '../../replication/replica-fetcher.ts'
 import type { LeaderLink } from '../../replication/replica-fetcher.ts'
+import { noShape, shapeFields } from '../../replication/replica-shape.ts'
 import { overwriteLetGo } from '../overwrite-let-go.ts'
 import { MemoryFileSystem } from '../storage/memory-file-system.ts'
 import type { SeededRandom } from '../storage/seeded-random.ts'
@@ -57,13 +58,21 @@ export class ReplicaGroup implements AsyncDisposable {
   /** As leaders reach it. */
   readonly #leadersMetadata: MetadataStore
 
-  private constructor(metadata: MetadataStore, leadersMetadata: MetadataStore) {
+  readonly #topicSettings: Record<string, string>
+
+  private constructor(metadata: MetadataStore, leadersMetadata: MetadataStore, topicSettings: Record<string, string>) {
     this.metadata = metadata
     this.#leadersMetadata = leadersMetadata
+    this.#topicSettings = topicSettings
   }
 
   /** `random`: given, one answer in three of the store to a leader is lost, of changes that happened and of such that did not. */
-  static async start(brokers: readonly number[], isrMin: number, random?: SeededRandom): Promise<ReplicaGroup> {
+  static async start(
+    brokers: readonly number[],
+    isrMin: number,
+    random?: SeededRandom,
+    topicSettings: Record<string, string> = {},
+  ): Promise<ReplicaGroup> {
     const fileSystem = new MemoryFileSystem()
     await fileSystem.makeDirectory('/metadata')
     const metadata = await LocalMetadataStore.open({
@@ -72,7 +81,8 @@ export class ReplicaGroup implements AsyncDisposable {
       clock: systemClock,
       random: systemRandom,
     })
-    const group = new ReplicaGroup(metadata, random === undefined ? metadata : losingAnswers(metadata, random))
+    const leaders = random === undefined ? metadata : losingAnswers(metadata, random)
+    const group = new ReplicaGroup(metadata, leaders, topicSettings)
     for (const broker of brokers) await group.open(broker)
     const state = newPartitionState({ replicas: brokers, isrMin, nonce: 'first' })
     await metadata.transact({
@@ -88,7 +98,7 @@ export class ReplicaGroup implements AsyncDisposable {
     const fileSystem = this.disks.get(broker) ?? new MemoryFileSystem()
     this.disks.set(broker, fileSystem)
     const store = await StoreUnderTest.open('/data', { fileSystem, settings })
-    const log = store.store.topics().length > 0 ? store.store.log('carts', 0) : await store.createLog()
+    const log = store.store.topics().length > 0 ? store.store.log('carts', 0) : await this.#createLog(store)
     const partition = new Partition({
       topic: 'carts',
       topicId,
@@ -127,7 +137,13 @@ export class ReplicaGroup implements AsyncDisposable {
     return replica
   }
 
+  #createLog(store: StoreUnderTest) {
+    return store.createLog('carts', this.#topicSettings)
+  }
+
   readonly bugs: unknown[] = []
+  /** Leaders do not say how their files are cut, as those of an earlier release. */
+  hidesShape = false
   /** What followers are told lies in it. */
   readonly frames = new FrameMemory(1 * MiB)
   readonly framesUsed = new Set<ArrayBufferLike>()
@@ -240,11 +256,13 @@ export class ReplicaGroup implements AsyncDisposable {
           signal,
           reserve: () => undefined,
         })
+        const shape =
+          diverging === undefined && !this.hidesShape ? shapeFields(to().log, request.offset, batches) : noShape
         const sent = Buffer.concat(batches)
         piece?.letGo()
         to() // a reply is lost like a request
         this.onReply(from, request.offset, sent)
-        const header = { diverging, highWatermark, logStartOffset: 0, appendTimes: [...appendTimes], confirm }
+        const header = { diverging, highWatermark, logStartOffset: 0, appendTimes: [...appendTimes], confirm, ...shape }
         const arrived = this.frames.take(sent.length)
         this.framesUsed.add(arrived.bytes.buffer)
         sent.copy(arrived.bytes)
