@@ -31,6 +31,7 @@ import { ClusterSecret } from './security/cluster-secret.ts'
 import { checkExposure } from './security/exposure.ts'
 import { Security } from './security/security.ts'
 import { TlsFiles } from './security/tls-files.ts'
+import { checkSharedSettings, tierSharingOf } from './shared-tier.ts'
 
 export type ReportLevel = 'info' | 'warn' | 'error'
 
@@ -114,6 +115,7 @@ export async function openParts(
     await cluster.start(services.partitions, { host: config.advertisedHost || config.host, port: listener.port })
     await services.playheads.open(cluster.replicationFactorMax)
     await services.security.join(othersOf(cluster, config.brokerId))
+    await tier?.start(store, tierSharingOf(cluster, services.partitions))
   }
   const metrics = new Metrics({
     services,
@@ -157,6 +159,7 @@ async function openCore(
     waitersMax: config.waitersPerPartitionMax,
     isReplicated: cluster !== undefined,
     authority: cluster?.authority,
+    checkSettings: cluster !== undefined && tier !== undefined ? checkSharedSettings : undefined,
   })
   const playheads = new Playheads({ partitions, clock, random })
   const limitedStreams = new LimitedStreams({ partitions, clock, random })

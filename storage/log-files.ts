@@ -5,6 +5,8 @@
 import type { PlayheadError } from '../protocol/errors.ts'
 import type { SegmentChain } from './segment-chain.ts'
 import type { SegmentPool } from './segment-pool.ts'
+import { Segment } from './segment.ts'
+import type { Footer } from './sidecar-format.ts'
 
 export interface LogFilesOptions {
   readonly chain: SegmentChain
@@ -44,6 +46,27 @@ export class LogFiles {
   /** Does the work while no file of a sealed segment is replaced or removed by anybody else. */
   alone<T>(work: () => Promise<T>): Promise<T> {
     return this.#options.chain.fileTurns.with(work)
+  }
+
+  /**
+   * From now on the sealed segment is the file that the footer speaks of, with the same records in it, which `begin` has be the one that is opened. Resolves
+   * when nobody reads the old one any more: it may go. False when the log has no such segment.
+   */
+  async exchange(footer: Footer, begin: () => void): Promise<boolean> {
+    const { chain, pool } = this.#options
+    const segment = chain.segments.find(({ baseOffset }) => baseOffset === footer.baseOffset)
+    if (segment?.sealed !== true || segment.damaged || segment.nextOffset !== footer.nextOffset) return false
+    const other = new Segment(segment.path, segment.baseOffset)
+    other.takeFooter(footer)
+    begin()
+    chain.exchange(segment, other)
+    await pool.close(segment)
+    return true
+  }
+
+  /** Of the last batch of the segment that ends there; undefined = none does. */
+  leaderEpochOfSegmentTo(offset: number): number | undefined {
+    return this.#options.chain.segments.find(({ nextOffset }) => nextOffset === offset)?.leaderEpoch
   }
 
   /** The file of a sealed segment has moved: reads under way end with the old one. */

@@ -87,6 +87,11 @@ export class LogReplica {
     await this.#parts.lane.append(batches, isCutBehind)
   }
 
+  /** In all of its files. */
+  get salt(): Buffer {
+    return this.#parts.salt
+  }
+
   /** From `offset` to `endOffset`, both included: where nothing is yet a segment may begin as well. */
   shape(offset: number, endOffset: number): LogShape {
     const { chain, salt } = this.#parts

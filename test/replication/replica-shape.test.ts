@@ -49,7 +49,9 @@ async function fill(replicas: ReplicaGroup, count: number): Promise<void> {
 }
 
 test('replica shape (3 brokers, segments of 1 MiB): followers have the segments of their leader, under its salt', async () => {
-  await using replicas = await ReplicaGroup.start(brokers, 2, undefined, { 'segment.bytes': String(1 << 20) })
+  await using replicas = await ReplicaGroup.start(brokers, 2, undefined, {
+    topicSettings: { 'segment.bytes': String(1 << 20) },
+  })
   await fill(replicas, 45)
   const starts = await untilSameShape(replicas)
   assert.ok(starts.length >= 4, String(starts))
