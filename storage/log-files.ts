@@ -5,6 +5,8 @@
 import type { PlayheadError } from '../protocol/errors.ts'
 import type { SegmentChain } from './segment-chain.ts'
 import type { SegmentPool } from './segment-pool.ts'
+import { recastSegment } from './segment-recast.ts'
+import type { Recast, RecastSource } from './segment-recast.ts'
 import { Segment } from './segment.ts'
 import type { Footer } from './sidecar-format.ts'
 
@@ -13,6 +15,7 @@ export interface LogFilesOptions {
   readonly pool: SegmentPool
   /** Of the log, as of now. */
   readonly endOffset: () => number
+  readonly source: RecastSource
   /** Why nothing is begun any more. */
   readonly refusal: () => PlayheadError | undefined
 }
@@ -62,6 +65,17 @@ export class LogFiles {
     chain.exchange(segment, other)
     await pool.close(segment)
     return true
+  }
+
+  /** Puts a part of a sealed segment into files elsewhere. False when no sealed segment has all of it. Throws damagedData, stopping. */
+  async recast(recast: Recast): Promise<boolean> {
+    const { chain, source, refusal } = this.#options
+    const closed = refusal()
+    if (closed !== undefined) throw closed
+    const { baseOffset, nextOffset } = recast
+    const segment = chain.segments.find((each) => each.baseOffset <= baseOffset && each.nextOffset >= nextOffset)
+    if (segment?.sealed !== true || segment.damaged || segment.compaction > 0) return false
+    return await recastSegment(source, segment, recast)
   }
 
   /** Of the last batch of the segment that ends there; undefined = none does. */

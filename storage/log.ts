@@ -158,8 +158,10 @@ export class Log {
   }
 
   #openFiles(): LogFiles {
+    const { index, salt } = this.#recovered
     return new LogFiles({
       chain: this.#chain,
+      source: { context: this.#context, identity: this.#identity, index, salt },
       pool: this.#context.pool,
       endOffset: () => this.#end.offset,
       refusal: () => this.#closed,

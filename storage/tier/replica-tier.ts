@@ -29,10 +29,18 @@ export interface ReplicaTierContext extends UploadContext {
   /** Between two looks for a newer manifest; longer, the longer there is none. */
   readonly lookMs: number
   readonly report: (level: 'info' | 'warn', message: string) => void
+  /** For what has to be cut otherwise before it is sent; nobody else's. */
+  readonly scratchDirectory: string
 }
 
 /** Between two looks at the files of a log in which nothing happens, and at most between two looks for a newer manifest. */
 const quietLookMs = 60_000
+
+/** What the tier lacks. */
+interface OffsetGap {
+  readonly baseOffset: number
+  readonly nextOffset: number
+}
 
 /** A sealed segment that is here. */
 interface LocalSegment {
@@ -187,11 +195,19 @@ export class ReplicaTier {
   }
 
   /** Whether all of its offsets are in the tier, in whatever segments. */
-  #isNamed({ baseOffset, nextOffset }: Footer): boolean {
+  #isNamed(footer: Footer): boolean {
+    return this.#gapIn(footer) === undefined
+  }
+
+  /** The first offsets of a segment that the tier does not have, and that the log has not given up. */
+  #gapIn({ baseOffset, nextOffset }: Footer): OffsetGap | undefined {
     let offset = baseOffset
-    for (const { footer } of this.tierLog.named)
-      if (footer.baseOffset <= offset && footer.nextOffset > offset) offset = footer.nextOffset
-    return offset >= nextOffset
+    for (const { footer } of this.tierLog.named) {
+      const gapEnd = Math.min(footer.baseOffset, nextOffset)
+      if (gapEnd > offset && gapEnd > this.log.logStartOffset) return { baseOffset: offset, nextOffset: gapEnd }
+      offset = Math.max(offset, footer.nextOffset)
+    }
+    return offset < nextOffset ? { baseOffset: offset, nextOffset } : undefined
   }
 
   /** Reads what others have written before this epoch. False when nothing is to be sent in it. */
@@ -250,6 +266,9 @@ export class ReplicaTier {
 
   async #sendOne(epoch: number, { baseOffset, footer }: LocalSegment): Promise<boolean> {
     try {
+      const gap = this.#gapIn(footer)
+      if (gap === undefined) return true
+      if (!this.#fits(footer, gap)) return await this.#sendRecast(epoch, gap)
       const segment = await sendSegment(this.#context, this.tierLog, this.#local.directory, baseOffset)
       // It may have been rewritten meanwhile, or somebody else may lead: then the objects are nobody's.
       if ((await this.#local.footer(baseOffset))?.checksum !== segment.footer.checksum) return false
@@ -261,10 +280,50 @@ export class ReplicaTier {
       this.#context.report('warn', `${this.log.name}: ${error.message}`)
       return true
     }
-    this.#stats.sentSegments++
-    this.#stats.sentBytes += footer.segmentBytes + footer.bodyBytes
     this.#unsentBytes -= footer.segmentBytes
+    this.#isSent(footer)
     return true
+  }
+
+  #isSent({ segmentBytes, bodyBytes }: Footer): void {
+    this.#stats.sentSegments++
+    this.#stats.sentBytes += segmentBytes + bodyBytes
+  }
+
+  /** Whether the file can go as it is: nothing of it is in the tier, which has the same salt. */
+  #fits(footer: Footer, gap: OffsetGap): boolean {
+    return (
+      gap.baseOffset === footer.baseOffset &&
+      gap.nextOffset === footer.nextOffset &&
+      this.#salt.equals(this.log.replica.salt)
+    )
+  }
+
+  /** Of what the tier has; of this log while it has nothing. */
+  get #salt(): Buffer {
+    const last = this.tierLog.named.at(-1)
+    return (last && saltOf(last)) ?? this.log.replica.salt
+  }
+
+  /** What this log has in other bounds than the tier, or under another salt, is written once more as the tier goes on. Answers whether that was all of it. */
+  async #sendRecast(epoch: number, gap: OffsetGap): Promise<boolean> {
+    const { fileSystem, scratchDirectory: directory } = this.#context
+    try {
+      await this.#removeScratch()
+      if (!(await this.log.files.recast({ ...gap, salt: this.#salt, directory }))) return false
+      const segment = await sendSegment(this.#context, this.tierLog, directory, gap.baseOffset)
+      if (!this.#leadsIn(epoch)) return false
+      await this.tierLog.change({ add: [segment] }, { ...this.#context.writer, epoch })
+      this.#isSent(segment.footer)
+      return false // there may be more of it: the next look tells
+    } finally {
+      if (await fileSystem.exists(directory)) await this.#removeScratch()
+    }
+  }
+
+  async #removeScratch(): Promise<void> {
+    const { fileSystem, scratchDirectory } = this.#context
+    if (await fileSystem.exists(scratchDirectory)) await fileSystem.removeDirectory(scratchDirectory)
   }
 
   /** What lies before the log's beginning leaves the manifest; its objects go after the grace. */

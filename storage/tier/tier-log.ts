@@ -197,6 +197,7 @@ export class TierLog {
   async #changeTo(change: TierChange, writer: TierWriter): Promise<void> {
     const { drop = [], forget = [], logEndOffset = Infinity } = change
     let { add = [] } = change
+    if (this.isShared) add = add.filter((each) => this.#hasRoomFor(each))
     const { manifests, clock } = this.#context
     let sequence = (this.#manifest?.sequence ?? 0) + 1
     const isOver = ([base, why]: [number, string]) => why === 'removed' || this.#adding.has(base)

@@ -331,7 +331,8 @@ export class Tier {
     const sharing = this.#sharing
     if (sharing === undefined) return new TierUploader(context, this.#counts, topic, log, tierLog)
     const role = () => sharing.role(topic.id, log.partition)
-    const shared = { ...context, manifests: this.#manifests, role, lookMs: settings.lookMs }
+    const scratchDirectory = `${this.#directory}/recast-${topic.id}-${log.partition}`
+    const shared = { ...context, manifests: this.#manifests, role, lookMs: settings.lookMs, scratchDirectory }
     return new ReplicaTier(shared, this.#counts, topic, log, tierLog)
   }
 

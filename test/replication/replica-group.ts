@@ -31,7 +31,7 @@ import { MemoryFileSystem } from '../storage/memory-file-system.ts'
 import type { SeededRandom } from '../storage/seeded-random.ts'
 import { StoreUnderTest, until } from '../storage/store-under-test.ts'
 
-const topicId = '0198c1d2-0000-7000-8000-000000000001'
+export const topicId = '0198c1d2-0000-7000-8000-000000000001'
 const lagMsMax = 300
 const settings = { allocationBytesMin: 64 * KiB, openSegmentsMax: 4, tailCacheBytesPerLog: 512 * KiB }
 
@@ -64,6 +64,8 @@ export interface GroupTier {
   readonly location: string
   readonly settings?: Partial<TierSettings>
   readonly report?: (broker: number, text: string) => void
+  /** Of a broker, in place of the real one. */
+  readonly fileSystemOf?: (broker: number) => FileSystem
 }
 
 export interface GroupOptions {
@@ -142,7 +144,10 @@ export class ReplicaGroup implements AsyncDisposable {
   /** The broker comes up with the disk it had, or with an empty one. */
   async open(broker: number): Promise<Replica> {
     const { tier: shared } = this.#options
-    const fileSystem = this.disks.get(broker) ?? (shared === undefined ? new MemoryFileSystem() : nodeFileSystem)
+    const fileSystem =
+      this.disks.get(broker) ??
+      shared?.fileSystemOf?.(broker) ??
+      (shared === undefined ? new MemoryFileSystem() : nodeFileSystem)
     this.disks.set(broker, fileSystem)
     const tier = shared && (await openTier(shared, broker, fileSystem))
     const store = await StoreUnderTest.open(shared === undefined ? '/data' : dataOf(shared, broker), {

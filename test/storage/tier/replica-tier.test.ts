@@ -11,15 +11,18 @@ import { nodeFileSystem } from '../../../platform/node-file-system.ts'
 import { systemRandom } from '../../../platform/random.ts'
 import { MiB } from '../../../protocol/limits.ts'
 import type { Log } from '../../../storage/log.ts'
+import { ManifestStore } from '../../../storage/tier/manifest-store.ts'
 import { verifyTier } from '../../../storage/tier/tier-check.ts'
 import { openObjectStore } from '../../../storage/tier/tier-location.ts'
 import { restoreTier } from '../../../storage/tier/tier-restore.ts'
 import { verify } from '../../../storage/verify.ts'
-import { dataOf, ReplicaGroup } from '../../replication/replica-group.ts'
+import { dataOf, ReplicaGroup, topicId } from '../../replication/replica-group.ts'
 import type { GroupTier, Replica } from '../../replication/replica-group.ts'
 import { TemporaryDirectory } from '../../temporary-directory.ts'
 import { eventsOf } from '../log-contents.ts'
+import { SeededRandom } from '../seeded-random.ts'
 import { group, until } from '../store-under-test.ts'
+import { DyingFileSystem } from './dying-file-system.ts'
 import { TieredStore } from './tiered-store.ts'
 
 const foundation = { fileSystem: nodeFileSystem, clock: systemClock, random: systemRandom }
@@ -96,18 +99,23 @@ async function assertSame(replicas: ReplicaGroup, events: number): Promise<void>
   }
 }
 
-/** Every object that is referred to is whole, and there is no other one, once orphans were looked for. */
+/** Every object that is referred to is whole, and once orphans were looked for there is no other one. */
 async function checkTier(replicas: ReplicaGroup, tier: GroupTier): Promise<number> {
-  await replicas.leader.tier!.removeOrphans()
   const store = await openObjectStore(tier.location, foundation)
   const scratchDirectory = join(tier.directory, 'scratch')
-  const verdict = await verifyTier({ ...foundation, store, scratchDirectory }, () => undefined)
-  assert.deepEqual(verdict.damage, [])
-  let objects = 0
-  for await (const { key } of store.list('logs/')) if (/\/data\//.test(key)) objects++
-  assert.equal(objects, verdict.segments * 2, 'objects beside those that are referred to')
+  let segments = 0
+  // What is under way when orphans are looked for makes that wait for the next time.
+  await until(async () => {
+    await replicas.leader.tier!.removeOrphans()
+    const verdict = await verifyTier({ ...foundation, store, scratchDirectory }, () => undefined)
+    assert.deepEqual(verdict.damage, [])
+    segments = verdict.segments
+    let objects = 0
+    for await (const { key } of store.list('logs/')) if (/\/data\//.test(key)) objects++
+    return objects === segments * 2
+  })
   await store.close()
-  return verdict.segments
+  return segments
 }
 
 test('replica tier (3 brokers, a directory): what the leader has sent leaves the disks of all; each that leads reads all of it, byte for byte', async () => {
@@ -243,4 +251,140 @@ test('replica tier: a broker restored from the tier has the same offsets and ver
     true,
     'what was let go reads on',
   )
+})
+
+test('replica tier: the next leader had not heard of the last cut: it goes on behind what was sent, in other bounds than its own', async () => {
+  await using directory = await TemporaryDirectory.make()
+  const tier = tierIn(directory)
+  await using replicas = await start(tier)
+  await fill(replicas, 0, 1)
+  await untilLetGo(replicas, tier)
+  const old = replicas.leader
+  const { partition } = old
+  await partition.append(group(['a=2']))
+  await until(() => [...replicas.replicas.values()].every(({ partition: { log } }) => log.durableOffset === 5))
+  await until(() => partition.highWatermark === 5)
+  old.isCut = true
+  await partition.log.files.roll()
+  await until(() => old.tier!.stats.sentSegments === 2)
+  await replicas.happen({ kind: 'brokersGone', gone: [old.broker], electable: [2, 3] })
+  old.isCut = false
+  await fill(replicas, 3, 2)
+  await replicas.untilInSync(brokers)
+  await untilSame(replicas).catch(() => undefined)
+  const { leader } = replicas
+  await until(() => leader.tier!.stats.sentSegments === 2)
+  // The old leader has let go of what it sent, and of what the next one cut as it did; others keep the one that lies across.
+  await until(async () => (await localBases(old, tier)).length === 1)
+  assert.equal((await localBases(leader, tier)).length, 2)
+  await assertSame(replicas, 7)
+  assert.equal(await checkTier(replicas, tier), 4)
+  const store = await openObjectStore(tier.location, foundation)
+  const dataDirectory = join(directory.path, 'restored')
+  await restoreTier({ ...foundation, store, location: tier.location, dataDirectory })
+  await using restored = await TieredStore.open(dataDirectory, tier.location)
+  assert.equal(await bytesOf(restored.log('carts')), await bytesOf(leader.partition.log))
+  assert.deepEqual(await eventsOf(restored.log('carts'), 'a'), await eventsOf(leader.partition.log, 'a'))
+})
+
+test('replica tier: replicas with a salt each: whoever leads sends under that of the tier, and who has another one keeps its files', async () => {
+  await using directory = await TemporaryDirectory.make()
+  const tier = tierIn(directory)
+  await using replicas = await start(tier)
+  replicas.hidesShape = true
+  await replicas.leader.partition.append(group(['a=0', 'only-0=x']))
+  await until(() => [...replicas.replicas.values()].every(({ partition: { log } }) => log.durableOffset === 2))
+  replicas.hidesShape = false
+  await fill(replicas, 1, 1)
+  await until(() => replicas.leader.tier!.stats.sentSegments === 1)
+  await until(async () => (await localBases(replicas.replicas.get(1)!, tier)).length === 1)
+  await replicas.happen({ kind: 'elect', leader: 2, electable: brokers })
+  await fill(replicas, 3, 2)
+  await until(() => replicas.leader.tier!.stats.sentSegments === 2)
+  await until(async () => (await localBases(replicas.replicas.get(1)!, tier)).length === 1)
+  for (const broker of [2, 3]) assert.equal((await localBases(replicas.replicas.get(broker)!, tier)).length, 4)
+  await assertSame(replicas, 7)
+  assert.equal(await checkTier(replicas, tier), 3)
+  await replicas.kill(1)
+  await replicas.open(1)
+  await replicas.apply()
+  await replicas.untilInSync(brokers)
+  await assertSame(replicas, 7)
+})
+
+/** Behind the last record that the tier has, as the store says. */
+async function tierEnd({ location }: GroupTier): Promise<number> {
+  const store = await openObjectStore(location, foundation)
+  const newest = await new ManifestStore(store, systemClock).latest(topicId, 0)
+  await store.close()
+  return newest?.segments.at(-1)?.footer.nextOffset ?? 0
+}
+
+/** The leader dies at its n-th change of a file; the next one goes on, and later the first one comes back. False = it did not come so far. */
+async function killedAt(change: number, note: string): Promise<boolean> {
+  await using directory = await TemporaryDirectory.make()
+  const dying = new DyingFileSystem(nodeFileSystem)
+  const tier = { ...tierIn(directory), fileSystemOf: (broker: number) => (broker === 1 ? dying : nodeFileSystem) }
+  await using replicas = await start(tier)
+  const first = replicas.leader
+  dying.dieAt(change)
+  let count = 0
+  const append = async (replica: Replica) => {
+    await replica.partition.append(group([`a=${count}`, `only-${count}=x`]))
+    count++
+    await replica.partition.log.files.roll()
+  }
+  const died = new Promise<never>((_, reject) => {
+    void until(() => dying.isDead).then(
+      () => reject(new Error('dead')),
+      () => undefined,
+    )
+  })
+  try {
+    for (let segment = 0; segment < 3; segment++) await Promise.race([append(first), died])
+    await Promise.race([until(() => dying.isDead || first.tier!.stats.letGoSegments >= 3), died])
+  } catch {
+    // as it should
+  }
+  const isDead = dying.isDead
+  if (!isDead) dying.dieAt(1)
+  await replicas.kill(1).catch(() => undefined)
+  await rm(join(dataOf(tier, 1), 'lock'), { force: true }) // its process is dead
+  replicas.disks.set(1, nodeFileSystem)
+  await replicas.happen({ kind: 'brokersGone', gone: [1], electable: [2, 3] })
+  const { leader } = replicas
+  await leader.partition.settled()
+  count = (await eventsOf(leader.partition.log, 'a')).length
+  await append(leader)
+  await replicas.open(1)
+  await replicas.apply()
+  await replicas.untilInSync(brokers)
+  await append(leader)
+  await until(() => leader.partition.log.files.newestBaseOffset === leader.partition.log.logEndOffset)
+  const end = leader.partition.log.logEndOffset
+  await until(async () => (await tierEnd(tier)) === end)
+  await until(() => [...replicas.replicas.values()].every(({ partition: { log } }) => log.durableOffset === end))
+  await assertSame(replicas, count)
+  await checkTier(replicas, tier)
+  // Followers hear of its disk what a network would have kept from them.
+  const isOfDeath = (bug: unknown) => bug instanceof Error && bug.message === 'killed'
+  assert.deepEqual(
+    replicas.bugs.filter((bug) => !isOfDeath(bug)),
+    [],
+    note,
+  )
+  return isDead
+}
+
+const runs = Number(process.env['PLAYHEAD_TEST_RUNS'] ?? 10)
+
+test('replica tier: the leader is killed at a change of a file while it seals, sends, writes manifests and lets go: the next one goes on, nothing is lost or twice', async () => {
+  const random = SeededRandom.fresh()
+  let killed = 0
+  const all = process.env['PLAYHEAD_TEST_RUNS'] !== undefined
+  for (let run = 0; run < runs; run++) {
+    const change = all ? run + 1 : 1 + random.below(180)
+    if (await killedAt(change, `killed at change ${change}`)) killed++
+  }
+  assert.ok(killed > 0, 'nobody was killed')
 })
