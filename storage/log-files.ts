@@ -46,9 +46,17 @@ export class LogFiles {
     await chain.rollIf(() => true, endOffset)
   }
 
-  /** Does the work while no file of a sealed segment is replaced or removed by anybody else. */
+  /** Does the work while no file of a sealed segment is replaced or removed by anybody else. Throws stopping once the log closes. */
   alone<T>(work: () => Promise<T>): Promise<T> {
-    return this.#options.chain.fileTurns.with(work)
+    return this.#options.chain.fileTurns.with(() => {
+      const closed = this.#options.refusal()
+      return closed === undefined ? work() : Promise.reject(closed)
+    })
+  }
+
+  /** Resolves when no file is being replaced or removed any more: the next log of the directory finds it as it is. */
+  settled(): Promise<void> {
+    return this.#options.chain.fileTurns.with(() => Promise.resolve())
   }
 
   /**
@@ -61,6 +69,7 @@ export class LogFiles {
     if (segment?.sealed !== true || segment.damaged || segment.nextOffset !== footer.nextOffset) return false
     const other = new Segment(segment.path, segment.baseOffset)
     other.takeFooter(footer)
+    other.tombstoneMs = segment.tombstoneMs
     begin()
     chain.exchange(segment, other)
     await pool.close(segment)

@@ -433,6 +433,7 @@ export class Log {
     await this.#retention.stop()
     await this.#compaction.stop()
     await this.#reader.close(reason)
+    await this.files.settled()
     await this.#admission.drained()
     await this.#followerLane.drained()
     await this.#chain.settled()

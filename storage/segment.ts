@@ -81,6 +81,7 @@ export class Segment {
     this.firstAppendTimeMs = footer.firstAppendTimeMs
     this.lastAppendTimeMs = footer.lastAppendTimeMs
     this.leaderEpoch = footer.leaderEpoch
+    this.compaction = footer.compaction
     this.indexes = undefined
     this.sealed = true
   }

@@ -55,7 +55,7 @@ export class ReplicaTier {
   readonly #context: ReplicaTierContext
   readonly #stats: UploaderStats
   readonly #local: LocalSegments
-  readonly #facts: FactUpload
+  #facts: FactUpload
   /** The leader epoch in which the newest manifest was read. */
   #adoptedIn = -1
   /** Nothing is sent in this epoch any more: somebody newer has written, or the tier has another history. */
@@ -103,6 +103,14 @@ export class ReplicaTier {
 
   /** Throws as sendSegment does; tierFenced only when the tier itself is somebody else's. */
   async work(rollBeforeMs: number): Promise<void> {
+    try {
+      await this.#work(rollBeforeMs)
+    } catch (error) {
+      if (!isPlayheadError(error, 'stopping')) throw error // the log was cut back, and the next look finds another one
+    }
+  }
+
+  async #work(rollBeforeMs: number): Promise<void> {
     const { settings } = this.topic
     const isChanged = settings !== this.#settings
     const epoch = this.#context.role()?.leaderEpoch
@@ -228,6 +236,7 @@ export class ReplicaTier {
       return false
     }
     this.#adoptedIn = epoch
+    this.#facts = new FactUpload(this.#context.fileSystem, this.#context.store) // others may have sent theirs since
     return true
   }
 
@@ -273,7 +282,7 @@ export class ReplicaTier {
       // It may have been rewritten meanwhile, or somebody else may lead: then the objects are nobody's.
       if ((await this.#local.footer(baseOffset))?.checksum !== segment.footer.checksum) return false
       if (!this.#leadsIn(epoch)) return false
-      await this.tierLog.change({ add: [segment] }, { ...this.#context.writer, epoch })
+      if (!(await this.#name(epoch, segment))) return false
     } catch (error) {
       if (!isPlayheadError(error, 'damagedData')) throw error
       this.#unsendable.set(baseOffset, footer.checksum)
@@ -283,6 +292,12 @@ export class ReplicaTier {
     this.#unsentBytes -= footer.segmentBytes
     this.#isSent(footer)
     return true
+  }
+
+  /** False when the manifest has something else there by now. */
+  async #name(epoch: number, segment: TierSegment): Promise<boolean> {
+    await this.tierLog.change({ add: [segment] }, { ...this.#context.writer, epoch })
+    return this.tierLog.named.some(({ id }) => id === segment.id)
   }
 
   #isSent({ segmentBytes, bodyBytes }: Footer): void {
@@ -313,8 +328,7 @@ export class ReplicaTier {
       if (!(await this.log.files.recast({ ...gap, salt: this.#salt, directory }))) return false
       const segment = await sendSegment(this.#context, this.tierLog, directory, gap.baseOffset)
       if (!this.#leadsIn(epoch)) return false
-      await this.tierLog.change({ add: [segment] }, { ...this.#context.writer, epoch })
-      this.#isSent(segment.footer)
+      if (await this.#name(epoch, segment)) this.#isSent(segment.footer)
       return false // there may be more of it: the next look tells
     } finally {
       if (await fileSystem.exists(directory)) await this.#removeScratch()
@@ -341,6 +355,8 @@ export class ReplicaTier {
     const { newestBaseOffset } = this.log.files
     const isQuiet = nowMs - this.#tidiedMs < quietLookMs
     if (!isChanged && isQuiet && this.#tidyAt === newestBaseOffset) return
+    const isWaiting = this.#context.role()?.leaderEpoch === undefined && nowMs < this.#newsNotBeforeMs
+    if (isWaiting && this.#tidyAt === undefined) return
     const isLimited = localRetentionBytes < Infinity || localRetentionMs < Infinity
     const isTidy = !isLimited || cleanup.compacts || (await this.#letGo(localRetentionBytes, localRetentionMs))
     this.#tidyAt = isTidy ? newestBaseOffset : undefined

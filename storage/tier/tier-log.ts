@@ -16,6 +16,7 @@ import type { ManifestStore } from './manifest-store.ts'
 import { tierUnavailable } from './object-store.ts'
 import type { ObjectStore } from './object-store.ts'
 import { decodeManifest, decodePage, encodeManifest, encodePage, isOlder, tierKeys } from './tier-manifest.ts'
+import { saltOf } from './tier-sight.ts'
 import type { DroppedSegment, PageReference, TierManifest, TierSegment, TierWriter } from './tier-manifest.ts'
 
 /** A manifest with more segments than this has the older half of them moved into a page. */
@@ -307,8 +308,11 @@ export class TierLog {
       if (this.#preferred.has(segment.footer.baseOffset)) this.#segments.set(segment.footer.baseOffset, segment)
   }
 
-  /** Whether no other segment that is named lies where this one does. */
-  #hasRoomFor({ id, footer }: TierSegment): boolean {
+  /** Whether no other segment that is named lies where this one does, and they are under the same salt. */
+  #hasRoomFor(segment: TierSegment): boolean {
+    const { id, footer } = segment
+    const [last, salt] = [this.#named.at(-1), saltOf(segment)]
+    if (last !== undefined && (salt === undefined || saltOf(last)?.equals(salt) === false)) return false
     return this.#named.every(
       (each) =>
         each.id === id || each.footer.nextOffset <= footer.baseOffset || each.footer.baseOffset >= footer.nextOffset,

@@ -32,7 +32,7 @@ export async function shownSegments(
     const isHere = place >= 0 && bases[place] === baseOffset
     if (!isHere) {
       if (place === bases.length - 1 || nextOffset > bases[place + 1]!) continue
-      if (place >= 0 && end?.place !== place) end = { place, offset: (await local.footer(bases[place]!))?.nextOffset }
+      if (place >= 0 && end?.place !== place) end = { place, offset: await endOf(local, bases[place]!) }
       if (place >= 0 && end?.offset !== undefined && end.offset > baseOffset) continue
     }
     shown.push(segment)
@@ -45,6 +45,12 @@ export function saltOf({ head, id }: TierSegment): Buffer | undefined {
   return decodeSegmentHeader(head, id)?.salt
 }
 
+/** Undefined as well for a file that is just going, or cannot be read: whoever wants what is in it hears of that. */
+async function endOf(local: LocalSegments, baseOffset: number): Promise<number | undefined> {
+  const footer = await local.footer(baseOffset).catch(() => undefined)
+  return footer?.nextOffset
+}
+
 /** Of the newest file with a header that holds. */
 async function saltHere(
   fileSystem: FileSystem,
@@ -52,15 +58,19 @@ async function saltHere(
   bases: readonly number[],
 ): Promise<Buffer | undefined> {
   for (const base of bases.toReversed()) {
-    const file = await fileSystem.open(local.path(base), 'read')
-    try {
-      const header = Buffer.alloc(SEGMENT_HEADER_BYTES)
-      await file.read(header, 0)
-      const found = decodeSegmentHeader(header, file.path)
-      if (found !== undefined) return found.salt
-    } finally {
-      await file.close()
-    }
+    const salt = await saltIn(fileSystem, local.path(base)).catch(() => undefined)
+    if (salt !== undefined) return salt
   }
   return undefined
+}
+
+async function saltIn(fileSystem: FileSystem, path: string): Promise<Buffer | undefined> {
+  const file = await fileSystem.open(path, 'read')
+  try {
+    const header = Buffer.alloc(SEGMENT_HEADER_BYTES)
+    await file.read(header, 0)
+    return decodeSegmentHeader(header, path)?.salt
+  } finally {
+    await file.close()
+  }
 }

@@ -51,9 +51,14 @@ class TieredCluster implements AsyncDisposable {
     this.#location = location
   }
 
-  static async start(directory: TemporaryDirectory, name: string, location: string): Promise<TieredCluster> {
+  static async start(
+    directory: TemporaryDirectory,
+    name: string,
+    location: string,
+    first: readonly number[] = ids,
+  ): Promise<TieredCluster> {
     const cluster = new TieredCluster(directory, name, location)
-    await Promise.all(ids.map((id) => cluster.serve(id)))
+    await Promise.all(first.map((id) => cluster.serve(id)))
     return cluster
   }
 
@@ -201,5 +206,33 @@ test('cluster tier: a compacted topic that would be tiered is refused by name, w
   await playhead.admin.createTopic('carts')
   await assert.rejects(playhead.admin.alterTopic('carts', settings), refusal)
   await assert.rejects(playhead.admin.alterTopic('latest', { 'remote.storage.enable': null }), refusal)
+  await playhead.close()
+})
+
+test('cluster tier: begun with a broker that has a tier by itself: it hands the tier over, and what it had let go of reads on in the cluster', async () => {
+  await using directory = await TemporaryDirectory.make()
+  const location = `file://${directory.path}/tier`
+  const small = { ...history, bytes: 8 * MiB, replicationFactor: 1 }
+  let written = { digest: '', records: 0, bytes: 0 }
+  {
+    await using alone = await serveTiered(join(directory.path, 'broker-1'), location)
+    const playhead = await connect(alone.server, { timeoutMs: 60_000 })
+    written = await writeHistory(playhead, small)
+    await metricReached(alone, 'playhead_tier_let_go_segments_total', (count) => count >= 3)
+    await playhead.close()
+    assert.equal(await alone.stop(), 0)
+  }
+  await using cluster = await TieredCluster.start(directory, 'tier-grown', location, [1])
+  for (const id of [2, 3]) await cluster.serve(id)
+  const playhead = await cluster.connect()
+  await playhead.cluster.reassign(history.topic, 0, [2, 3, 1])
+  await untilInSync(playhead, history.topic, ids.length)
+  await cluster.untilLeads(playhead, 2)
+  const { seconds: _, ...read } = await readHistory(playhead, history.topic)
+  assert.deepEqual(read, written)
+  const { topicId } = await playhead.admin.describeTopic(history.topic)
+  await cluster.untilLetGo(playhead, topicId)
+  for (const broker of cluster.brokers.values()) assert.equal(await metric(broker, 'playhead_problems'), 0)
+  assert.match(await cli('tier', 'verify', '--tier', location), /no damage/)
   await playhead.close()
 })

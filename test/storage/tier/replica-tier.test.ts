@@ -312,6 +312,43 @@ test('replica tier: replicas with a salt each: whoever leads sends under that of
   await assertSame(replicas, 7)
 })
 
+test('replica tier: after an unclean recovery the tier keeps what was given up, nothing is sent behind it, and who had let go of it is filled anew', async () => {
+  await using directory = await TemporaryDirectory.make()
+  const tier = tierIn(directory)
+  await using replicas = await ReplicaGroup.start(brokers, 1, undefined, { topicSettings, tier })
+  await fill(replicas, 0, 1)
+  await untilLetGo(replicas, tier)
+  replicas.replicas.get(3)!.isCut = true
+  const waiting = replicas.leader.partition.append(group(['a=given up']))
+  await replicas.untilInSync([1, 2])
+  await waiting
+  await fill(replicas, 3, 2)
+  for (const broker of [1, 2])
+    await until(async () => (await localBases(replicas.replicas.get(broker)!, tier)).length === 1)
+  const end = await tierEnd(tier)
+  assert.ok(end > 5)
+  await replicas.happen({ kind: 'brokersGone', gone: [1, 2], electable: [] })
+  await replicas.happen({ kind: 'recoverUnclean', leader: 3 })
+  replicas.replicas.get(3)!.isCut = false
+  await fill(replicas, 2, 4)
+  await replicas.untilInSync(brokers)
+  await until(() => replicas.leader.tier!.problems.length > 0)
+  assert.match(
+    replicas.leader.tier!.problems.join(),
+    /a log that goes another way here .* events that the tier has were given up/,
+  )
+  await untilSame(replicas)
+  await assertSame(replicas, 10)
+  assert.deepEqual(replicas.bugs, [])
+  assert.equal(await tierEnd(tier), end)
+  await checkTier(replicas, tier)
+  for (const broker of brokers) await replicas.kill(broker)
+  for (const broker of brokers) await replicas.open(broker)
+  await replicas.happen({ kind: 'brokersGone', gone: [3], electable: [1, 2] })
+  await replicas.untilInSync(brokers)
+  await assertSame(replicas, 10)
+})
+
 /** Behind the last record that the tier has, as the store says. */
 async function tierEnd({ location }: GroupTier): Promise<number> {
   const store = await openObjectStore(location, foundation)
