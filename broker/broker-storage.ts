@@ -12,7 +12,7 @@ import type { Report } from '../storage/storage-context.ts'
 import { Tier } from '../storage/tier/tier.ts'
 import { defaultTierSettings } from '../storage/tier/tier-settings.ts'
 import type { TierSettings } from '../storage/tier/tier-settings.ts'
-import { openObjectStore } from '../storage/tier/tier-location.ts'
+import { isConditional, openObjectStore } from '../storage/tier/tier-location.ts'
 import { attachTier } from '../storage/tier/tier-restore.ts'
 import { storageSettings } from './config.ts'
 import type { BrokerConfig } from './config.ts'
@@ -40,7 +40,7 @@ export async function openStorage(
   setUp: AsyncDisposableStack,
 ): Promise<BrokerStorage> {
   const isReadOnly = config.readOnly === 'yes'
-  if (foundation.isReplicated && (config.tier !== 'none' || isReadOnly)) throw tierInCluster()
+  if (foundation.isReplicated) checkSharedTier(config)
   const tier = await openTier(config, foundation, isReadOnly)
   const store = setUp.use(
     await LogStore.open({
@@ -51,7 +51,8 @@ export async function openStorage(
     }),
   )
   if (tier !== undefined) {
-    if (!isReadOnly) await tier.start(store)
+    // In a cluster it is told later what this broker leads.
+    if (!isReadOnly && !foundation.isReplicated) await tier.start(store)
     setUp.defer(() => tier.stop())
   }
   return { store, tier }
@@ -89,7 +90,8 @@ async function openTier(
       { setting: 'readOnly' },
     )
   }
-  return Tier.open({ ...foundation, location, dataDirectory, settings: settingsOfTier(config) })
+  const isShared = foundation.isReplicated
+  return Tier.open({ ...foundation, location, dataDirectory, isShared, settings: settingsOfTier(config) })
 }
 
 /** What of the configuration the tier uses; the rest of its settings have their defaults. */
@@ -106,11 +108,18 @@ function settingsOfTier(config: BrokerConfig): TierSettings {
   }
 }
 
-/** Followers would not know what their leader has sent, nor a next leader. */
-function tierInCluster(): PlayheadError {
-  return new PlayheadError(
-    'invalidConfiguration',
-    'settings cluster and tier: found both, wanted one: brokers of a cluster do not share a tier yet; serve without --tier',
-    { setting: 'tier' },
-  )
+/** Several brokers write there, one after the other or at the same moment. */
+function checkSharedTier({ readOnly, tier }: BrokerConfig): void {
+  if (readOnly === 'yes')
+    throw new PlayheadError(
+      'invalidConfiguration',
+      'settings cluster and readOnly: found both, wanted one: a broker that only reads a tier is by itself; serve it without --cluster',
+      { setting: 'readOnly' },
+    )
+  if (tier !== 'none' && !isConditional(tier))
+    throw new PlayheadError(
+      'invalidConfiguration',
+      'settings cluster and tier: found conditional=no, wanted a store with conditional writes: the brokers of a cluster could undo each other there; name one that has them, without conditional=no',
+      { setting: 'tier' },
+    )
 }

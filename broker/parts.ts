@@ -31,6 +31,7 @@ import { ClusterSecret } from './security/cluster-secret.ts'
 import { checkExposure } from './security/exposure.ts'
 import { Security } from './security/security.ts'
 import { TlsFiles } from './security/tls-files.ts'
+import { checkSharedSettings, tierSharingOf } from './shared-tier.ts'
 
 export type ReportLevel = 'info' | 'warn' | 'error'
 
@@ -116,6 +117,7 @@ export async function openParts(
     services.limitedStreams.join(others)
     await services.playheads.open(cluster.replicationFactorMax)
     await services.security.join(others)
+    await tier?.start(store, tierSharingOf(cluster, services.partitions))
   }
   const metrics = new Metrics({
     services,
@@ -159,6 +161,7 @@ async function openCore(
     waitersMax: config.waitersPerPartitionMax,
     isReplicated: cluster !== undefined,
     authority: cluster?.authority,
+    checkSettings: cluster !== undefined && tier !== undefined ? checkSharedSettings : undefined,
   })
   const playheads = new Playheads({ partitions, clock, random })
   const limitedStreams = new LimitedStreams({ partitions, ...seams })

@@ -52,6 +52,10 @@ export const replicaFetchReply = struct({
   confirm: later(int()),
   /** Set when batches do not bring the follower's log any further, and the body is empty: it is to take over files. */
   filesNeeded: later(bool),
+  /** Of the leader's segment files, in base64: a follower that has no file yet takes it over. Never told to clients. */
+  salt: later(text(16)),
+  /** Where segments begin at the leader, from the first batch of the body to behind the last: the follower cuts its own there, and nowhere else. */
+  segmentStarts: later(list(int(), 1_000_000)),
 })
 
 export const replicaProgressRequest = struct(follower)

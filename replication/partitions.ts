@@ -9,6 +9,7 @@ import { checkStream } from '../protocol/names.ts'
 import type { IncomingLog } from '../storage/incoming-log.ts'
 import type { LogStore } from '../storage/log-store.ts'
 import type { NewTopic } from '../storage/topic-store.ts'
+import type { TopicSettingTexts } from '../storage/topic-settings.ts'
 import type { Topic, TopicFacts } from '../storage/topic.ts'
 import { Partition } from './partition.ts'
 
@@ -25,6 +26,8 @@ export interface PartitionsOptions {
   readonly isReplicated?: boolean
   /** Who decides which topics there are, if that is not this broker: each resolves when it can be seen here. */
   readonly authority?: TopicAuthority | undefined
+  /** Of topics that users make or change: throws for settings that do not go together here. */
+  readonly checkSettings?: ((settings: TopicSettingTexts) => void) | undefined
 }
 
 export interface TopicAuthority {
@@ -143,7 +146,8 @@ export class Partitions {
 
   /** Throws as LogStore.createTopic does: topicExists, invalidTopicName, invalidPartitions, unknownSetting … */
   async create(topic: NewTopic): Promise<CreatedTopic> {
-    const { authority } = this.#options
+    const { authority, checkSettings } = this.#options
+    if (topic.internal !== true) checkSettings?.(topic.settings)
     if (authority !== undefined) return { id: await authority.create(topic), partitions: topic.partitions }
     const created = await this.#store.createTopic(topic)
     this.#add(created)
@@ -152,8 +156,9 @@ export class Partitions {
 
   /** null sets a setting back to its default. Throws unknownTopic, unknownSetting, invalidSetting. */
   async alter(name: string, changes: Readonly<Record<string, string | null>>): Promise<void> {
-    this.topic(name)
-    const { authority } = this.#options
+    const { facts } = this.topic(name).topic
+    const { authority, checkSettings } = this.#options
+    if (!facts.internal) checkSettings?.(changedSettings(facts.settings, changes))
     if (authority !== undefined) await authority.alter(name, changes)
     else await this.#store.alterTopic(name, changes)
   }
@@ -201,6 +206,18 @@ export class Partitions {
     this.#topics.set(topic.name, { topic, partitions })
     this.#namesById.set(topic.id, topic.name)
   }
+}
+
+function changedSettings(
+  settings: TopicSettingTexts,
+  changes: Readonly<Record<string, string | null>>,
+): TopicSettingTexts {
+  const changed: Record<string, string> = { ...settings }
+  for (const [name, value] of Object.entries(changes)) {
+    if (value === null) delete changed[name]
+    else changed[name] = value
+  }
+  return changed
 }
 
 /** By a broker that joins: others have it, or nobody has. */

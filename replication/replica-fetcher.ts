@@ -20,6 +20,7 @@ import type { CopyThrottle } from './copy-throttle.ts'
 import { truncationOffset } from './divergence.ts'
 import type { BrokerEpoch } from './isr-transaction.ts'
 import type { Partition } from './partition.ts'
+import { takeShape } from './replica-shape.ts'
 import { gatherFiles } from './takeover.ts'
 import type { FilesLink } from './takeover.ts'
 
@@ -137,7 +138,8 @@ export class ReplicaFetcher {
     const batches = cutBatches(body, header.appendTimes, piece)
     partition.followHighWatermark(header.highWatermark)
     if (body.length >= maxBytes / 2 && this.#mayAskAhead(isThrottled)) this.#ahead = this.#ask(endOf(batches))
-    await log.replica.append(batches)
+    const shaped = await takeShape(log, header, batches)
+    await log.replica.append(shaped.batches, shaped.isCutBehind)
     piece?.letGo() // after a failure it goes to the collector
     if (isThrottled) await throttle.copied(body.length, this.#stopping.signal)
   }

@@ -9,10 +9,10 @@ import type { Partition } from './partition.ts'
 export type SnapshotRequest = Omit<RequestOf<'replicaSnapshot'>, 'topicId' | 'partition'>
 export type FileRequest = Omit<RequestOf<'replicaFile'>, 'topicId' | 'partition'>
 
-/** Throws fencedEpoch, notLeader, and as LogFiles.snapshot does. */
+/** Throws fencedEpoch, notLeader, and as SharedFiles.snapshot does. */
 export async function snapshotFor(partition: Partition, request: SnapshotRequest): Promise<LogSnapshot> {
   partition.replicaProgress(request)
-  const snapshot = await partition.log.files.snapshot()
+  const snapshot = await partition.log.files.shared.snapshot()
   partition.replicaProgress(request) // leads still
   return snapshot
 }

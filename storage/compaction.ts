@@ -66,6 +66,8 @@ export class Compaction {
     compactingBytes: 0,
     compactingBytesDone: 0,
   }
+  /** Nothing is rewritten while others rely on the files as they are. */
+  isHeld = false
   readonly #options: CompactionOptions
   readonly #ages: AgeClock
   #running: Promise<void> | undefined
@@ -96,7 +98,7 @@ export class Compaction {
     const { context, facts, settings } = this.#options
     const { rewrittenTo, compactedTo } = facts.values
     const { cleanup, dirtyRatioMin } = settings()
-    if (this.#stopped || context.clock.monotonicMs() < this.#notBeforeMs) return false
+    if (this.#stopped || this.isHeld || context.clock.monotonicMs() < this.#notBeforeMs) return false
     const segments = this.#cleanable()
     let [bytes, dirtyBytes] = [0, 0]
     for (const { nextOffset, endPosition } of segments) {

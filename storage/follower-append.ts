@@ -19,6 +19,8 @@ export interface LeaderBatch {
   /** What it lies in, held for as long as this is taken in. */
   readonly piece?: FramePiece | undefined
   readonly appendTimeMs: number
+  /** Whether it begins a segment at the leader; undefined = the leader does not say so. */
+  readonly beginsSegment?: boolean | undefined
 }
 
 /** A key of a batch with gaps in its offsets. */

@@ -4,14 +4,19 @@
  */
 import type { PlayheadError } from '../protocol/errors.ts'
 import type { SegmentChain } from './segment-chain.ts'
-import type { LogSnapshot, SharedFiles } from './shared-files.ts'
+import type { SharedFiles } from './shared-files.ts'
 import type { SegmentPool } from './segment-pool.ts'
+import { recastSegment } from './segment-recast.ts'
+import type { Recast, RecastSource } from './segment-recast.ts'
+import { Segment } from './segment.ts'
+import type { Footer } from './sidecar-format.ts'
 
 export interface LogFilesOptions {
   readonly chain: SegmentChain
   readonly pool: SegmentPool
   /** Of the log, as of now. */
   readonly endOffset: () => number
+  readonly source: RecastSource
   /** Why nothing is begun any more. */
   readonly refusal: () => PlayheadError | undefined
   readonly shared: SharedFiles
@@ -46,14 +51,50 @@ export class LogFiles {
     await chain.rollIf(() => true, endOffset)
   }
 
-  /** What there is for a replica to take over, as of now. Throws as SharedFiles.snapshot does, and as `roll`. */
-  snapshot(): Promise<LogSnapshot> {
-    return this.shared.snapshot(() => this.roll())
+  /** Does the work while no file of a sealed segment is replaced or removed by anybody else. Throws stopping once the log closes. */
+  alone<T>(work: () => Promise<T>): Promise<T> {
+    return this.#options.chain.fileTurns.with(() => {
+      const closed = this.#options.refusal()
+      return closed === undefined ? work() : Promise.reject(closed)
+    })
   }
 
-  /** Does the work while no file of a sealed segment is replaced or removed by anybody else. */
-  alone<T>(work: () => Promise<T>): Promise<T> {
-    return this.#options.chain.fileTurns.with(work)
+  /** Resolves when no file is being replaced or removed any more: the next log of the directory finds it as it is. */
+  settled(): Promise<void> {
+    return this.#options.chain.fileTurns.with(() => Promise.resolve())
+  }
+
+  /**
+   * From now on the sealed segment is the file that the footer speaks of, with the same records in it, which `begin` has be the one that is opened. Resolves
+   * when nobody reads the old one any more: it may go. False when the log has no such segment.
+   */
+  async exchange(footer: Footer, begin: () => void): Promise<boolean> {
+    const { chain, pool } = this.#options
+    const segment = chain.segments.find(({ baseOffset }) => baseOffset === footer.baseOffset)
+    if (segment?.sealed !== true || segment.damaged || segment.nextOffset !== footer.nextOffset) return false
+    const other = new Segment(segment.path, segment.baseOffset)
+    other.takeFooter(footer)
+    other.tombstoneMs = segment.tombstoneMs
+    begin()
+    chain.exchange(segment, other)
+    await pool.close(segment)
+    return true
+  }
+
+  /** Puts a part of a sealed segment into files elsewhere. False when no sealed segment has all of it. Throws damagedData, stopping. */
+  async recast(recast: Recast): Promise<boolean> {
+    const { chain, source, refusal } = this.#options
+    const closed = refusal()
+    if (closed !== undefined) throw closed
+    const { baseOffset, nextOffset } = recast
+    const segment = chain.segments.find((each) => each.baseOffset <= baseOffset && each.nextOffset >= nextOffset)
+    if (segment?.sealed !== true || segment.damaged || segment.compaction > 0) return false
+    return await recastSegment(source, segment, recast)
+  }
+
+  /** Of the last batch of the segment that ends there; undefined = none does. */
+  leaderEpochOfSegmentTo(offset: number): number | undefined {
+    return this.#options.chain.segments.find(({ nextOffset }) => nextOffset === offset)?.leaderEpoch
   }
 
   /** The file of a sealed segment has moved: reads under way end with the old one. */

@@ -108,7 +108,7 @@ export class LogReader {
 
   async #read({ offset, maxBytes, limitOffset, wantsTimes = false }: ReadRange): Promise<ReadResult> {
     const extent = this.#options.extent()
-    checkRange(this.#options.name, offset, extent)
+    checkRange(this.#options.name, offset, wantsTimes ? ofReplicas(extent) : extent)
     const limit = Math.min(limitOffset, extent.durableOffset)
     if (offset >= limit) return { batches: [], nextOffset: offset }
     const range = { offset, maxBytes, limitOffset: limit, wantsTimes }
@@ -168,6 +168,12 @@ async function planned<T>(read: () => Promise<T>): Promise<T> {
       if (!(error instanceof SegmentGone)) throw error
     }
   }
+}
+
+/** For them the log begins with its files: whoever is behind its start by a little gets there with batches. */
+function ofReplicas(extent: LogExtent): LogExtent {
+  const { segments, logStartOffset } = extent
+  return { ...extent, logStartOffset: Math.min(logStartOffset, segments[0]?.baseOffset ?? logStartOffset) }
 }
 
 function checkRange(name: string, offset: number, { logStartOffset, logEndOffset }: LogExtent): void {

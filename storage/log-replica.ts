@@ -14,6 +14,7 @@ import type { LogEnd } from './log-end.ts'
 import { aloneCleaning } from './log-cleaning.ts'
 import type { LogCleaning } from './log-cleaning.ts'
 import type { LogFacts } from './log-facts.ts'
+import type { SegmentChain } from './segment-chain.ts'
 
 export interface LogReplicaParts {
   readonly facts: LogFacts
@@ -25,6 +26,16 @@ export interface LogReplicaParts {
   readonly end: LogEnd
   /** Of the log, on disk when it resolves. */
   readonly startAt: (offset: number) => Promise<void>
+  readonly chain: SegmentChain
+  /** Of the log: all of its parts have this very buffer. */
+  readonly salt: Buffer
+}
+
+/** How a log lies in files, for replicas that are to have the same. */
+export interface LogShape {
+  readonly salt: Buffer
+  /** Where segments begin, of a part of the log. */
+  readonly segmentStarts: readonly number[]
 }
 
 export class LogReplica {
@@ -84,7 +95,31 @@ export class LogReplica {
    * Puts batches of the leader behind what is here, as they are. Resolves when they have taken effect; the log's `durableOffset` tells when they are
    * durable. Rejects with replicaDiverged when they do not continue this log, and with what ends it.
    */
-  async append(batches: readonly LeaderBatch[]): Promise<void> {
-    await this.#parts.lane.append(batches)
+  async append(batches: readonly LeaderBatch[], isCutBehind = false): Promise<void> {
+    await this.#parts.lane.append(batches, isCutBehind)
+  }
+
+  /** In all of its files. */
+  get salt(): Buffer {
+    return this.#parts.salt
+  }
+
+  /** From `offset` to `endOffset`, both included: where nothing is yet a segment may begin as well. */
+  shape(offset: number, endOffset: number): LogShape {
+    const { chain, salt } = this.#parts
+    const segmentStarts: number[] = []
+    for (const { baseOffset } of chain.segments.toReversed()) {
+      if (baseOffset < offset) break
+      if (baseOffset <= endOffset) segmentStarts.unshift(baseOffset)
+    }
+    return { salt, segmentStarts }
+  }
+
+  /** Of its leader, while it has no file that has another one: so a segment of one replica can stand in for that of another. */
+  async takeSalt(salt: Buffer): Promise<void> {
+    const { chain, salt: own } = this.#parts
+    if (salt.equals(own) || salt.length !== own.length) return
+    await chain.settled() // a first segment may be on its way
+    if (chain.segments.length === 0) salt.copy(own)
   }
 }

@@ -160,10 +160,11 @@ export class Log {
   }
 
   #openFiles(epochs: LeaderEpochs): LogFiles {
-    const [{ fileSystem }, identity, { salt, facts }] = [this.#context, this.#identity, this.#recovered]
-    const [chain, sealing] = [this.#chain, this.#sealing]
+    const [{ index, salt, facts }, context, identity] = [this.#recovered, this.#context, this.#identity]
+    const [chain, sealing, { fileSystem }] = [this.#chain, this.#sealing, context]
     return new LogFiles({
       shared: new SharedFiles({ fileSystem, identity, salt, chain, sealing, facts, epochs }),
+      source: { context, identity, index, salt },
       chain,
       pool: this.#context.pool,
       endOffset: () => this.#end.offset,
@@ -173,9 +174,10 @@ export class Log {
 
   #openReplica(epochs: LeaderEpochs): LogReplica {
     const [{ facts }, leadership, lane] = [this.#recovered, this.#leadership, this.#followerLane]
-    const [admission, appender, end] = [this.#admission, this.#appender, this.#end]
+    const [admission, appender, end, chain] = [this.#admission, this.#appender, this.#end, this.#chain]
+    const { salt } = this.#recovered
     const startAt = (offset: number) => this.#retention.adoptStart(offset)
-    return new LogReplica({ facts, leadership, epochs, lane, admission, appender, end, startAt })
+    return new LogReplica({ facts, leadership, epochs, lane, admission, appender, end, chain, salt, startAt })
   }
 
   #openAppender(): Appender {
@@ -188,8 +190,9 @@ export class Log {
     return new FollowerLane({
       decompression: this.#context.decompression,
       beginEpoch: (epoch, startOffset) => epochs.begin(epoch, startOffset),
-      blocker: (batchBytes) => this.#blocker(batchBytes),
+      blocker: (batchBytes, beginsSegment) => this.#blocker(batchBytes, beginsSegment),
       take: (append) => this.#end.follow(append),
+      roll: () => this.files.roll(),
     })
   }
 
@@ -435,6 +438,7 @@ export class Log {
     await this.#retention.stop()
     await this.#compaction.stop()
     await this.#reader.close(reason)
+    await this.files.settled()
     await this.#admission.drained()
     await this.#followerLane.drained()
     await this.#chain.settled()
@@ -448,13 +452,13 @@ export class Log {
     for (const segment of this.#chain.segments) await this.#context.pool.close(segment)
   }
 
-  #blocker(batchBytes: number): Promise<void> | undefined {
+  #blocker(batchBytes: number, beginsSegment?: boolean): Promise<void> | undefined {
     if (this.#closed !== undefined) throw this.#closed
     if (this.#appender.failure !== undefined) throw this.#appender.failure
     return (
       this.#appenderPressure() ??
       this.#checkpointer.pressure() ??
-      this.#chain.blocker(batchBytes, this.#end.offset, this.#context.clock.now())
+      this.#chain.blocker(batchBytes, this.#end.offset, this.#context.clock.now(), beginsSegment)
     )
   }
 

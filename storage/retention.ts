@@ -89,10 +89,7 @@ export class Retention {
   }
 
   async #enforce(): Promise<void> {
-    const { chain, endOffset, facts, cleaning } = this.#options
-    if (cleaning().advanceStart !== undefined) await this.#moveAsDue()
-    // Segments end elsewhere than those of the leader, who may have let go of all that is in this one.
-    else await chain.rollIf((active) => active.nextOffset <= facts.logStartOffset, endOffset)
+    if (this.#options.cleaning().advanceStart !== undefined) await this.#moveAsDue()
     await this.letGo()
   }
 

@@ -7,7 +7,7 @@
  */
 import assert from 'node:assert/strict'
 import { isPlayheadError } from '../protocol/errors.ts'
-import { MiB } from '../protocol/limits.ts'
+import { GiB, MiB } from '../protocol/limits.ts'
 import { blocksEnd } from '../platform/file-system.ts'
 import type { File } from '../platform/file-system.ts'
 import type { Appender } from './appender.ts'
@@ -21,6 +21,8 @@ import type { LogIdentity, StorageContext } from './storage-context.ts'
 import type { TopicSettings } from './topic-settings.ts'
 import { Turns } from './turns.ts'
 
+/** A follower's segment grows no further, wherever its leader begins the next. */
+const followedBytesMax = 4 * GiB
 /** Zeros asked for in one call of the file system. */
 const allocationPartBytes = 4 * MiB
 
@@ -81,21 +83,29 @@ export class SegmentChain {
     return bytes
   }
 
-  /** What an append of a batch of this size must wait for; undefined = nothing, `take` may be called at once. Throws diskFull while it just was. */
-  blocker(batchBytes: number, baseOffset: number, nowMs: number): Promise<void> | undefined {
+  /**
+   * What an append of a batch of this size must wait for; undefined = nothing, `take` may be called at once. `beginsSegment`: whether it does at the leader,
+   * which goes before what the settings say. Throws diskFull while it just was.
+   */
+  blocker(batchBytes: number, baseOffset: number, nowMs: number, beginsSegment?: boolean): Promise<void> | undefined {
     if (this.#rolling !== undefined) return this.#rolling
     const { active } = this
-    const { segmentBytes, segmentMs } = this.#options.settings()
     const neededEnd = (active?.endPosition ?? SEGMENT_HEADER_BYTES) + 2 * FRAME_BYTES + batchBytes
-    const old = active !== undefined && active.batchCount > 0 && nowMs - active.firstAppendTimeMs >= segmentMs
-    const full = active !== undefined && active.batchCount > 0 && neededEnd > segmentBytes
-    if (active === undefined || this.#rollFailed || old || full) {
+    if (active === undefined || this.#rollFailed || this.#isOver(active, neededEnd, nowMs, beginsSegment)) {
       this.#refuseWhileFull(this.#firstStepBytes)
       return this.#roll(baseOffset)
     }
     if (neededEnd > active.allocatedEnd) return this.#allocateFor(active, neededEnd)
     if (active.allocatedEnd - neededEnd < this.#stepBytes / 2) this.#allocateAhead(active)
     return undefined
+  }
+
+  /** Whether the next batch begins a new segment. A follower's has more frames without a batch than its leader's, or fewer, and may be longer. */
+  #isOver(active: Segment, neededEnd: number, nowMs: number, beginsSegment: boolean | undefined): boolean {
+    const { segmentBytes, segmentMs } = this.#options.settings()
+    if (active.batchCount === 0) return false
+    if (beginsSegment !== undefined) return beginsSegment || neededEnd > followedBytesMax
+    return neededEnd > segmentBytes || nowMs - active.firstAppendTimeMs >= segmentMs
   }
 
   /** Gives the batch the next place. */
@@ -131,6 +141,15 @@ export class SegmentChain {
     this.#segments[place] = rewritten
     segment.gone = true
     this.#options.context.pool.keep(rewritten)
+  }
+
+  /** Puts a sealed segment in the place of one with the same records, whose file may go once it is closed. */
+  exchange(segment: Segment, other: Segment): void {
+    const place = this.#segments.indexOf(segment)
+    assert(place >= 0 && segment.sealed && other.sealed)
+    assert(segment.baseOffset === other.baseOffset && segment.nextOffset === other.nextOffset)
+    this.#segments[place] = other
+    segment.gone = true
   }
 
   /** Resolves when nothing is under way. */

@@ -68,17 +68,7 @@ export class SegmentRecovery {
     const { footer } = entry
     if (footer === undefined || nextBase === undefined || footer.nextOffset > nextBase) return undefined
     const segment = this.#segment
-    segment.nextOffset = footer.nextOffset
-    segment.endPosition = footer.segmentBytes
-    segment.allocatedEnd = footer.segmentBytes
-    segment.batchCount = footer.batches
-    segment.recordCount = footer.records
-    segment.maxTimestamp = footer.maxTimestamp
-    segment.firstAppendTimeMs = footer.firstAppendTimeMs
-    segment.lastAppendTimeMs = footer.lastAppendTimeMs
-    segment.leaderEpoch = footer.leaderEpoch
-    segment.indexes = undefined
-    segment.sealed = true
+    segment.takeFooter(footer)
     this.floor = footer.nextOffset
     this.frameFloor = footer.nextOffset
     return segment

@@ -9,6 +9,7 @@ import type { File } from '../platform/file-system.ts'
 import { OffsetIndex } from './offset-index.ts'
 import type { SegmentChecksum } from './segment-checksum.ts'
 import { FRAME_BYTES, SEGMENT_HEADER_BYTES } from './segment-format.ts'
+import type { Footer } from './sidecar-format.ts'
 import { indexIntervalBytes } from './storage-settings.ts'
 import { TimeIndex } from './time-index.ts'
 
@@ -67,6 +68,22 @@ export class Segment {
     this.path = path
     this.baseOffset = baseOffset
     this.nextOffset = baseOffset
+  }
+
+  /** Is the sealed segment that the footer speaks of; its indexes are read when they are wanted. */
+  takeFooter(footer: Footer): void {
+    this.nextOffset = footer.nextOffset
+    this.endPosition = footer.segmentBytes
+    this.allocatedEnd = footer.segmentBytes
+    this.batchCount = footer.batches
+    this.recordCount = footer.records
+    this.maxTimestamp = footer.maxTimestamp
+    this.firstAppendTimeMs = footer.firstAppendTimeMs
+    this.lastAppendTimeMs = footer.lastAppendTimeMs
+    this.leaderEpoch = footer.leaderEpoch
+    this.compaction = footer.compaction
+    this.indexes = undefined
+    this.sealed = true
   }
 
   /** Makes room for a frame without a batch. Answers its position. */

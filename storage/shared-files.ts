@@ -65,7 +65,7 @@ export class SharedFiles {
    */
   areNeededFrom(offset: number): boolean {
     const { chain, facts } = this.#options
-    if (offset < facts.logStartOffset) return true
+    if (offset < (chain.segments[0]?.baseOffset ?? facts.logStartOffset)) return true
     for (let place = chain.segments.length - 1; place >= 0; place--) {
       const { nextOffset, compaction } = chain.segments[place]!
       if (nextOffset <= offset) return false
@@ -74,19 +74,17 @@ export class SharedFiles {
     return false
   }
 
-  /** Seals what has to be taken over and is still written to. Throws damagedData when a part that is needed cannot be given, unavailable while it is being sealed. */
-  async snapshot(roll: () => Promise<void>): Promise<LogSnapshot> {
+  /** Throws damagedData when a part that is needed cannot be given, unavailable while it is being sealed. */
+  async snapshot(): Promise<LogSnapshot> {
     const { chain, facts, salt, epochs, fileSystem, identity } = this.#options
-    const { active } = chain
-    if (active !== undefined && active.batchCount > 0 && active.baseOffset < facts.logStartOffset) await roll()
     const segments = this.#shareable()
     const last = segments.at(-1)
     const baseOffset = chain.segments[0]?.baseOffset ?? facts.logStartOffset
     const endOffset = last?.nextOffset ?? baseOffset
-    const { values } = facts
     if (this.areNeededFrom(endOffset)) throw this.#notReady(chain.segments[segments.length])
     const moment = {
-      facts: values,
+      // Behind the end it is told of by the metadata, when the records before it are there.
+      facts: { ...facts.values, logStartOffset: Math.min(facts.logStartOffset, endOffset) },
       salt,
       baseOffset,
       segments: segments.map(sharedSegment),
@@ -102,8 +100,9 @@ export class SharedFiles {
   async read(kind: SharedKind, offset: number, position: number, bytesMax: number): Promise<Buffer> {
     const { fileSystem, identity } = this.#options
     const path = `${identity.directory}/${fileNameOf(kind, offset)}`
-    if (!(await fileSystem.exists(path))) throw gone(path)
-    const file = await fileSystem.open(path, 'read')
+    const file = await fileSystem.open(path, 'read').catch((error: unknown) => {
+      throw error instanceof Error && 'code' in error && error.code === 'ENOENT' ? gone(path) : error
+    })
     try {
       const size = await file.sizeBytes()
       const bytes = Buffer.allocUnsafeSlow(Math.max(0, Math.min(bytesMax, size - position)))

@@ -30,7 +30,9 @@ export async function truncateLog(context: StorageContext, identity: LogIdentity
   for (const base of bases.toReversed()) {
     await removeFile(fileSystem, identity, sidecarPath(identity, { baseOffset: base }))
     const path = `${identity.directory}/${segmentFileName(base)}`
-    if (base < offset) return await cutSegment(context, path, base, offset)
+    // One that begins there stays, without a batch: its leader's begins there too, and what is before it is whole.
+    const isKept = base < offset || (base === offset && base !== bases[0])
+    if (isKept && (await cutSegment(context, path, base, offset))) return
     await removeFile(fileSystem, identity, path)
   }
 }
@@ -41,15 +43,27 @@ async function removeFile(fileSystem: FileSystem, { directory }: LogIdentity, pa
   await fileSystem.syncDirectory(directory)
 }
 
-async function cutSegment(context: StorageContext, path: string, baseOffset: number, offset: number): Promise<void> {
-  const file = await context.fileSystem.open(path, 'write')
+/** False when its file is not on this disk: nothing of it can be cut off, so all of it goes. */
+async function cutSegment(context: StorageContext, path: string, baseOffset: number, offset: number): Promise<boolean> {
+  const file = await openHere(context.fileSystem, path)
+  if (file === undefined) return false
   try {
     const position = await positionOf(context, file, baseOffset, offset)
-    if (position === undefined) return
+    if (position === undefined) return true
     await file.truncate(position)
     await file.sync()
+    return true
   } finally {
     await file.close()
+  }
+}
+
+async function openHere(fileSystem: FileSystem, path: string): Promise<File | undefined> {
+  try {
+    return await fileSystem.open(path, 'write')
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
+    throw error
   }
 }
 

@@ -1,6 +1,7 @@
 /** What followers ask their leader. Calls Partition. */
 import { MiB } from '../../protocol/limits.ts'
 import { fileFor, snapshotFor } from '../../replication/replica-files.ts'
+import { noShape, shapeFields } from '../../replication/replica-shape.ts'
 import type { Handler } from '../request.ts'
 
 /** Of a file, in one reply. */
@@ -17,8 +18,10 @@ export const replicaFetch: Handler<'replicaFetch'> = async ({ topicId, partition
     },
   )
   const { logStartOffset } = replica.log
+  const shape =
+    diverging === undefined && filesNeeded !== true ? shapeFields(replica.log, request.offset, batches) : noShape
   return {
-    header: { diverging, highWatermark, logStartOffset, appendTimes: [...appendTimes], confirm, filesNeeded },
+    header: { diverging, highWatermark, logStartOffset, appendTimes: [...appendTimes], confirm, filesNeeded, ...shape },
     body: batches,
     pieces: piece === undefined ? [] : [piece],
   }

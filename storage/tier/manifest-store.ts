@@ -2,7 +2,6 @@
  * ManifestStore: where manifests are replaced, one writer at a time. A manifest is an object of its own under the next number, made only if that
  * number is free: whoever finds it taken has lost, and sees to whom. What was stored is read back, because a store may replace although it was
  * told not to.
- * A metadata store of a cluster can take this over; then the objects are the mirror from which the tier alone is restored.
  * Neighbours: TierLog.
  */
 import { sleep } from '../../platform/clock.ts'
@@ -38,6 +37,13 @@ export class ManifestStore {
       if (found === undefined) return newest
       newest = found
     }
+  }
+
+  /** Whether there is none behind it, for certain: the newest ones are always kept, so one that is gone has others far ahead of it. */
+  async isNewest({ topicId, partition, sequence }: TierManifest): Promise<boolean> {
+    const isThere = async (number: number) =>
+      (await this.#store.sizeBytes(tierKeys.manifest(topicId, partition, number))) !== undefined
+    return !(await isThere(sequence + 1)) && (await isThere(sequence))
   }
 
   /** Stores it under its number; else answers the manifest that has the number already. */

@@ -28,13 +28,29 @@ export async function removeOrphans(log: TierLog, options: OrphanOptions): Promi
   const { store, manifests, clock, writer, graceMs } = options
   const { topicId, partition, manifest: known } = log
   if (known === undefined) return 0
-  const newest = await manifests.latest(topicId, partition, known)
-  const isOwn = newest?.writer.run === writer.run
-  if (newest?.sequence !== known.sequence || (!isOwn && !isOlder(newest.writer, writer))) return 0
+  if (!(await manifests.isNewest(known))) return 0
+  const isOwn = known.writer.run === writer.run && known.writer.epoch === writer.epoch
+  if (!isOwn && !isOlder(known.writer, writer)) return 0
   const nowMs = clock.now()
-  const named = new Set(log.segments.map(({ id }) => id))
-  for (const { id } of known.pages) named.add(id)
-  const waiting = new Map(known.dropped.map(({ id, droppedMs }) => [id, droppedMs]))
+  let due = await dueKeys(log, store, nowMs, graceMs)
+  // What an earlier run left of a log to which nothing is appended any more: whoever is newer hears of it here, before anything goes.
+  if (!isOwn && due.length > 0) {
+    await log.change({}, writer)
+    due = await dueKeys(log, store, nowMs, graceMs)
+  }
+  for (const key of due) await store.remove(key)
+  const forget = (log.manifest?.dropped ?? []).filter(({ droppedMs }) => nowMs - droppedMs > graceMs)
+  if (forget.length > 0) await log.change({ forget: forget.map(({ id }) => id) }, writer)
+  if (isOwn) await manifests.removeBefore(topicId, partition, known.sequence - manifestsKept)
+  return due.length
+}
+
+/** Objects that the manifest of the log does not name, and has not for long enough. */
+async function dueKeys(log: TierLog, store: ObjectStore, nowMs: number, graceMs: number): Promise<string[]> {
+  const { topicId, partition, manifest } = log
+  const named = new Set(log.named.map(({ id }) => id))
+  for (const { id } of manifest?.pages ?? []) named.add(id)
+  const waiting = new Map((manifest?.dropped ?? []).map(({ id, droppedMs }) => [id, droppedMs]))
   const isOver = (id: string) => nowMs - (waiting.get(id) ?? beganMs(id)) > graceMs
   const due: string[] = []
   for (const prefix of [tierKeys.data(topicId, partition), `${tierKeys.log(topicId, partition)}page/`]) {
@@ -44,11 +60,5 @@ export async function removeOrphans(log: TierLog, options: OrphanOptions): Promi
       if (id !== undefined && !named.has(id) && !log.isBehind && isOver(id)) due.push(key)
     }
   }
-  // What an earlier run left of a log to which nothing is appended any more: whoever is newer hears of it here, before anything goes.
-  if (!isOwn && due.length > 0) await log.change({}, writer)
-  for (const key of due) await store.remove(key)
-  const forget = [...waiting.keys()].filter((id) => isOver(id))
-  if (forget.length > 0) await log.change({ forget }, writer)
-  if (isOwn) await manifests.removeBefore(topicId, partition, newest.sequence - manifestsKept)
-  return due.length
+  return due
 }

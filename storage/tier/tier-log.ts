@@ -16,6 +16,7 @@ import type { ManifestStore } from './manifest-store.ts'
 import { tierUnavailable } from './object-store.ts'
 import type { ObjectStore } from './object-store.ts'
 import { decodeManifest, decodePage, encodeManifest, encodePage, isOlder, tierKeys } from './tier-manifest.ts'
+import { saltOf } from './tier-sight.ts'
 import type { DroppedSegment, PageReference, TierManifest, TierSegment, TierWriter } from './tier-manifest.ts'
 
 /** A manifest with more segments than this has the older half of them moved into a page. */
@@ -29,6 +30,8 @@ export interface TierLogContext {
   readonly manifests: ManifestStore
   /** Where copies of manifests and pages are. */
   readonly directory: string
+  /** In a cluster: which of the segments that a manifest names this replica shows (tier-sight.ts). Absent: all of them, and nobody else writes. */
+  readonly sight?: (named: readonly TierSegment[]) => Promise<readonly TierSegment[]>
 }
 
 interface Page {
@@ -52,7 +55,14 @@ export class TierLog {
   readonly #context: TierLogContext
   #manifest: TierManifest | undefined
   #pages: readonly Page[] = []
+  /** All that the manifest names, in order. */
+  #named: readonly TierSegment[] = []
+  /** Of them, what is shown. */
   #segments = new Map<number, TierSegment>()
+  /** One look at what is shown after the other; never rejects. */
+  #looking: Promise<void> = Promise.resolve()
+  /** Shown although there is a file here: it is on its way out. */
+  readonly #preferred = new Set<number>()
   /** Out of sight, and still in the manifest: gone from the log, or rewritten and to be sent again, which its old objects wait for. */
   readonly #hidden = new Map<number, 'removed' | 'replaced'>()
   /** By the change under way, which does not know of what is hidden after its beginning. */
@@ -70,7 +80,17 @@ export class TierLog {
     return this.#manifest
   }
 
-  /** In order of offsets. */
+  /** Whether all brokers of a cluster have it together. */
+  get isShared(): boolean {
+    return this.#context.sight !== undefined
+  }
+
+  /** All that the manifest names, in order, whatever is shown here. */
+  get named(): readonly TierSegment[] {
+    return this.#named
+  }
+
+  /** What is shown, in order of offsets. */
   get segments(): TierSegment[] {
     return [...this.#segments.values()].toSorted((a, b) => a.footer.baseOffset - b.footer.baseOffset)
   }
@@ -104,6 +124,30 @@ export class TierLog {
     await this.#saveCopy(manifest)
   }
 
+  /** In a cluster: looks anew at what is to be shown beside the files that are here now. */
+  look(): Promise<void> {
+    const { sight } = this.#context
+    if (sight === undefined) return Promise.resolve()
+    const looking = this.#looking.then(async () => this.#show(await sight(this.#named)))
+    this.#looking = looking.catch(() => undefined)
+    return looking
+  }
+
+  /** From now on the segment is read from the tier, although there is a file of it here. */
+  prefer(segment: TierSegment): void {
+    this.#segments.set(segment.footer.baseOffset, segment)
+    this.#preferred.add(segment.footer.baseOffset)
+  }
+
+  isPreferred(baseOffset: number): boolean {
+    return this.#preferred.has(baseOffset)
+  }
+
+  /** Whether there is a file or not decides again. */
+  preferNoMore(baseOffset: number): void {
+    this.#preferred.delete(baseOffset)
+  }
+
   /** Takes segments in, or out. Throws tierFenced, tierUnavailable, tierRefused. */
   change(change: TierChange, writer: TierWriter): Promise<void> {
     const changing = this.#changing.then(() => this.#change(change, writer))
@@ -113,6 +157,12 @@ export class TierLog {
 
   /** Takes a segment out of sight at once, and out of the manifest with the next change, or with the one that adds what has taken its place. */
   hide(baseOffset: number, why: 'removed' | 'replaced'): void {
+    if (this.isShared) {
+      // What this replica has no more others may have still: only where the log begins says what leaves the manifest.
+      this.#segments.delete(baseOffset)
+      this.#preferred.delete(baseOffset)
+      return
+    }
     const isNamed = this.#segments.delete(baseOffset) || this.#hidden.has(baseOffset) || this.#adding.has(baseOffset)
     if (!isNamed) return
     this.#hidden.set(baseOffset, why)
@@ -120,7 +170,9 @@ export class TierLog {
   }
 
   isHidden(baseOffset: number): boolean {
-    return this.#hidden.has(baseOffset)
+    return this.isShared
+      ? this.#named.some((each) => each.footer.baseOffset === baseOffset)
+      : this.#hidden.has(baseOffset)
   }
 
   /** Whether the next change takes something out of the manifest. */
@@ -144,7 +196,9 @@ export class TierLog {
   }
 
   async #changeTo(change: TierChange, writer: TierWriter): Promise<void> {
-    const { add = [], drop = [], forget = [], logEndOffset = Infinity } = change
+    const { drop = [], forget = [], logEndOffset = Infinity } = change
+    let { add = [] } = change
+    if (this.isShared) add = add.filter((each) => this.#hasRoomFor(each))
     const { manifests, clock } = this.#context
     let sequence = (this.#manifest?.sequence ?? 0) + 1
     const isOver = ([base, why]: [number, string]) => why === 'removed' || this.#adding.has(base)
@@ -160,14 +214,17 @@ export class TierLog {
       if (outcome === 'stored') {
         await this.#saveCopy(manifest, fresh)
         for (const base of hidden) if (!this.#hiddenMeanwhile.has(base)) this.#hidden.delete(base)
-        this.#take(manifest, pages)
+        await this.#take(manifest, pages)
         return
       }
       // Our own: that it was stored was not heard.
       if (outcome.writer.run === writer.run) await this.adopt(outcome)
       // Whoever is older did not know that he was: what he stored is not ours, and its objects go as nobody's.
       else if (!isOlder(outcome.writer, writer)) throw fenced(this.topicId, this.partition, outcome, clock.now())
+      // In a cluster he led before, and what he sent was committed; he, or others, may have let go of it.
+      else if (this.isShared && outcome.writer.owner === writer.owner) await this.adopt(outcome)
       else if (outcome.writer.owner === writer.owner) checkEnd(outcome, logEndOffset)
+      if (this.isShared) add = add.filter((each) => this.#hasRoomFor(each))
       sequence = outcome.sequence + 1
     }
   }
@@ -234,15 +291,32 @@ export class TierLog {
   async #adopt(manifest: TierManifest): Promise<void> {
     const pages: Page[] = []
     for (const reference of manifest.pages) pages.push({ reference, segments: await this.#page(reference.id) })
-    this.#take(manifest, pages)
+    await this.#take(manifest, pages)
   }
 
-  #take(manifest: TierManifest, pages: readonly Page[]): void {
+  async #take(manifest: TierManifest, pages: readonly Page[]): Promise<void> {
     this.#manifest = manifest
     this.#pages = pages
-    this.#segments = new Map()
-    for (const segment of [...pages.flatMap(({ segments }) => segments), ...manifest.segments])
-      if (!this.#hidden.has(segment.footer.baseOffset)) this.#segments.set(segment.footer.baseOffset, segment)
+    this.#named = [...pages.flatMap(({ segments }) => segments), ...manifest.segments]
+    if (this.isShared) return await this.look()
+    this.#show(this.#named.filter(({ footer }) => !this.#hidden.has(footer.baseOffset)))
+  }
+
+  #show(segments: readonly TierSegment[]): void {
+    this.#segments = new Map(segments.map((segment) => [segment.footer.baseOffset, segment]))
+    for (const segment of this.#named)
+      if (this.#preferred.has(segment.footer.baseOffset)) this.#segments.set(segment.footer.baseOffset, segment)
+  }
+
+  /** Whether no other segment that is named lies where this one does, and they are under the same salt. */
+  #hasRoomFor(segment: TierSegment): boolean {
+    const { id, footer } = segment
+    const [last, salt] = [this.#named.at(-1), saltOf(segment)]
+    if (last !== undefined && (salt === undefined || saltOf(last)?.equals(salt) === false)) return false
+    return this.#named.every(
+      (each) =>
+        each.id === id || each.footer.nextOffset <= footer.baseOffset || each.footer.baseOffset >= footer.nextOffset,
+    )
   }
 
   async #page(id: string): Promise<TierSegment[]> {
@@ -304,5 +378,6 @@ function fenced(topicId: string, partition: number, { writer, writtenMs }: TierM
   return new PlayheadError(
     'tierFenced',
     `tier of ${topicId}/${partition}: found a manifest that another broker wrote ${Math.round((nowMs - writtenMs) / 1000)} s ago (owner ${owner}, epoch ${epoch}, run ${run}), wanted to be the only writer; this broker sends nothing more to the tier: stop one of the two, and never run two on copies of one data directory`,
+    { owner, epoch },
   )
 }

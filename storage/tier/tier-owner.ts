@@ -9,6 +9,7 @@ import { getFacts } from './fact-object.ts'
 import type { ObjectStore } from './object-store.ts'
 import { tierRefused } from './object-store.ts'
 import { decodeFacts, encodeFacts } from '../small-file.ts'
+import { sharedOwnerId } from './tier-sharing.ts'
 import { sequenceOfKey, tierFormatVersion, tierKeys } from './tier-manifest.ts'
 
 export interface TierOwner {
@@ -61,6 +62,23 @@ export async function claimTier(
       `this one (${dataDirectoryId}); another broker was restored from the tier and took over: serve that one, or another prefix`,
     )
   return owner.sequence
+}
+
+/**
+ * The number under which the brokers of a cluster may write. The one whose data directory had the tier before it came into the cluster hands it over.
+ * Throws tierRefused when the tier is another's.
+ */
+export async function claimSharedTier(
+  store: ObjectStore,
+  clock: Clock,
+  clusterId: string,
+  own: Claimant,
+): Promise<number> {
+  const shared = { clusterId, dataDirectoryId: sharedOwnerId(clusterId) }
+  const owner = await newestOwner(store, clock)
+  const isHandedOver = owner?.clusterId === own.clusterId && owner.dataDirectoryId === own.dataDirectoryId
+  if (owner !== undefined && isHandedOver) await becomeOwner(store, clock, { sequence: owner.sequence + 1, ...shared })
+  return await claimTier(store, clock, shared)
 }
 
 /** Makes the data directory the owner after `sequence - 1`; answers who is. */

@@ -21,6 +21,7 @@ import type { ObjectStore } from './object-store.ts'
 import { TierLog } from './tier-log.ts'
 import { tierFormatVersion, tierKeys } from './tier-manifest.ts'
 import { becomeOwner, newestOwner } from './tier-owner.ts'
+import { isSharedOwnerId } from './tier-sharing.ts'
 import { listTierTopics } from './tier-topics.ts'
 import type { TierTopic } from './tier-topics.ts'
 
@@ -61,14 +62,12 @@ export async function restoreTier(options: RestoreOptions): Promise<RestoredPart
   if (owner === undefined) throw noTier(store)
   const attached = await attachLogs(options)
   const dataDirectoryId = newId(options)
-  const next = await becomeOwner(store, options.clock, {
-    sequence: owner.sequence + 1,
-    clusterId: owner.clusterId,
-    dataDirectoryId,
-  })
+  // What was a cluster's is another one from now on: none of its brokers may write there again.
+  const clusterId = isSharedOwnerId(owner.dataDirectoryId) ? newId(options) : owner.clusterId
+  const next = await becomeOwner(store, options.clock, { sequence: owner.sequence + 1, clusterId, dataDirectoryId })
   if (next.dataDirectoryId !== dataDirectoryId)
     throw tierRefused(store.location, 'another restore that took over at the same moment', 'one at a time')
-  await writeBrokerFile(options, dataDirectoryId, owner.clusterId, attached.epoch)
+  await writeBrokerFile(options, dataDirectoryId, clusterId, attached.epoch)
   return attached.partitions
 }
 

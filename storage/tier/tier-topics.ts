@@ -40,6 +40,8 @@ export class TierTopics {
 
   /** Sends what has changed, and removes what was deleted long enough ago. Throws tierUnavailable, tierRefused. */
   async work(topics: readonly TopicFacts[]): Promise<void> {
+    // Who has them now may send something else.
+    for (const id of this.#sent.keys()) if (!topics.some((topic) => topic.id === id)) this.#sent.delete(id)
     for (const facts of topics) {
       const text = JSON.stringify(facts)
       if (this.#sent.get(facts.id) === text) continue

@@ -6,19 +6,16 @@
  * Neighbours: Tier calls `work` now and then; segment-upload.ts sends, TierLog keeps the manifest.
  */
 import type { FileSystem } from '../../platform/file-system.ts'
-import { crc32c } from '../../protocol/crc32c.ts'
 import { isPlayheadError } from '../../protocol/errors.ts'
 import type { Log } from '../log.ts'
-import { baseOffsetOfFile, segmentFileName, sidecarFileName } from '../segment-format.ts'
-import { readFooter } from '../sidecar.ts'
 import type { Footer } from '../sidecar-format.ts'
-import { bytesOfFile, temporarySuffix } from '../small-file.ts'
 import type { Topic } from '../topic.ts'
 import type { TopicSettings } from '../topic-settings.ts'
+import { FactUpload } from './fact-upload.ts'
+import { LocalSegments } from './local-segments.ts'
 import { sendSegment } from './segment-upload.ts'
 import type { UploadContext } from './segment-upload.ts'
 import type { TierLog } from './tier-log.ts'
-import { tierKeys } from './tier-manifest.ts'
 import type { TierWriter } from './tier-manifest.ts'
 
 export interface UploaderContext extends UploadContext {
@@ -37,9 +34,6 @@ export interface UploaderStats {
 /** Between two looks at the files of a log that has no new segment: some may have been rewritten, or have grown old. */
 const quietLookMs = 60_000
 
-/** No fact beside the segments is larger. */
-const factBytesMax = 64 * 1024 * 1024
-
 export class TierUploader {
   readonly topic: Topic
   readonly log: Log
@@ -51,8 +45,8 @@ export class TierUploader {
   #lookedMs = -Infinity
   /** As of the last look. */
   #settings: TopicSettings | undefined
-  /** Of small files, as they were sent. */
-  readonly #sentFacts = new Map<string, number>()
+  readonly #local: LocalSegments
+  readonly #facts: FactUpload
   /** Damaged on the local disk, with the checksums of their footers: named once, and not looked at again while they stay as they are. */
   readonly #unsendable = new Map<number, number>()
   #localBytes = 0
@@ -64,6 +58,8 @@ export class TierUploader {
     this.topic = topic
     this.log = log
     this.tierLog = tierLog
+    this.#local = new LocalSegments(context.fileSystem, `${topic.directory}/${log.partition}`)
+    this.#facts = new FactUpload(context.fileSystem, context.store)
   }
 
   /** As of the last look. */
@@ -89,7 +85,7 @@ export class TierUploader {
     const { newestBaseOffset } = this.log.files
     if (!this.#isDue(newestBaseOffset)) return
     if (isTiered) this.#doneAt = (await this.#send()) === 0 ? newestBaseOffset : undefined
-    await this.#sendFacts()
+    await this.#facts.send(this.tierLog, this.#local)
     if (this.tierLog.hasRemoved) await this.tierLog.change({}, this.#context.writer)
     await this.#letGo()
     this.#lookedMs = this.#context.clock.monotonicMs()
@@ -105,13 +101,13 @@ export class TierUploader {
 
   /** Answers how many of the sealed segments are not ready to be sent. */
   async #send(): Promise<number> {
-    const bases = await this.#localBases()
+    const bases = await this.#local.bases()
     let notReady = 0
     let unsentBytes = 0
     const unsent: { readonly baseOffset: number; readonly footer: Footer }[] = []
     for (const baseOffset of bases.slice(0, -1)) {
       const held = this.tierLog.segment(baseOffset)
-      const footer = await this.#footer(baseOffset)
+      const footer = await this.#local.footer(baseOffset)
       if (footer !== undefined && this.#unsendable.get(baseOffset) === footer.checksum) continue
       // One that was rewritten is sent again, in place of the one that the tier has.
       if (held !== undefined && (footer === undefined || footer.checksum === held.footer.checksum)) continue
@@ -129,9 +125,9 @@ export class TierUploader {
 
   async #sendOne(baseOffset: number, footer: Footer): Promise<boolean> {
     try {
-      const segment = await sendSegment(this.#context, this.tierLog, this.#directory, baseOffset)
+      const segment = await sendSegment(this.#context, this.tierLog, this.#local.directory, baseOffset)
       // It may have been rewritten meanwhile, or the log may begin behind it: then the objects are nobody's.
-      if ((await this.#footer(baseOffset))?.checksum !== segment.footer.checksum) return false
+      if ((await this.#local.footer(baseOffset))?.checksum !== segment.footer.checksum) return false
       await this.tierLog.change({ add: [segment], logEndOffset: this.log.logEndOffset }, this.#context.writer)
     } catch (error) {
       if (!isPlayheadError(error, 'damagedData')) throw error
@@ -145,30 +141,15 @@ export class TierUploader {
     return true
   }
 
-  /** What a restored log needs beside its segments: where it begins, last versions of streams that are gone. */
-  async #sendFacts(): Promise<void> {
-    const { fileSystem, store } = this.#context
-    for (const name of await this.#names()) {
-      if (/\.(log|idx)$/.test(name) || name.endsWith(temporarySuffix)) continue
-      const path = `${this.#directory}/${name}`
-      const bytes = (await fileSystem.exists(path)) ? await bytesOfFile(fileSystem, path) : undefined
-      if (bytes === undefined || bytes.length > factBytesMax) continue
-      const sum = crc32c(bytes)
-      if (this.#sentFacts.get(name) === sum) continue
-      await store.put(`${tierKeys.log(this.tierLog.topicId, this.tierLog.partition)}facts/${name}`, bytes)
-      this.#sentFacts.set(name, sum)
-    }
-  }
-
   /** Removes local files of the oldest segments while they are too many bytes, or too old, and the tier has them. */
   async #letGo(): Promise<void> {
     const { localRetentionBytes, localRetentionMs } = this.topic.settings
     const { clock } = this.#context
-    const bases = await this.#localBases()
+    const bases = await this.#local.bases()
     const sizes = new Map<number, number>()
     let localBytes = 0
     for (const base of bases) {
-      const sizeBytes = await this.#sizeBytes(base)
+      const sizeBytes = await this.#local.sizeBytes(base)
       sizes.set(base, sizeBytes)
       localBytes += sizeBytes
     }
@@ -186,48 +167,12 @@ export class TierUploader {
 
   /** False when what is here is not what the tier has: it was rewritten, or its sidecar is on its way; then it is sent again first. */
   async #letGoOf(baseOffset: number): Promise<boolean> {
-    const { fileSystem } = this.#context
     const held = this.tierLog.segment(baseOffset)
-    const local = await this.#footer(baseOffset)
+    const local = await this.#local.footer(baseOffset)
     if (held === undefined || local?.checksum !== held.footer.checksum) return false
-    for (const name of [segmentFileName(baseOffset), sidecarFileName(baseOffset)])
-      await fileSystem.remove(`${this.#directory}/${name}`)
-    await fileSystem.syncDirectory(this.#directory)
+    await this.#local.remove(baseOffset)
     this.log.files.openAgain(baseOffset)
     this.#stats.letGoSegments++
     return true
-  }
-
-  /** Of its local sidecar; undefined while there is none that holds. */
-  async #footer(baseOffset: number): Promise<Footer | undefined> {
-    const footer = await readFooter(this.#context.fileSystem, `${this.#directory}/${sidecarFileName(baseOffset)}`)
-    return footer?.baseOffset === baseOffset ? footer : undefined
-  }
-
-  async #localBases(): Promise<number[]> {
-    const bases: number[] = []
-    for (const name of await this.#names()) {
-      const base = baseOffsetOfFile(name)
-      if (base !== undefined) bases.push(base)
-    }
-    return bases
-  }
-
-  async #names(): Promise<string[]> {
-    const { fileSystem } = this.#context
-    return (await fileSystem.exists(this.#directory)) ? fileSystem.list(this.#directory) : []
-  }
-
-  async #sizeBytes(baseOffset: number): Promise<number> {
-    const file = await this.#context.fileSystem.open(`${this.#directory}/${segmentFileName(baseOffset)}`, 'read')
-    try {
-      return await file.sizeBytes()
-    } finally {
-      await file.close()
-    }
-  }
-
-  get #directory(): string {
-    return `${this.topic.directory}/${this.log.partition}`
   }
 }

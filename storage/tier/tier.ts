@@ -9,6 +9,7 @@
  * Invariant: the store being away stops nothing but reads of what is only there; sending goes on when it is back.
  * Neighbours: broker.ts opens it; TierUploader works per log, TieredFileSystem is what LogStore runs on.
  */
+import assert from 'node:assert/strict'
 import type { Clock, Timer } from '../../platform/clock.ts'
 import { sleep } from '../../platform/clock.ts'
 import type { FileSystem } from '../../platform/file-system.ts'
@@ -16,22 +17,27 @@ import type { Random } from '../../platform/random.ts'
 import { isPlayheadError, PlayheadError } from '../../protocol/errors.ts'
 import { formatUuid } from '../../protocol/uuid.ts'
 import { inParallel } from '../in-parallel.ts'
+import type { Log } from '../log.ts'
 import type { LogStore } from '../log-store.ts'
 import { readSmallFile, writeSmallFile } from '../small-file.ts'
 import type { Report } from '../storage-context.ts'
+import type { Topic } from '../topic.ts'
 import { BlockCache } from './block-cache.ts'
 import { ManifestStore } from './manifest-store.ts'
 import { removeOrphans } from './orphan-search.ts'
 import { RateLimit } from '../rate-limit.ts'
+import { ReplicaTier } from './replica-tier.ts'
 import { probeStore } from './store-probe.ts'
 import type { RetryingStore } from './store-retries.ts'
 import { TierBlocks } from './tier-blocks.ts'
 import { openObjectStore } from './tier-location.ts'
 import { logOfManifestFile, TierLog } from './tier-log.ts'
 import { tierFormatVersion } from './tier-manifest.ts'
-import type { TierWriter } from './tier-manifest.ts'
-import { claimTier } from './tier-owner.ts'
+import type { TierSegment, TierWriter } from './tier-manifest.ts'
+import { claimSharedTier, claimTier } from './tier-owner.ts'
 import type { TierSettings } from './tier-settings.ts'
+import type { TierSharing } from './tier-sharing.ts'
+import { shownSegments } from './tier-sight.ts'
 import { TierTopics } from './tier-topics.ts'
 import { TierUploader } from './tier-uploader.ts'
 import { UploadNotes } from './upload-notes.ts'
@@ -46,6 +52,8 @@ export interface TierOptions {
   readonly random: Random
   readonly settings: TierSettings
   readonly report: Report
+  /** All brokers of a cluster have it together. */
+  readonly isShared?: boolean
 }
 
 /** Logs sent side by side. */
@@ -64,11 +72,14 @@ export class Tier {
   readonly #topics: TierTopics
   readonly #uploadRate: RateLimit
   readonly #logs = new Map<string, TierLog>()
-  readonly #uploaders = new Map<string, TierUploader>()
+  readonly #uploaders = new Map<string, TierUploader | ReplicaTier>()
   readonly #stopping = new AbortController()
   readonly #counts = { sentSegments: 0, sentBytes: 0, letGoSegments: 0, orphans: 0, failures: 0 }
   readonly fileSystem: TieredFileSystem
   #logStore: LogStore | undefined
+  /** In a cluster. */
+  #sharing: TierSharing | undefined
+  /** In a cluster each log's manifests have the epoch of its leader. */
   #writer: TierWriter | undefined
   #timer: Timer | undefined
   #working: Promise<void> | undefined
@@ -113,9 +124,14 @@ export class Tier {
     return facts === undefined ? undefined : String(facts.location)
   }
 
-  /** Begins to send. Throws tierRefused for a store that is unsafe or another's, when it is new to this data directory; later it is reported. */
-  async start(logStore: LogStore): Promise<void> {
+  /**
+   * Begins to send, in a cluster once this broker is registered there. Throws tierRefused for a store that is unsafe or another's, when it is new to this
+   * data directory; later it is reported.
+   */
+  async start(logStore: LogStore, sharing?: TierSharing): Promise<void> {
+    assert.equal(this.#options.isShared === true, sharing !== undefined)
     this.#logStore = logStore
+    this.#sharing = sharing
     const isNew = (await Tier.locationOf(this.#options.fileSystem, this.#options.dataDirectory)) === undefined
     try {
       await this.#claim(logStore)
@@ -126,11 +142,12 @@ export class Tier {
     this.#schedule(0)
   }
 
-  /** Seals and sends what there is, as long as it may take, and ends. */
+  /** Seals and sends what there is, as long as it may take, and ends. In a cluster the next leaders do that. */
   async stop(): Promise<void> {
-    const { clock, settings, report } = this.#options
+    const { clock, settings, report, isShared } = this.#options
     this.#ending = true
     this.#timer?.cancel()
+    if (isShared === true) this.#stopping.abort(new Error('the broker stops'))
     const overdue = clock.after(settings.stopWaitMsMax, () => this.#stopping.abort(new Error('the broker stops')))
     try {
       await this.#working
@@ -140,16 +157,26 @@ export class Tier {
     }
     overdue.cancel()
     this.#stopping.abort(new Error('the broker stops'))
-    const left = [...this.#uploaders.values()].filter(({ isComplete, topic }) => topic.settings.isTiered && !isComplete)
-    if (left.length > 0)
-      report('warn', `tier: what was appended last to ${left.length} partitions is not sent; the next start does it`)
+    const left = this.#incomplete
+    if (left > 0)
+      report('warn', `tier: what was appended last to ${left} partitions is not sent; the next start does it`)
     await this.#store.close()
     await this.#cache.close()
   }
 
   /** In words; empty when all is well. */
   get problems(): string[] {
-    return this.#problem === undefined ? [] : [this.#problem.message]
+    const problems = this.#problem === undefined ? [] : [this.#problem.message]
+    for (const uploader of this.#uploaders.values())
+      if (uploader instanceof ReplicaTier && uploader.problem !== undefined) problems.push(uploader.problem.message)
+    return problems
+  }
+
+  /** Partitions of which not all is sent; in a cluster nobody counts them. */
+  get #incomplete(): number {
+    const isLeft = (each: TierUploader | ReplicaTier) =>
+      each instanceof TierUploader && each.topic.settings.isTiered && !each.isComplete
+    return [...this.#uploaders.values()].filter(isLeft).length
   }
 
   get stats() {
@@ -185,19 +212,28 @@ export class Tier {
     if (known !== undefined) return known
     const { fileSystem, clock, random, dataDirectory } = this.#options
     const [store, manifests, directory] = [this.#store, this.#manifests, this.#directory]
-    const log = new TierLog({ fileSystem, clock, random, store, manifests, directory }, topicId, partition)
+    const place = `${dataDirectory}/topics/${topicId}/${partition}`
+    const sight = (named: readonly TierSegment[]) => shownSegments(fileSystem, place, named)
+    const context = { fileSystem, clock, random, store, manifests, directory }
+    const isShared = this.#options.isShared === true
+    const log = new TierLog(isShared ? { ...context, sight } : context, topicId, partition)
     this.#logs.set(name, log)
-    this.fileSystem.add(`${dataDirectory}/topics/${topicId}/${partition}`, log)
+    this.fileSystem.add(place, log)
     return log
   }
 
   /** Makes sure that this broker, and it alone, may write. */
   async #claim(logStore: LogStore): Promise<void> {
-    const { location, random, fileSystem } = this.#options
+    const { location, random, fileSystem, clock } = this.#options
     await probeStore(this.#store, location, this.#options)
-    const owner = await claimTier(this.#store, this.#options.clock, logStore)
+    const sharing = this.#sharing
+    const owner =
+      sharing === undefined
+        ? await claimTier(this.#store, clock, logStore)
+        : await claimSharedTier(this.#store, clock, sharing.clusterId, logStore)
     await fileSystem.makeDirectory(this.#directory)
-    const facts = { format: tierFormatVersion, location, clusterId: logStore.clusterId }
+    const { clusterId } = sharing ?? logStore
+    const facts = { format: tierFormatVersion, location, clusterId }
     await writeSmallFile(fileSystem, `${this.#directory}/tier.json`, facts)
     this.#writer = { owner, epoch: logStore.epoch, run: formatUuid(random.bytes(16)) }
   }
@@ -231,16 +267,33 @@ export class Tier {
     const writer = this.#writer
     if (writer === undefined) return
     const [store, manifests, graceMs] = [this.#store, this.#manifests, settings.orphanGraceMs]
-    for (const log of this.#logs.values())
-      this.#counts.orphans += await removeOrphans(log, { store, manifests, clock, writer, graceMs })
+    for (const log of this.#logs.values()) {
+      const epoch = this.#epochOf(log.topicId, log.partition)
+      if (epoch === undefined) continue // its leader does it
+      const search = { store, manifests, clock, writer: { ...writer, epoch }, graceMs }
+      this.#counts.orphans += await removeOrphans(log, search).catch((error: unknown) => this.#deposed(error))
+    }
     this.#counts.orphans += await store.removeUnfinished(clock.now() - Math.max(graceMs, writeMsMax))
+  }
+
+  /** In which this broker may write of the log: in a cluster undefined while it does not lead. */
+  #epochOf(topicId: string, partition: number): number | undefined {
+    return this.#sharing === undefined ? this.#writer?.epoch : this.#sharing.role(topicId, partition)?.leaderEpoch
+  }
+
+  /** A log that another broker of the cluster leads by now is that one's to look after. */
+  #deposed(error: unknown): number {
+    const isOurs = isPlayheadError(error, 'tierFenced') && error.details['owner'] === this.#writer?.owner
+    if (this.#sharing === undefined || !isOurs) throw error
+    return 0
   }
 
   async #workOn(rollBeforeMs: number): Promise<void> {
     const logStore = this.#logStore
     if (logStore === undefined) return
     if (this.#writer === undefined) await this.#claim(logStore)
-    await this.#topics.work(logStore.topics().map(({ facts }) => facts))
+    const topics = logStore.topics().filter(({ id }) => this.#epochOf(id, 0) !== undefined)
+    await this.#topics.work(topics.map(({ facts }) => facts))
     const results = await inParallel(this.#currentUploaders(logStore), logsAtOnce, (each) => each.work(rollBeforeMs))
     // A topic that is deleted meanwhile takes its files along: that is no failure of the tier.
     const known = new Set(logStore.topics())
@@ -249,20 +302,17 @@ export class Tier {
         throw result.reason
   }
 
-  #currentUploaders(logStore: LogStore): TierUploader[] {
-    const { fileSystem, clock, random, report } = this.#options
-    const uploaders: TierUploader[] = []
+  #currentUploaders(logStore: LogStore): (TierUploader | ReplicaTier)[] {
+    const uploaders: (TierUploader | ReplicaTier)[] = []
     const names = new Set<string>()
     for (const topic of logStore.topics()) {
       for (const log of topic.logs) {
         const name = `${topic.id}/${log.partition}`
         names.add(name)
         let uploader = this.#uploaders.get(name)
-        if (uploader === undefined) {
-          const [store, signal, writer, rate] = [this.#store, this.#stopping.signal, this.#writer!, this.#uploadRate]
-          const notes = new UploadNotes(fileSystem, this.#directory)
-          const context = { store, fileSystem, clock, random, rate, notes, signal, writer, report }
-          uploader = new TierUploader(context, this.#counts, topic, log, this.#log(topic.id, log.partition))
+        // A follower's log that was cut back is another one.
+        if (uploader?.log !== log) {
+          uploader = this.#uploader(topic, log)
           this.#uploaders.set(name, uploader)
         }
         uploaders.push(uploader)
@@ -272,13 +322,27 @@ export class Tier {
     return uploaders
   }
 
+  #uploader(topic: Topic, log: Log): TierUploader | ReplicaTier {
+    const { fileSystem, clock, random, report, settings } = this.#options
+    const [store, signal, writer, rate] = [this.#store, this.#stopping.signal, this.#writer!, this.#uploadRate]
+    const notes = new UploadNotes(fileSystem, this.#directory)
+    const context = { store, fileSystem, clock, random, rate, notes, signal, writer, report }
+    const tierLog = this.#log(topic.id, log.partition)
+    const sharing = this.#sharing
+    if (sharing === undefined) return new TierUploader(context, this.#counts, topic, log, tierLog)
+    const role = () => sharing.role(topic.id, log.partition)
+    const scratchDirectory = `${this.#directory}/recast-${topic.id}-${log.partition}`
+    const shared = { ...context, manifests: this.#manifests, role, lookMs: settings.lookMs, scratchDirectory }
+    return new ReplicaTier(shared, this.#counts, topic, log, tierLog)
+  }
+
   /** Until nothing is left, or time is up. */
   async #sendAll(): Promise<void> {
     const { clock } = this.#options
     const { signal } = this.#stopping
     while (!signal.aborted && !this.#fenced && this.#logStore !== undefined) {
       await this.#workOn(Infinity)
-      if ([...this.#uploaders.values()].every(({ isComplete, topic }) => isComplete || !topic.settings.isTiered)) return
+      if (this.#incomplete === 0) return
       await sleep(clock, sealLookMs, signal)
     }
   }

@@ -36,10 +36,12 @@ export class TieredFileSystem implements FileSystem {
   }
 
   async open(path: string, mode: 'read' | 'write' | 'create'): Promise<File> {
+    const preferred = mode === 'read' ? this.#preferred(path) : undefined
+    if (preferred !== undefined) return this.#openRemote(path, preferred)
     try {
       return await this.#local.open(path, mode)
     } catch (error) {
-      const remote = mode === 'read' && isMissing(error) ? this.#remote(path) : undefined
+      const remote = mode === 'read' && isMissing(error) ? await this.#instead(path) : undefined
       if (remote === undefined) throw error
       return this.#openRemote(path, remote)
     }
@@ -47,10 +49,12 @@ export class TieredFileSystem implements FileSystem {
 
   async list(directory: string): Promise<string[]> {
     const log = this.#logs.get(directory)
+    await log?.look()
     if (log === undefined || log.segmentCount === 0) return this.#local.list(directory)
     const names = new Set(await this.#local.list(directory))
     for (const { footer } of log.segments) {
       const name = segmentFileName(footer.baseOffset)
+      if (log.isShared && names.has(name)) continue
       names.add(name)
       names.add(sidecarOf(name))
     }
@@ -58,7 +62,7 @@ export class TieredFileSystem implements FileSystem {
   }
 
   async exists(path: string): Promise<boolean> {
-    return (await this.#local.exists(path)) || this.#remote(path) !== undefined
+    return (await this.#local.exists(path)) || (await this.#instead(path)) !== undefined
   }
 
   makeDirectory(path: string): Promise<void> {
@@ -121,6 +125,22 @@ export class TieredFileSystem implements FileSystem {
     if (log === undefined) return undefined
     const segment = baseOffset === undefined ? undefined : log.segment(baseOffset)
     return segment === undefined ? undefined : { log, segment, isSidecar }
+  }
+
+  #preferred(path: string): RemotePlace | undefined {
+    const remote = this.#remote(path)
+    return remote?.log.isPreferred(remote.segment.footer.baseOffset) === true ? remote : undefined
+  }
+
+  /**
+   * What the tier has in place of a file that is not here. In a cluster a segment and its sidecar come from one place: two replicas have the same records
+   * in them, and not the same bytes.
+   */
+  async #instead(path: string): Promise<RemotePlace | undefined> {
+    const remote = this.#remote(path)
+    if (remote?.log.isShared !== true || !remote.isSidecar) return remote
+    const isHere = await this.#local.exists(path.replace(/\.idx$/, '.log'))
+    return isHere && this.#preferred(path) === undefined ? undefined : remote
   }
 
   #openRemote(path: string, { log, segment, isSidecar }: RemotePlace): File {

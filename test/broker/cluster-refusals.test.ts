@@ -18,8 +18,8 @@ const refused: readonly { readonly given: Partial<BrokerConfig>; readonly settin
   { given: { clusterAuthorityFile: 'authority.pem' }, setting: 'clusterAuthorityFile' },
   { given: { clusterCertificateFile: 'cert.pem', clusterKeyFile: 'key.pem' }, setting: 'clusterCertificateFile' },
   { given: { cluster: 'etcds://127.0.0.1:1', clusterAuthorityFile: 'none.pem' }, setting: 'clusterAuthorityFile' },
-  { given: { tier: 'file:///tmp/nothing-there' }, setting: 'tier' },
-  { given: { readOnly: 'yes' }, setting: 'tier' },
+  { given: { tier: 's3://bucket/prefix?conditional=no' }, setting: 'tier' },
+  { given: { readOnly: 'yes' }, setting: 'readOnly' },
 ]
 
 for (const { given, setting } of refused) {

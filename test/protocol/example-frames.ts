@@ -313,6 +313,8 @@ export const exampleFrames: readonly ExampleFrame[] = [
       appendTimes: [1_306_886_400_123],
       confirm: undefined,
       filesNeeded: undefined,
+      salt: undefined,
+      segmentStarts: undefined,
     },
     { reply: storedBatch },
   ),

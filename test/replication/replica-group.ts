@@ -23,12 +23,17 @@ import { Partition } from '../../replication/partition.ts'
 import { ReplicaFetcher } from '../../replication/replica-fetcher.ts'
 import type { LeaderLink } from '../../replication/replica-fetcher.ts'
 import { fileFor, snapshotFor } from '../../replication/replica-files.ts'
+import { noShape, shapeFields } from '../../replication/replica-shape.ts'
+import { nodeFileSystem } from '../../platform/node-file-system.ts'
+import { Tier } from '../../storage/tier/tier.ts'
+import { defaultTierSettings } from '../../storage/tier/tier-settings.ts'
+import type { TierSettings } from '../../storage/tier/tier-settings.ts'
 import { overwriteLetGo } from '../overwrite-let-go.ts'
 import { MemoryFileSystem } from '../storage/memory-file-system.ts'
 import type { SeededRandom } from '../storage/seeded-random.ts'
 import { StoreUnderTest, until } from '../storage/store-under-test.ts'
 
-const topicId = '0198c1d2-0000-7000-8000-000000000001'
+export const topicId = '0198c1d2-0000-7000-8000-000000000001'
 const lagMsMax = 300
 const storeSettings = { allocationBytesMin: 64 * KiB, openSegmentsMax: 4, tailCacheBytesPerLog: 512 * KiB }
 
@@ -39,15 +44,59 @@ export class Replica {
   readonly broker: number
   readonly store: StoreUnderTest
   readonly partition: Partition
+  readonly tier: Tier | undefined
   fetcher: ReplicaFetcher | undefined
+  /** Its tier takes it for a broker without any replica. */
+  isTierIdle = false
   /** Whether the others reach it, and it them. */
   isCut = false
 
-  constructor(broker: number, store: StoreUnderTest, partition: Partition) {
+  constructor(broker: number, store: StoreUnderTest, partition: Partition, tier: Tier | undefined) {
     this.broker = broker
     this.store = store
     this.partition = partition
+    this.tier = tier
   }
+}
+
+/** A tier that all brokers share. */
+export interface GroupTier {
+  /** Where the data directories of the brokers are. */
+  readonly directory: string
+  readonly location: string
+  readonly settings?: Partial<TierSettings>
+  readonly report?: (broker: number, text: string) => void
+  /** Of a broker, in place of the real one. */
+  readonly fileSystemOf?: (broker: number) => FileSystem
+}
+
+export interface GroupOptions {
+  readonly topicSettings?: Record<string, string>
+  readonly tier?: GroupTier
+}
+
+export function dataOf({ directory }: GroupTier, broker: number): string {
+  return `${directory}/broker-${broker}`
+}
+
+function openTier(tier: GroupTier, broker: number, fileSystem: FileSystem): Promise<Tier> {
+  return Tier.open({
+    location: tier.location,
+    dataDirectory: dataOf(tier, broker),
+    fileSystem,
+    clock: systemClock,
+    random: systemRandom,
+    isShared: true,
+    settings: {
+      ...defaultTierSettings,
+      uploadIntervalMs: 3_600_000,
+      lookMs: 5,
+      retryMsMin: 5,
+      retryMsMax: 20,
+      ...tier.settings,
+    },
+    report: (level, text) => tier.report?.(broker, `${level}: ${text}`),
+  })
 }
 
 export class ReplicaGroup implements AsyncDisposable {
@@ -55,14 +104,16 @@ export class ReplicaGroup implements AsyncDisposable {
   readonly replicas = new Map<number, Replica>()
   readonly disks = new Map<number, FileSystem>()
   readonly #keepers = new Map<number, IsrKeeper>()
-  #topicSettings: Readonly<Record<string, string>> = {}
 
   /** As leaders reach it. */
   readonly #leadersMetadata: MetadataStore
 
-  private constructor(metadata: MetadataStore, leadersMetadata: MetadataStore) {
+  readonly #options: GroupOptions
+
+  private constructor(metadata: MetadataStore, leadersMetadata: MetadataStore, options: GroupOptions) {
     this.metadata = metadata
     this.#leadersMetadata = leadersMetadata
+    this.#options = options
   }
 
   /** `random`: given, one answer in three of the store to a leader is lost, of changes that happened and of such that did not. */
@@ -70,7 +121,7 @@ export class ReplicaGroup implements AsyncDisposable {
     brokers: readonly number[],
     isrMin: number,
     random?: SeededRandom,
-    topicSettings: Readonly<Record<string, string>> = {},
+    options: GroupOptions = {},
   ): Promise<ReplicaGroup> {
     const fileSystem = new MemoryFileSystem()
     await fileSystem.makeDirectory('/metadata')
@@ -80,8 +131,8 @@ export class ReplicaGroup implements AsyncDisposable {
       clock: systemClock,
       random: systemRandom,
     })
-    const group = new ReplicaGroup(metadata, random === undefined ? metadata : losingAnswers(metadata, random))
-    group.#topicSettings = topicSettings
+    const leaders = random === undefined ? metadata : losingAnswers(metadata, random)
+    const group = new ReplicaGroup(metadata, leaders, options)
     for (const broker of brokers) await group.open(broker)
     const state = newPartitionState({ replicas: brokers, isrMin, nonce: 'first' })
     await metadata.transact({
@@ -94,13 +145,19 @@ export class ReplicaGroup implements AsyncDisposable {
 
   /** The broker comes up with the disk it had, or with an empty one. */
   async open(broker: number): Promise<Replica> {
-    const fileSystem = this.disks.get(broker) ?? new MemoryFileSystem()
+    const { tier: shared } = this.#options
+    const fileSystem =
+      this.disks.get(broker) ??
+      shared?.fileSystemOf?.(broker) ??
+      (shared === undefined ? new MemoryFileSystem() : nodeFileSystem)
     this.disks.set(broker, fileSystem)
-    const store = await StoreUnderTest.open('/data', { fileSystem, settings: storeSettings })
-    const settings = this.#topicSettings
-    const facts = { id: topicId, name: 'carts', partitions: 1, replicationFactor: 3, internal: false, settings }
-    if (store.store.topics().length === 0) await store.store.adoptTopic(facts)
-    const log = store.store.log('carts', 0)
+    const tier = shared && (await openTier(shared, broker, fileSystem))
+    const store = await StoreUnderTest.open(shared === undefined ? '/data' : dataOf(shared, broker), {
+      fileSystem: tier?.fileSystem ?? fileSystem,
+      // Else what was appended just now would be read from memory, and not where it lies.
+      settings: { ...storeSettings, ...(tier && { tailCacheBytes: 0, tailCacheBytesPerLog: 0 }) },
+    })
+    const log = store.store.topics().length > 0 ? store.store.log('carts', 0) : await this.#createLog(store)
     const partition = new Partition({
       topic: 'carts',
       topicId,
@@ -111,8 +168,13 @@ export class ReplicaGroup implements AsyncDisposable {
       waitersMax: 1000,
       isReplicated: true,
     })
-    const replica = new Replica(broker, store, partition)
+    const replica = new Replica(broker, store, partition, tier)
     this.replicas.set(broker, replica)
+    const role = () =>
+      replica.isTierIdle
+        ? undefined
+        : { leaderEpoch: partition.leading?.leaderEpoch, highWatermark: partition.highWatermark }
+    await tier?.start(store.store, { clusterId: 'cluster-under-test', role })
     const session = await this.metadata.transact({
       compares: [],
       changes: [{ kind: 'delete', key: metadataKeys.session(broker) }],
@@ -139,9 +201,17 @@ export class ReplicaGroup implements AsyncDisposable {
     return replica
   }
 
+  async #createLog(store: StoreUnderTest) {
+    const facts = { id: topicId, name: 'carts', partitions: 1, replicationFactor: 1, internal: false }
+    await store.store.adoptTopic({ ...facts, settings: this.#options.topicSettings ?? {} })
+    return store.store.log('carts', 0)
+  }
+
   readonly bugs: unknown[] = []
   /** What followers reported. */
   readonly said: string[] = []
+  /** Leaders do not say how their files are cut, as those of an earlier release. */
+  hidesShape = false
   /** What followers are told lies in it. */
   readonly frames = new FrameMemory(1 * MiB)
   readonly framesUsed = new Set<ArrayBufferLike>()
@@ -162,6 +232,7 @@ export class ReplicaGroup implements AsyncDisposable {
     this.replicas.delete(broker)
     await this.#keepers.get(broker)?.stop()
     await replica.fetcher?.stop()
+    await replica.tier?.stop()
     const gone = new PlayheadError('unavailable', 'killed')
     replica.partition.close(gone)
     await replica.partition.log.abandon(gone)
@@ -267,18 +338,14 @@ export class ReplicaGroup implements AsyncDisposable {
         const reserve = () => undefined
         const answer = await to().replicaFetch(request, { signal, reserve })
         const { batches, appendTimes, diverging, highWatermark, piece, confirm, filesNeeded } = answer
+        const shape =
+          diverging === undefined && !this.hidesShape ? shapeFields(to().log, request.offset, batches) : noShape
         const sent = Buffer.concat(batches)
         piece?.letGo()
         to() // a reply is lost like a request
         this.onReply(from, request.offset, sent)
-        const header = {
-          diverging,
-          highWatermark,
-          logStartOffset: 0,
-          appendTimes: [...appendTimes],
-          confirm,
-          filesNeeded,
-        }
+        const told = { diverging, highWatermark, logStartOffset: 0, confirm, filesNeeded }
+        const header = { ...told, appendTimes: [...appendTimes], ...shape }
         const arrived = this.frames.take(sent.length)
         this.framesUsed.add(arrived.bytes.buffer)
         sent.copy(arrived.bytes)
@@ -298,6 +365,7 @@ export class ReplicaGroup implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const keeper of this.#keepers.values()) await keeper.stop()
     for (const { fetcher } of this.replicas.values()) await fetcher?.stop()
+    for (const { tier } of this.replicas.values()) await tier?.stop()
     for (const { store } of this.replicas.values()) await store[Symbol.asyncDispose]()
     await this.metadata.close()
   }

@@ -35,7 +35,7 @@ class Run implements AsyncDisposable {
   }
 
   static async start(seed: number): Promise<Run> {
-    return new Run(seed, await ReplicaGroup.start(brokers, 1, undefined, settings))
+    return new Run(seed, await ReplicaGroup.start(brokers, 1, undefined, { topicSettings: settings }))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -66,7 +66,7 @@ async function compact({ partition: { log } }: Replica): Promise<void> {
 }
 
 test('takeover: a replica with an empty disk joins a partition whose first records were deleted, and goes on with its versions', async () => {
-  await using replicas = await ReplicaGroup.start([1, 2], 1, undefined, smallSegments)
+  await using replicas = await ReplicaGroup.start([1, 2], 1, undefined, { topicSettings: smallSegments })
   const { leader } = replicas
   await leader.partition.append(group(['early=1', 'early=2']))
   await append(leader, 0, 45)
@@ -91,8 +91,8 @@ test('takeover: a replica with an empty disk joins a partition whose first recor
   assert.deepEqual(replicas.bugs, [])
 })
 
-test('takeover: the start of the log is inside the segment that is being written, which is sealed for it', async () => {
-  await using replicas = await ReplicaGroup.start([1, 2], 1, undefined, smallSegments)
+test('takeover: none is needed where the records before the start are there still: the start comes behind them', async () => {
+  await using replicas = await ReplicaGroup.start([1, 2], 1, undefined, { topicSettings: smallSegments })
   const { leader } = replicas
   await append(leader, 0, 5)
   await leader.partition.deleteRecords(3)
@@ -100,12 +100,15 @@ test('takeover: the start of the log is inside the segment that is being written
   await replicas.untilInSync([1])
   const follower = await openEmpty(replicas, 2)
   await untilLike(follower, leader)
+  assert.equal(follower.partition.log.logStartOffset, 0)
+  await replicas.apply()
   assert.deepEqual(await shown(follower.partition.log), await shown(leader.partition.log))
   assert.equal(follower.partition.log.logStartOffset, 3)
+  assert.equal(follower.fetcher?.stats.takeovers, 0)
 })
 
 test('takeover: everything was deleted, and the replica goes on behind it', async () => {
-  await using replicas = await ReplicaGroup.start([1, 2], 1, undefined, smallSegments)
+  await using replicas = await ReplicaGroup.start([1, 2], 1, undefined, { topicSettings: smallSegments })
   const { leader } = replicas
   await append(leader, 0, 25)
   await leader.partition.log.files.roll()
@@ -124,7 +127,7 @@ test('takeover: everything was deleted, and the replica goes on behind it', asyn
 })
 
 test('takeover: a replica that was away while its leader compacted counts the same versions, and keeps them after its own compaction', async () => {
-  await using replicas = await ReplicaGroup.start([1, 2], 1, undefined, compacted)
+  await using replicas = await ReplicaGroup.start([1, 2], 1, undefined, { topicSettings: compacted })
   await append(replicas.leader, 0, 15)
   await untilLike(replicas.replicas.get(2)!, replicas.leader)
   await replicas.kill(2)
@@ -146,7 +149,7 @@ test('takeover: a replica that was away while its leader compacted counts the sa
 })
 
 test('takeover: nothing is rewritten that a replica which is heard of has not got to, nor anything that is not committed', async () => {
-  await using replicas = await ReplicaGroup.start([1, 2], 1, undefined, compacted)
+  await using replicas = await ReplicaGroup.start([1, 2], 1, undefined, { topicSettings: compacted })
   const { leader } = replicas
   await append(leader, 0, 15)
   const follower = replicas.replicas.get(2)!
@@ -165,7 +168,7 @@ test('takeover: nothing is rewritten that a replica which is heard of has not go
 })
 
 test('takeover: files that change while they are copied are copied again, a kill in between leaves the old log', async () => {
-  await using replicas = await ReplicaGroup.start([1, 2], 1, undefined, smallSegments)
+  await using replicas = await ReplicaGroup.start([1, 2], 1, undefined, { topicSettings: smallSegments })
   const { leader } = replicas
   await append(leader, 0, 45)
   await leader.partition.deleteRecords(11)
@@ -193,7 +196,7 @@ test('takeover: files that change while they are copied are copied again, a kill
 })
 
 test('takeover: a start that was agreed on holds for the next leader, who had not heard of it', async () => {
-  await using replicas = await ReplicaGroup.start([1, 2], 1, undefined, smallSegments)
+  await using replicas = await ReplicaGroup.start([1, 2], 1, undefined, { topicSettings: smallSegments })
   await append(replicas.leader, 0, 5)
   const follower = replicas.replicas.get(2)!
   await untilLike(follower, replicas.leader)
@@ -206,7 +209,7 @@ test('takeover: a start that was agreed on holds for the next leader, who had no
 
 test('takeover: nothing that is not committed is compacted, nor removed by retention', async () => {
   const both = { ...compacted, 'cleanup.policy': 'compact,delete', 'retention.bytes': '1' }
-  await using replicas = await ReplicaGroup.start([1, 2], 2, undefined, both)
+  await using replicas = await ReplicaGroup.start([1, 2], 2, undefined, { topicSettings: both })
   const { leader } = replicas
   await append(leader, 0, 15)
   const follower = replicas.replicas.get(2)!
@@ -222,7 +225,7 @@ test('takeover: nothing that is not committed is compacted, nor removed by reten
 })
 
 test('takeover: where an operator gives data up, what a replica had compacted beyond is taken over from the new leader', async () => {
-  await using replicas = await ReplicaGroup.start([1, 2], 1, undefined, compacted)
+  await using replicas = await ReplicaGroup.start([1, 2], 1, undefined, { topicSettings: compacted })
   await append(replicas.leader, 0, 25)
   await untilLike(replicas.replicas.get(2)!, replicas.leader)
   await replicas.kill(2)

@@ -24,6 +24,8 @@ export interface History {
   readonly valueBytes: number
   /** Records from one event of the scattered stream to the next. */
   readonly scatteredEvery: number
+  /** In a cluster. */
+  readonly replicationFactor?: number
 }
 
 export interface ReadHistory {
@@ -52,8 +54,9 @@ export async function withClient<T>(broker: ServedBroker, use: (playhead: Playhe
 
 /** Answers what a reader must find. */
 export async function writeHistory(playhead: Playhead, history: History): Promise<Omit<ReadHistory, 'seconds'>> {
-  const { topic, bytes, segmentBytes, localBytes, valueBytes, scatteredEvery } = history
+  const { topic, bytes, segmentBytes, localBytes, valueBytes, scatteredEvery, replicationFactor } = history
   await playhead.admin.createTopic(topic, {
+    ...(replicationFactor !== undefined && { replicationFactor }),
     settings: {
       'segment.bytes': String(segmentBytes),
       'local.retention.bytes': String(localBytes),

@@ -30,7 +30,7 @@ async function openLeader(): Promise<{ store: StoreUnderTest; log: Log; snapshot
   for (let event = 0; event < 35; event++) await append(log, `s${event % 3}=${event}${big}`)
   await sealed(log)
   await log.deleteRecords(3)
-  const snapshot = await log.files.snapshot()
+  const snapshot = await log.files.shared.snapshot()
   assert.equal(snapshot.segments.length, 3)
   return { store, log, snapshot }
 }

@@ -1,0 +1,59 @@
+/**
+ * LocalSegments: the segment files of one log on the local disk alone, whatever the tier has. Neighbours: those that send them and let them go.
+ */
+import type { FileSystem } from '../../platform/file-system.ts'
+import { baseOffsetOfFile, segmentFileName, sidecarFileName } from '../segment-format.ts'
+import { readFooter } from '../sidecar.ts'
+import type { Footer } from '../sidecar-format.ts'
+
+export class LocalSegments {
+  readonly directory: string
+  readonly #fileSystem: FileSystem
+
+  /** `fileSystem`: the local disk alone. */
+  constructor(fileSystem: FileSystem, directory: string) {
+    this.#fileSystem = fileSystem
+    this.directory = directory
+  }
+
+  /** Of everything that lies there. */
+  async names(): Promise<string[]> {
+    return (await this.#fileSystem.exists(this.directory)) ? this.#fileSystem.list(this.directory) : []
+  }
+
+  /** In order. */
+  async bases(): Promise<number[]> {
+    const bases: number[] = []
+    for (const name of await this.names()) {
+      const base = baseOffsetOfFile(name)
+      if (base !== undefined) bases.push(base)
+    }
+    return bases.toSorted((a, b) => a - b)
+  }
+
+  /** Of its sidecar; undefined while there is none that holds. */
+  async footer(baseOffset: number): Promise<Footer | undefined> {
+    const footer = await readFooter(this.#fileSystem, `${this.directory}/${sidecarFileName(baseOffset)}`)
+    return footer?.baseOffset === baseOffset ? footer : undefined
+  }
+
+  async sizeBytes(baseOffset: number): Promise<number> {
+    const file = await this.#fileSystem.open(this.path(baseOffset), 'read')
+    try {
+      return await file.sizeBytes()
+    } finally {
+      await file.close()
+    }
+  }
+
+  path(baseOffset: number): string {
+    return `${this.directory}/${segmentFileName(baseOffset)}`
+  }
+
+  /** The sidecar first: a segment without one is read once more at the next start, a sidecar alone would be taken for that of another file. */
+  async remove(baseOffset: number): Promise<void> {
+    for (const name of [sidecarFileName(baseOffset), segmentFileName(baseOffset)])
+      await this.#fileSystem.remove(`${this.directory}/${name}`)
+    await this.#fileSystem.syncDirectory(this.directory)
+  }
+}
