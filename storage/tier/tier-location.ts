@@ -25,8 +25,10 @@ const waitMsMax = 5_000
 
 /** Throws invalidConfiguration for a location that is none. Asks nothing of the store yet. */
 export async function openObjectStore(location: string, foundation: StoreFoundation): Promise<RetryingStore> {
-  const store = await storeAt(location, foundation)
-  const { clock, random } = foundation
+  return withRetries(await storeAt(location, foundation), foundation)
+}
+
+export function withRetries(store: ObjectStore, { clock, random }: StoreFoundation): RetryingStore {
   return new RetryingStore({ store, clock, random, attemptsMax, waitMsMin, waitMsMax })
 }
 

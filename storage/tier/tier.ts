@@ -27,10 +27,11 @@ import { ManifestStore } from './manifest-store.ts'
 import { removeOrphans } from './orphan-search.ts'
 import { RateLimit } from '../rate-limit.ts'
 import { ReplicaTier } from './replica-tier.ts'
+import type { ObjectStore } from './object-store.ts'
 import { probeStore } from './store-probe.ts'
 import type { RetryingStore } from './store-retries.ts'
 import { TierBlocks } from './tier-blocks.ts'
-import { openObjectStore } from './tier-location.ts'
+import { openObjectStore, withRetries } from './tier-location.ts'
 import { logOfManifestFile, TierLog } from './tier-log.ts'
 import { tierFormatVersion } from './tier-manifest.ts'
 import type { TierSegment, TierWriter } from './tier-manifest.ts'
@@ -54,6 +55,8 @@ export interface TierOptions {
   readonly report: Report
   /** All brokers of a cluster have it together. */
   readonly isShared?: boolean
+  /** In place of the one at the location. */
+  readonly store?: ObjectStore
 }
 
 /** Logs sent side by side. */
@@ -111,7 +114,8 @@ export class Tier {
   /** With what earlier runs have sent, as copies on the local disk say. Throws invalidConfiguration, damagedData, unsupportedFormat. */
   static async open(options: TierOptions): Promise<Tier> {
     const { location, dataDirectory, fileSystem, clock, settings } = options
-    const store = await openObjectStore(location, options)
+    const store =
+      options.store === undefined ? await openObjectStore(location, options) : withRetries(options.store, options)
     const cache = await BlockCache.open(fileSystem, clock, `${dataDirectory}/tier/cache`, settings.cacheBytes)
     const tier = new Tier(options, store, cache)
     await tier.#load()

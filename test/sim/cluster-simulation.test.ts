@@ -4,6 +4,7 @@ import { test } from 'node:test'
 import { SeededRandom } from '../storage/seeded-random.ts'
 import { clusterFaultKinds } from './cluster/cluster-nemesis.ts'
 import { simulateCluster } from './cluster/cluster-simulation.ts'
+import { SimulatedBucket } from './cluster/simulated-object-store.ts'
 import { runSeeds } from './seed-pool.ts'
 import { Totals } from './totals.ts'
 
@@ -35,6 +36,21 @@ test('cluster simulation: seeds that once found something find nothing any more'
     const { anomalies, findings } = await simulateCluster({ seed })
     assert.deepEqual([...findings, ...anomalies], [], `npm run test:sim -- --cluster --seed ${seed}`)
   }
+})
+
+const tieredSeeds = Number(process.env['PLAYHEAD_TEST_TIERED_SEEDS'] ?? 8)
+
+test(`cluster simulation: ${tieredSeeds} seeds of brokers that share a tier and keep next to nothing on their disks find nothing`, async (t) => {
+  const first = SeededRandom.steady().seed
+  let segments = 0
+  for (let seed = first; seed < first + tieredSeeds; seed++) {
+    const bucket = new SimulatedBucket()
+    const { anomalies, findings } = await simulateCluster({ seed, bucket })
+    assert.deepEqual([...findings, ...anomalies], [], `seed ${seed}`)
+    segments += bucket.judge()
+  }
+  t.diagnostic(`${segments} segments in the tier`)
+  assert.ok(segments > 10 * tieredSeeds)
 })
 
 test('cluster simulation: a seed is a run: twice the same events, another seed others', async () => {

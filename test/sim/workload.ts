@@ -33,6 +33,8 @@ export interface WorkloadOptions {
   readonly topic?: string
   /** A real disk makes some ten files a second: more segments than that would be all that a broker does. */
   readonly segmentMsMin?: number
+  /** Of the topic, beside those that are drawn. */
+  readonly topicSettings?: Readonly<Record<string, string>>
 }
 
 export class Workload {
@@ -56,7 +58,13 @@ export class Workload {
 
   constructor(
     scheduler: Scheduler,
-    { mayTrim = true, isCluster = false, topic = topicName, segmentMsMin = 0 }: WorkloadOptions = {},
+    {
+      mayTrim = true,
+      isCluster = false,
+      topic = topicName,
+      segmentMsMin = 0,
+      topicSettings = {},
+    }: WorkloadOptions = {},
   ) {
     const { random } = scheduler
     this.#scheduler = scheduler
@@ -66,6 +74,7 @@ export class Workload {
     this.settings = {
       'segment.bytes': '1048576',
       'segment.ms': String(Math.max(segmentMsMin, random.pick([100, 1_000, 5_000, 604_800_000]))),
+      ...topicSettings,
     }
     const count = random.pick([1, 3, 10])
     this.streams = Array.from({ length: count }, (_, index) => `s${index}`)

@@ -5,13 +5,18 @@
 import { brokersOf } from '../../../broker/brokers.ts'
 import { openCluster, othersOf } from '../../../broker/cluster.ts'
 import { resolveConfig } from '../../../broker/config.ts'
+import { tierSharingOf } from '../../../broker/shared-tier.ts'
 import { LimitedStreams } from '../../../broker/limited-streams.ts'
 import { Playheads } from '../../../broker/playheads.ts'
 import { Partitions } from '../../../replication/partitions.ts'
 import type { ClusterNode } from '../../../replication/cluster-node.ts'
 import type { MetadataStore } from '../../../replication/metadata-store.ts'
+import { Tier } from '../../../storage/tier/tier.ts'
+import { defaultTierSettings } from '../../../storage/tier/tier-settings.ts'
 import { brokerPort, commonServices, dataDirectory, listen, openStore } from '../lone-broker.ts'
 import type { BrokerFoundations } from '../lone-broker.ts'
+import { SimulatedObjectStore } from './simulated-object-store.ts'
+import type { SimulatedBucket } from './simulated-object-store.ts'
 
 export interface ClusterBrokerOptions {
   readonly broker: number
@@ -20,6 +25,7 @@ export interface ClusterBrokerOptions {
   readonly lagMsMax: number
   /** What it is made of, as soon as there is: for who looks inside. */
   readonly onOpen: (parts: ClusterBrokerParts) => void
+  readonly bucket?: SimulatedBucket | undefined
 }
 
 export interface ClusterBrokerParts {
@@ -42,7 +48,7 @@ export function rackOf(broker: number): string {
 
 export async function openClusterBroker(
   foundations: BrokerFoundations,
-  { broker, metadata, sessionMs, lagMsMax, onOpen }: ClusterBrokerOptions,
+  { broker, metadata, sessionMs, lagMsMax, onOpen, bucket }: ClusterBrokerOptions,
 ): Promise<() => Promise<void>> {
   const { process, network, fileSystem, report, onFatal } = foundations
   const { clock, random } = process
@@ -50,7 +56,9 @@ export async function openClusterBroker(
   const flags = { data: dataDirectory, port: portOf(broker), host: '127.0.0.1', ...cluster }
   const resolved = resolveConfig({ flags })
   const config = broker % 2 === 0 ? resolved : { ...resolved, replicaFetchBytesMax: smallFetchBytesMax }
-  const store = await openStore(foundations, config, { isReplicated: true })
+  const tier = bucket && (await openTier(foundations, bucket))
+  const onDisks = tier === undefined ? foundations : { ...foundations, fileSystem: tier.fileSystem }
+  const store = await openStore(onDisks, config, { isReplicated: true })
   const transport = network.transport(process)
   const node = await openCluster({ config, metadata, store, fileSystem, transport, clock, random, report, onFatal })
   if (node === undefined) throw new Error('found a broker by itself, wanted one of a cluster')
@@ -70,11 +78,29 @@ export async function openClusterBroker(
   await node.start(partitions, { host: config.host, port: listener.port })
   limitedStreams.join(othersOf(node, broker))
   await playheads.open(node.replicationFactorMax)
+  await tier?.start(store, tierSharingOf(node, partitions))
   return async () => {
     limitedStreams.close()
     await node.leave(config.stopWaitMsMax / 2)
     await listener.stop(config.stopWaitMsMax)
     await node.close()
+    await tier?.stop()
     await store[Symbol.asyncDispose]()
   }
+}
+
+/** Sends soon, and looks often. */
+function openTier({ process, fileSystem, report }: BrokerFoundations, bucket: SimulatedBucket): Promise<Tier> {
+  const { clock, random } = process
+  return Tier.open({
+    location: 'file:///simulated',
+    dataDirectory,
+    fileSystem,
+    clock,
+    random,
+    isShared: true,
+    store: new SimulatedObjectStore(bucket, process),
+    settings: { ...defaultTierSettings, uploadIntervalMs: 300, lookMs: 200, orphanSearchMs: 2_000 },
+    report,
+  })
 }

@@ -24,12 +24,15 @@ import { ClusterNemesis } from './cluster-nemesis.ts'
 import type { ClusterFault } from './cluster-nemesis.ts'
 import { Fleet } from './fleet.ts'
 import type { Member } from './fleet.ts'
+import type { SimulatedBucket } from './simulated-object-store.ts'
 import { atRest, compareReplicas, whyNotAtRest } from './replica-judge.ts'
 
 export interface ClusterSimulationOptions extends SeedOptions {
   /** Only these faults; drawn when absent. */
   readonly kinds?: readonly ClusterFault[]
   readonly wrapFileSystem?: MachineOptions['wrapFileSystem']
+  /** The brokers share a tier, and keep as little as they may on their own disks. */
+  readonly bucket?: SimulatedBucket
 }
 
 const eventsMax = 5_000_000
@@ -53,7 +56,7 @@ class ClusterRun {
   readonly #sessions: SessionPlaces
   #isEnded = false
 
-  constructor(scheduler: Scheduler, { seed, kinds, wrapFileSystem }: ClusterSimulationOptions) {
+  constructor(scheduler: Scheduler, { seed, kinds, wrapFileSystem, bucket }: ClusterSimulationOptions) {
     this.#scheduler = scheduler
     this.#seed = seed
     const { random } = scheduler
@@ -76,9 +79,13 @@ class ClusterRun {
         indexMemoryBytes: random.pick([10_000, 1 << 27]),
       },
       ...(wrapFileSystem && { wrapFileSystem }),
+      bucket,
     })
     this.#recorder = new Recorder(scheduler)
-    this.#workload = new Workload(scheduler, { isCluster: true })
+    this.#workload = new Workload(scheduler, {
+      isCluster: true,
+      ...(bucket && { topicSettings: { 'local.retention.bytes': '0' } }),
+    })
     const open = (name: string) => Session.open(this.#sessionOptions(), name)
     this.#sessions = new SessionPlaces({ scheduler, workload: this.#workload, open })
     const onClientDeath = () => this.#sessions.killOne()

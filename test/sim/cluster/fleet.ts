@@ -15,6 +15,7 @@ import type { SimulatedProcess } from '../simulated-process.ts'
 import { openClusterBroker, portOf } from './cluster-broker.ts'
 import type { ClusterBrokerParts } from './cluster-broker.ts'
 import { Links } from './links.ts'
+import type { SimulatedBucket } from './simulated-object-store.ts'
 
 export interface FleetOptions {
   readonly scheduler: Scheduler
@@ -24,6 +25,8 @@ export interface FleetOptions {
   readonly sessionMs: number
   readonly lagMsMax: number
   readonly wrapFileSystem?: MachineOptions['wrapFileSystem']
+  /** What the brokers share as their tier; absent = they have none. */
+  readonly bucket?: SimulatedBucket | undefined
 }
 
 /** A machine of the cluster, and what runs on it now. */
@@ -91,7 +94,7 @@ export class Fleet {
   }
 
   #member(broker: number): Member {
-    const { scheduler, network, settings, wrapFileSystem, sessionMs, lagMsMax } = this.#options
+    const { scheduler, network, settings, wrapFileSystem, sessionMs, lagMsMax, bucket } = this.#options
     let current: SimulatedProcess | undefined
     const machine = new Machine({
       scheduler,
@@ -109,7 +112,7 @@ export class Fleet {
         const onOpen = (parts: ClusterBrokerParts) => {
           member.parts = parts
         }
-        return openClusterBroker(foundations, { broker, metadata, sessionMs, lagMsMax, onOpen })
+        return openClusterBroker(foundations, { broker, metadata, sessionMs, lagMsMax, onOpen, bucket })
       },
     })
     const member: Member = { broker, machine, wire: undefined, parts: undefined, isDown: false }
