@@ -41,3 +41,6 @@ export const eventsPerPostMax = 10_000
 export const offsetMax = Number.MAX_SAFE_INTEGER
 /** Producer sequences wrap at 2^31 - 1 to 0, as in RecordBatch v2. */
 export const sequenceMax = 0x7fff_ffff
+
+/** Segments, or files of last versions, of one log that a replica takes over as files. */
+export const sharedFilesMax = 65_536

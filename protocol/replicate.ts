@@ -3,6 +3,7 @@
  * parked. Where batches do not do, replicaSnapshot asks which files there are, and replicaFile for what is in one. All name the leader epoch and the
  * follower's registration: what is of another is refused, and counts for nothing.
  */
+import { sharedFilesMax } from './limits.ts'
 import { bool, int, later, list, oneOf, optional, struct, text } from './header-schema.ts'
 
 const follower = {
@@ -61,9 +62,6 @@ export const replicaFetchReply = struct({
 export const replicaProgressRequest = struct(follower)
 export const replicaProgressReply = struct({ highWatermark: int() })
 
-/** Segments, or heads files, of one log. */
-const sharedFilesMax = 65_536
-
 export const replicaSnapshotRequest = struct(follower)
 /** One moment of the leader's log: what it has sealed. */
 export const replicaSnapshotReply = struct({
@@ -82,8 +80,10 @@ export const replicaSnapshotReply = struct({
       baseOffset: int(),
       nextOffset: int(),
       sizeBytes: int(),
-      /** How often it was rewritten. With another number it is another file. */
+      /** How often it was rewritten. */
       compaction: int(),
+      /** CRC-32C of the file. */
+      checksum: int(),
     }),
     sharedFilesMax,
   ),

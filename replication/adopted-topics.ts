@@ -43,7 +43,7 @@ async function adoptTopic({ store, random, broker }: AdoptionFoundation, topic: 
     throw error
   }
   const states = topic.logs.map(({ partition, recoveredEpoch, logStartOffset }): [string, string] => {
-    const existing = { leaderEpoch: Math.max(1, recoveredEpoch + 1), logStart: logStartOffset }
+    const existing = { leaderEpoch: Math.max(1, recoveredEpoch + 1), startOffset: logStartOffset }
     const state = newPartitionState({ replicas: [broker], isrMin: 1, nonce: newNonce(random), existing })
     return [metadataKeys.partition(id, partition), writeRecord(state)]
   })

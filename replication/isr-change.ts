@@ -28,7 +28,7 @@ export interface PartitionState {
   /** Being moved away from: replicas that go once all others are in sync. */
   readonly removing: readonly number[]
   /** Where the log starts: records below it are given up. It goes back only where an operator gives data up. */
-  readonly logStart: number
+  readonly startOffset: number
   /** The last epoch begun by an operator who gave data up; followers of older epochs may truncate below their high watermark for it. 0 = never. */
   readonly uncleanEpoch: number
   /** Names the change that made this state: who does not know whether a transaction happened looks for it. */
@@ -59,7 +59,7 @@ export type PartitionEvent =
   /** Back to the replicas from before. */
   | { readonly kind: 'cancelReassign'; readonly electable: readonly number[] }
   | { readonly kind: 'setIsrMin'; readonly isrMin: number }
-  | { readonly kind: 'advanceLogStart'; readonly leader: number; readonly logStart: number }
+  | { readonly kind: 'advanceLogStart'; readonly leader: number; readonly startOffset: number }
   /** By an operator: this replica's log becomes the truth; what it lacks is given up. */
   | { readonly kind: 'recoverUnclean'; readonly leader: number }
 
@@ -68,7 +68,7 @@ export interface NewPartition {
   readonly isrMin: number
   readonly nonce: string
   /** Of a log that was there before its cluster: above every epoch in it, and where it starts. With it there is one replica. */
-  readonly existing?: { readonly leaderEpoch: number; readonly logStart: number }
+  readonly existing?: { readonly leaderEpoch: number; readonly startOffset: number }
 }
 
 /** Of a partition whose replicas all have all of it: none of them has anything, or there is one. */
@@ -85,7 +85,7 @@ export function newPartitionState({ replicas, isrMin, nonce, existing }: NewPart
     isrMin,
     adding: [],
     removing: [],
-    logStart: existing?.logStart ?? 0,
+    startOffset: existing?.startOffset ?? 0,
     uncleanEpoch: 0,
     nonce,
   }
@@ -125,8 +125,8 @@ function nextWithoutNonce(state: PartitionState, event: PartitionEvent): Partiti
     case 'setIsrMin':
       return setIsrMin(state, event.isrMin)
     case 'advanceLogStart':
-      if (state.leader !== event.leader || event.logStart <= state.logStart) return state
-      return { ...state, logStart: event.logStart }
+      if (state.leader !== event.leader || event.startOffset <= state.startOffset) return state
+      return { ...state, startOffset: event.startOffset }
     default:
       return recoverUnclean(state, event.leader)
   }
@@ -234,7 +234,16 @@ function recoverUnclean(state: PartitionState, leader: number): PartitionState {
   if (state.leader !== null || !state.replicas.includes(leader)) return state
   const leaderEpoch = state.leaderEpoch + 1
   // Its log may end before where the others had agreed to start.
-  return { ...state, leader, leaderEpoch, isr: [leader], elr: [], lastElr: [], logStart: 0, uncleanEpoch: leaderEpoch }
+  return {
+    ...state,
+    leader,
+    leaderEpoch,
+    isr: [leader],
+    elr: [],
+    lastElr: [],
+    startOffset: 0,
+    uncleanEpoch: leaderEpoch,
+  }
 }
 
 function without(brokers: readonly number[], removed: readonly number[]): number[] {

@@ -16,14 +16,14 @@ export async function advanceLogStart(
   leader: BrokerEpoch,
   offset: number,
 ): Promise<number> {
-  const event = { kind: 'advanceLogStart', leader: leader.broker, logStart: offset } as const
+  const event = { kind: 'advanceLogStart', leader: leader.broker, startOffset: offset } as const
   const seen = await changePartition(foundation, { topicId, partition }, event, () => [isRegistered(leader)])
   if (seen === undefined) {
     const message = `${topic}/${partition}: found no such partition any more, wanted an existing one`
     throw new PlayheadError('unknownPartition', message, { partition })
   }
-  const { logStart, leader: found, leaderEpoch } = seen.state
-  if (logStart >= offset) return logStart
+  const { startOffset, leader: found, leaderEpoch } = seen.state
+  if (found === leader.broker && startOffset >= offset) return startOffset
   const message = `${topic}/${partition}: found broker ${found ?? 'none'} leading in epoch ${leaderEpoch}, wanted this one (${leader.broker}) to move the start of the log; ask the leader`
   throw new PlayheadError('notLeader', message, { leaderEpoch, ...(found !== null && { leader: found }) })
 }

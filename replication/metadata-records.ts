@@ -74,6 +74,8 @@ const textOrNull: Check<string | null> = (value) => (value === null ? null : tex
 const flag: Check<boolean> = (value) => (typeof value === 'boolean' ? value : undefined)
 const count: Check<number> = (value) =>
   typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : undefined
+/** 0 where it is not there: written by a release that had no such field. */
+const countOrNone: Check<number> = (value) => (value === undefined ? 0 : count(value))
 const countOrNull: Check<number | null> = (value) => (value === null ? null : count(value))
 const counts: Check<readonly number[]> = (value) =>
   Array.isArray(value) && value.every((one) => count(one) !== undefined) ? value : undefined
@@ -137,7 +139,7 @@ export const readPartition = reader<PartitionState>({
   isrMin: count,
   adding: counts,
   removing: counts,
-  logStart: count,
+  startOffset: countOrNone,
   uncleanEpoch: count,
   nonce: text,
 })

@@ -341,6 +341,12 @@ export class Partition {
     await this.#stepDown(leader, leaderEpoch, this.#log.logStartOffset)
   }
 
+  /** What it took to be committed was given up. */
+  forgetHighWatermark(): void {
+    const following = this.#following
+    if (following !== undefined) this.#following = new Following(following.leader, following.leaderEpoch, 0)
+  }
+
   /** The follower's log was cut back, and another one has taken its place. */
   replaceLog(log: Log): void {
     this.#log.onDurableMoved = () => undefined

@@ -139,9 +139,11 @@ export class Partitions {
     return this.#store.incomingLog(topic, partition)
   }
 
-  /** Puts what has gathered in the place of a follower's log. */
+  /** Puts what has gathered in the place of a follower's log. Throws why that has its place still. */
   async takeOver(partition: Partition): Promise<void> {
-    partition.replaceLog(await this.#store.takeOverLog(partition.topic, partition.partition))
+    const { log, failure } = await this.#store.takeOverLog(partition.topic, partition.partition)
+    partition.replaceLog(log)
+    if (failure !== undefined) throw failure
   }
 
   /** Throws as LogStore.createTopic does: topicExists, invalidTopicName, invalidPartitions, unknownSetting … */

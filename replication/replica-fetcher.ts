@@ -61,6 +61,10 @@ export interface ReplicaFetcherOptions {
   readonly onBug: (error: unknown) => void
 }
 
+/** Between two copies of the leader's files, of which the first was of no use; doubled each time. */
+const copyPauseMsMin = 100
+const copyPauseMsMax = 30_000
+
 /** Where a log ends: what comes next, and the epoch of what came last. */
 interface LogEnd {
   readonly offset: number
@@ -85,6 +89,10 @@ export class ReplicaFetcher {
   #confirmed: number | undefined
   /** What comes behind the batches that are being written down. */
   #ahead: Question | undefined
+  /** Before files are taken over once more. */
+  #copyPauseMs = 0
+  /** Batches have come since it began. */
+  #isOnItsWay = false
   /** The last failure that was reported, so that one that lasts is said once. */
   #reported = ''
 
@@ -141,7 +149,16 @@ export class ReplicaFetcher {
     const shaped = await takeShape(log, header, batches)
     await log.replica.append(shaped.batches, shaped.isCutBehind)
     piece?.letGo() // after a failure it goes to the collector
+    if (batches.length > 0) await this.#goesOn()
     if (isThrottled) await throttle.copied(body.length, this.#stopping.signal)
+  }
+
+  /** With batches: what may have gathered before is not needed any more. */
+  async #goesOn(): Promise<void> {
+    this.#copyPauseMs = 0
+    if (this.#isOnItsWay) return
+    this.#isOnItsWay = true
+    await this.#options.incoming().drop()
   }
 
   /** Not while each fetch is paid for before the next one, nor behind what may be refused again. */
@@ -183,7 +200,7 @@ export class ReplicaFetcher {
     const offset = truncationOffset(log, diverging)
     // Behind the cut there would be less than the leader has: an operator gave up what this replica had removed the rest for.
     if (offset < log.replica.wholeFromOffset)
-      return await this.#takeOver('what it has in common with its leader was removed here')
+      return await this.#takeOver('what it has in common with its leader was removed here', true)
     assert(
       offset >= highWatermark,
       `${this.#name}: committed up to ${highWatermark}, and its leader has nothing from ${offset} on`,
@@ -200,8 +217,10 @@ export class ReplicaFetcher {
     await truncate(partition, offset)
   }
 
-  async #takeOver(why: string): Promise<void> {
-    const { partition, leader, incoming, takeOver, fetchBytesMax, isAdded, throttle, report } = this.#options
+  /** `isOther`: what is here, committed or not, is not what the leader has. */
+  async #takeOver(why: string, isOther = false): Promise<void> {
+    const { partition, leader, incoming, takeOver, fetchBytesMax, isAdded, throttle, report, clock } = this.#options
+    const { signal } = this.#stopping
     const { log } = partition
     // Once, however often it is tried.
     if (this.#reported === '')
@@ -209,18 +228,24 @@ export class ReplicaFetcher {
         'info',
         `${this.#name}: takes over its leader's files, its own log ends at offset ${log.logEndOffset}: ${why}`,
       )
+    // A copy of all there is: not again and again where it leads nowhere.
+    if (this.#copyPauseMs > 0) await sleep(clock, this.#copyPauseMs, signal)
+    this.#copyPauseMs = Math.min(copyPauseMsMax, 2 * this.#copyPauseMs + copyPauseMsMin)
     await gatherFiles({
       leader,
       incoming: incoming(),
-      who: () => this.#who(partition.log.durableOffset),
+      // Whatever is here may be something else than the leader has: it counts for nothing until it is compared again.
+      who: () => this.#who(0),
       latestEpoch: log.replica.epochs.latest,
       fileBytesMax: fetchBytesMax,
       throttle: isAdded() ? throttle : undefined,
-      signal: this.#stopping.signal,
+      signal,
       onBytes: (bytes) => (this.stats.fetchedBytes += bytes),
     })
     this.stats.takeovers++
     await takeOver(partition)
+    this.#told = -1
+    if (isOther) partition.forgetHighWatermark()
     report('info', `${this.#name}: has its leader's files, and goes on from offset ${partition.log.logEndOffset}`)
   }
 

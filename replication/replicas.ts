@@ -7,6 +7,7 @@
  */
 import type { Clock, Timer } from '../platform/clock.ts'
 import { isPlayheadError } from '../protocol/errors.ts'
+import type { Log } from '../storage/log.ts'
 import type { Topic } from '../storage/topic.ts'
 import type { ClusterImage } from './cluster-image.ts'
 import { CopyThrottle } from './copy-throttle.ts'
@@ -60,6 +61,9 @@ export class Replicas {
   readonly #options: ReplicasOptions
   readonly #places = new Map<Partition, Place>()
   readonly #throttle: CopyThrottle
+  /** Whose start could not be moved, as was reported. */
+  readonly #startsReported = new WeakSet<Log>()
+  readonly #agreeing = new Set<Log>()
   readonly #unlisten: () => void
   #timer: Timer | undefined
   #working: Promise<void> | undefined
@@ -212,7 +216,7 @@ export class Replicas {
     const { broker } = this.#options
     const { leader, leaderEpoch, replicas } = seen.state
     const { partition } = place
-    if (replicas.includes(broker)) this.#adoptStart(partition, seen.state.logStart)
+    if (replicas.includes(broker)) this.#adoptStart(partition, seen.state.startOffset)
     if (leaderEpoch < partition.leaderEpoch && partition.log.replica.epochs.latest > leaderEpoch) return // older than what is known here
     if (leader === broker) return await this.#lead(place, seen)
     if (!replicas.includes(broker)) {
@@ -228,13 +232,14 @@ export class Replicas {
     const { leading } = partition
     if (leading?.leaderEpoch === seen.state.leaderEpoch) {
       leading.observe(seen)
+      this.#agreeOnOwnStart(partition, seen.state.startOffset)
       keeper
         .look(partition)
         .catch((error: unknown) => report('error', `${partition.topic}/${partition.partition}: ${String(error)}`))
       return
     }
     await stopFetching(place)
-    await partition.log.replica.adoptStart(seen.state.logStart)
+    await partition.log.replica.adoptStart(seen.state.startOffset)
     await partition.lead({
       self: broker,
       seen,
@@ -250,16 +255,30 @@ export class Replicas {
   }
 
   /** Beside the role, which does not wait for it: a log that is being replaced takes no start, and the next look comes to it. */
-  #adoptStart({ topic, partition, log, highWatermark }: Partition, logStart: number): void {
-    const offset = Math.min(logStart, highWatermark)
+  #adoptStart({ topic, partition, log, highWatermark }: Partition, startOffset: number): void {
+    const offset = Math.min(startOffset, highWatermark)
     if (offset <= log.logStartOffset) return
-    log.replica.adoptStart(offset).catch((error: unknown) => {
-      if (!isPlayheadError(error)) return this.#bug(error)
-      this.#options.report(
-        'warn',
-        `${topic}/${partition}: its start was not moved, the next look does it: ${error.message}`,
-      )
-    })
+    log.replica.adoptStart(offset).then(
+      () => this.#startsReported.delete(log),
+      (error: unknown) => {
+        if (!isPlayheadError(error)) return this.#bug(error)
+        if (this.#startsReported.has(log)) return
+        this.#startsReported.add(log)
+        this.#options.report('warn', `${topic}/${partition}: its start is not moved yet: ${error.message}`)
+      },
+    )
+  }
+
+  /** What this leader has given up before the others had agreed on it, no next one shall show. */
+  #agreeOnOwnStart(partition: Partition, agreedOffset: number): void {
+    const { log } = partition
+    if (log.logStartOffset <= agreedOffset || this.#agreeing.has(log)) return
+    this.#agreeing.add(log)
+    this.#agreeOnStart(partition, log.logStartOffset)
+      .catch((error: unknown) => {
+        if (!isPlayheadError(error)) this.#bug(error) // the next look tries again
+      })
+      .finally(() => this.#agreeing.delete(log))
   }
 
   async #agreeOnStart(partition: Partition, offset: number): Promise<number> {

@@ -7,7 +7,9 @@
  */
 import type { FileSystem } from '../platform/file-system.ts'
 import { crc32c } from '../protocol/crc32c.ts'
-import { PlayheadError } from '../protocol/errors.ts'
+import { isPlayheadError, PlayheadError } from '../protocol/errors.ts'
+import { refusalOf } from './disk-space.ts'
+import { HeadsReader } from './heads.ts'
 import { writeLeaderEpochs } from './leader-epochs.ts'
 import { writeLogFacts } from './log-facts.ts'
 import {
@@ -21,6 +23,7 @@ import {
 import { fileNameOf } from './shared-files.ts'
 import type { LogSnapshot, SharedKind, SharedSegment } from './shared-files.ts'
 import { readFooter } from './sidecar.ts'
+import type { Footer } from './sidecar-format.ts'
 import { temporarySuffix } from './small-file.ts'
 import type { LogIdentity } from './storage-context.ts'
 
@@ -38,47 +41,68 @@ export class IncomingLog {
     this.directory = directory
   }
 
-  /** Removes what is not of this snapshot; answers the segments that are missing, in order. */
-  async missing({ segments, salt }: LogSnapshot): Promise<SharedSegment[]> {
-    await this.#fileSystem.makeDirectory(this.directory)
-    const wanted = new Map(segments.map((segment) => [segment.baseOffset, segment]))
-    for (const name of await this.#fileSystem.list(this.directory)) {
-      const baseOffset = baseOffsetOfFile(name.replace(/\.idx$/, '.log'))
-      const segment = baseOffset === undefined ? undefined : wanted.get(baseOffset)
-      if (segment !== undefined && (await this.#has(segment, salt))) continue
-      await this.#fileSystem.remove(`${this.directory}/${name}`)
-    }
-    const missing: SharedSegment[] = []
-    for (const segment of segments) if (!(await this.#has(segment, salt))) missing.push(segment)
-    return missing
+  /** Removes what is not of this snapshot; answers the segments that are missing, in order. Throws diskFull. */
+  missing({ segments, salt }: LogSnapshot): Promise<SharedSegment[]> {
+    return this.#refusing(async () => {
+      await this.#fileSystem.makeDirectory(this.directory)
+      const found = new Set<number>()
+      const wanted = new Map(segments.map((segment) => [segment.baseOffset, segment]))
+      for (const name of await this.#fileSystem.list(this.directory)) {
+        const baseOffset = baseOffsetOfFile(name.replace(/\.idx$/, '.log'))
+        const segment = baseOffset === undefined ? undefined : wanted.get(baseOffset)
+        if (segment === undefined) await this.#fileSystem.remove(this.#path(name))
+        else if (await this.#has(segment, salt)) found.add(segment.baseOffset)
+      }
+      return segments.filter(({ baseOffset }) => !found.has(baseOffset))
+    })
+  }
+
+  /** Nothing of it is needed any more. Throws diskFull. */
+  drop(): Promise<void> {
+    return this.#refusing(() => this.#fileSystem.removeDirectory(this.directory))
   }
 
   /** Throws unavailable when what came is not the segment that was named; then nothing of it is kept. */
-  async receiveSegment(segment: SharedSegment, read: (kind: SharedKind) => ReadShared): Promise<void> {
-    const { baseOffset, sizeBytes, compaction } = segment
-    const [sidecar, path] = [sidecarFileName(baseOffset), segmentFileName(baseOffset)]
-    await this.#receive(sidecar, read('sidecar'))
-    const footer = await readFooter(this.#fileSystem, this.#path(sidecar + temporarySuffix))
-    const received = await this.#receive(path, read('segment'))
-    const { segmentBytes, segmentChecksum, compaction: rewritten } = footer ?? {}
-    if (segmentBytes !== sizeBytes || rewritten !== compaction || received.checksum !== segmentChecksum) {
-      const message = `${this.#path(path)}: found ${received.sizeBytes} bytes from the leader that are not what its sidecar says, wanted ${sizeBytes}: it was written again meanwhile, or is damaged there; it is asked for again`
-      throw new PlayheadError('unavailable', message, { outcome: 'notApplied' })
-    }
-    for (const name of [sidecar, path])
-      await this.#fileSystem.rename(this.#path(name + temporarySuffix), this.#path(name))
-    await this.#fileSystem.syncDirectory(this.directory)
+  receiveSegment(segment: SharedSegment, read: (kind: SharedKind) => ReadShared): Promise<void> {
+    return this.#refusing(async () => {
+      const [sidecar, name] = [sidecarFileName(segment.baseOffset), segmentFileName(segment.baseOffset)]
+      await this.#receive(sidecar, read('sidecar'))
+      const footer = await readFooter(this.#fileSystem, this.#path(sidecar + temporarySuffix))
+      const received = await this.#receive(name, read('segment'))
+      const { sizeBytes, checksum } = segment
+      if (!isFooterOf(footer, segment) || received.checksum !== checksum || received.sizeBytes !== sizeBytes)
+        throw this.#notAsNamed(name, `${received.sizeBytes} bytes that are not the ${sizeBytes} that were named`)
+      for (const each of [sidecar, name]) await this.#take(each)
+      await this.#fileSystem.syncDirectory(this.directory)
+    })
   }
 
-  /** One heads file, which ends at `endOffset`. */
-  async receiveHeads(endOffset: number, read: ReadShared): Promise<void> {
-    const name = fileNameOf('heads', endOffset)
-    await this.#receive(name, read)
-    await this.#fileSystem.rename(this.#path(name + temporarySuffix), this.#path(name))
+  /** One heads file, which ends at `endOffset`. Throws unavailable when it is not sound; then it is not kept. */
+  receiveHeads(endOffset: number, read: ReadShared): Promise<void> {
+    return this.#refusing(async () => {
+      const name = fileNameOf('heads', endOffset)
+      await this.#receive(name, read)
+      try {
+        const heads = await HeadsReader.open(this.#fileSystem, this.#path(name + temporarySuffix), this.#identity)
+        try {
+          while (await heads.next());
+          if (heads.endOffset !== endOffset) throw this.#notAsNamed(name, `an end at ${heads.endOffset}`)
+        } finally {
+          await heads.close()
+        }
+      } catch (error) {
+        throw isPlayheadError(error, 'damagedData') ? this.#notAsNamed(name, error.message) : error
+      }
+      await this.#take(name)
+    })
   }
 
   /** Makes a log of what has gathered, which is all of the snapshot: one that goes on behind its last segment. `latestEpoch`: the last one that this replica takes part in. */
-  async finish(
+  finish(snapshot: LogSnapshot, latestEpoch: number): Promise<void> {
+    return this.#refusing(() => this.#finish(snapshot, latestEpoch))
+  }
+
+  async #finish(
     { facts, salt, baseOffset, segments, leaderEpoch, epochs }: LogSnapshot,
     latestEpoch: number,
   ): Promise<void> {
@@ -97,12 +121,30 @@ export class IncomingLog {
     await this.#fileSystem.syncDirectory(this.directory)
   }
 
+  async #refusing<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work()
+    } catch (error) {
+      throw refusalOf(error, this.directory)
+    }
+  }
+
+  #notAsNamed(name: string, found: string): PlayheadError {
+    const message = `${this.#path(name)}: found ${found} from the leader, wanted the file that it had named: it was written again meanwhile, or is damaged there; it is asked for again`
+    return new PlayheadError('unavailable', message, { outcome: 'notApplied' })
+  }
+
+  async #take(name: string): Promise<void> {
+    await this.#fileSystem.rename(this.#path(name + temporarySuffix), this.#path(name))
+  }
+
   /** Whole, and as the leader has it. */
-  async #has({ baseOffset, sizeBytes, compaction }: SharedSegment, salt: Buffer): Promise<boolean> {
+  async #has(segment: SharedSegment, salt: Buffer): Promise<boolean> {
+    const { baseOffset, sizeBytes, compaction } = segment
     const path = this.#path(segmentFileName(baseOffset))
     if (!(await this.#fileSystem.exists(path))) return false
     const footer = await readFooter(this.#fileSystem, this.#path(sidecarFileName(baseOffset)))
-    if (footer?.segmentBytes !== sizeBytes || footer.compaction !== compaction) return false
+    if (!isFooterOf(footer, segment)) return false
     const file = await this.#fileSystem.open(path, 'read')
     try {
       const bytes = Buffer.alloc(SEGMENT_HEADER_BYTES)
@@ -140,4 +182,12 @@ export class IncomingLog {
   #path(name: string): string {
     return `${this.directory}/${name}`
   }
+}
+
+function isFooterOf(
+  footer: Footer | undefined,
+  { nextOffset, sizeBytes, compaction, checksum }: SharedSegment,
+): boolean {
+  if (footer?.segmentChecksum !== checksum || footer.nextOffset !== nextOffset) return false
+  return footer.segmentBytes === sizeBytes && footer.compaction === compaction
 }

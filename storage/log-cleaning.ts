@@ -12,6 +12,9 @@ export interface LogCleaning {
   readonly advanceStart: ((offset: number) => Promise<number>) | undefined
 }
 
+/** Of a log that others have, too, as long as nobody knows what they have. */
+export const heldCleaning: LogCleaning = { committedTo: 0, rewritableTo: 0, advanceStart: undefined }
+
 /** Of a log that nobody else has. */
 export const aloneCleaning: LogCleaning = {
   committedTo: Infinity,

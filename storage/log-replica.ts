@@ -11,7 +11,6 @@ import type { FollowerLane } from './follower-lane.ts'
 import type { LeaderEpochs } from './leader-epochs.ts'
 import type { CommitPoint, Leadership } from './leadership.ts'
 import type { LogEnd } from './log-end.ts'
-import { aloneCleaning } from './log-cleaning.ts'
 import type { LogCleaning } from './log-cleaning.ts'
 import type { LogFacts } from './log-facts.ts'
 import type { SegmentChain } from './segment-chain.ts'
@@ -26,6 +25,8 @@ export interface LogReplicaParts {
   readonly end: LogEnd
   /** Of the log, on disk when it resolves. */
   readonly startAt: (offset: number) => Promise<void>
+  /** Until somebody else says. */
+  readonly cleaning: LogCleaning
   readonly chain: SegmentChain
   /** Of the log: all of its parts have this very buffer. */
   readonly salt: Buffer
@@ -42,12 +43,13 @@ export class LogReplica {
   /** Which leader epochs it has seen. */
   readonly epochs: LeaderEpochs
   /** How far records may be removed here. */
-  cleaning: LogCleaning = aloneCleaning
+  cleaning: LogCleaning
   readonly #parts: LogReplicaParts
 
   constructor(parts: LogReplicaParts) {
     this.#parts = parts
     this.epochs = parts.epochs
+    this.cleaning = parts.cleaning
   }
 
   /** Below it retention or compaction has removed records, or may have: 0 = it has all that it ever had. */
@@ -62,9 +64,11 @@ export class LogReplica {
     if (offset > facts.logStartOffset && offset <= end.offset) await startAt(offset)
   }
 
-  /** The leader epoch of the newest batch; -1 = there is none. */
+  /** The leader epoch of the newest batch that there was, also where compaction has taken it; -1 = there was none. */
   get lastEpoch(): number {
-    return this.#parts.end.lastEpoch
+    const { end } = this.#parts
+    const began = this.epochs.starts.findLast(({ startOffset }) => startOffset < end.offset)
+    return Math.max(end.lastEpoch, began?.epoch ?? -1)
   }
 
   /** Before it leads in `epoch`, in which nobody else leads: resolves with where that begins, once all before it, and that, is on disk. */

@@ -16,6 +16,7 @@ import { CommitFigures } from './counted-buckets.ts'
 import { DataDirectory } from './data-directory.ts'
 import { DecompressionMemory } from './decompression-memory.ts'
 import { LmdbCheckpointStore } from './lmdb-checkpoint-store.ts'
+import { aloneCleaning, heldCleaning } from './log-cleaning.ts'
 import { inParallel } from './in-parallel.ts'
 import type { IncomingLog } from './incoming-log.ts'
 import { IndexMemory } from './index-memory.ts'
@@ -27,7 +28,7 @@ import type { StorageSettings } from './storage-settings.ts'
 import { TailCacheBudget } from './tail-cache.ts'
 import type { Topic, TopicFacts } from './topic.ts'
 import { recoveriesMax, TopicStore } from './topic-store.ts'
-import type { NewTopic } from './topic-store.ts'
+import type { NewTopic, TakenOver } from './topic-store.ts'
 
 /** Memory that reads have lain in and that waits for the next ones. */
 const keptReadBytesMax = 32 * MiB
@@ -181,8 +182,8 @@ export class LogStore {
     return this.#topics.incomingLog(topic, partition)
   }
 
-  /** The files that have gathered take the place of the log; answers the log that is made of them. As TopicStore.takeOverLog. */
-  takeOverLog(topic: string, partition: number): Promise<Log> {
+  /** The files that have gathered take the place of the log; answers the log that has it then. As TopicStore.takeOverLog. */
+  takeOverLog(topic: string, partition: number): Promise<TakenOver> {
     return this.#topics.takeOverLog(topic, partition)
   }
 
@@ -253,7 +254,7 @@ export class LogStore {
 }
 
 function contextOf(
-  { fileSystem, clock, random, settings, report, onFatal }: LogStoreOptions,
+  { fileSystem, clock, random, settings, report, onFatal, isReplicated }: LogStoreOptions,
   checkpointStore: CheckpointStore,
   directory: DataDirectory,
 ): StorageContext {
@@ -278,6 +279,7 @@ function contextOf(
     },
     report,
     onFatal,
+    cleaning: isReplicated === true ? heldCleaning : aloneCleaning,
   }
 }
 

@@ -7,6 +7,7 @@
  */
 import type { FileSystem } from '../platform/file-system.ts'
 import { afterPrefix } from './checkpoint-store.ts'
+import { refusalOf } from './disk-space.ts'
 import { IncomingLog } from './incoming-log.ts'
 import { logPrefix } from './index-keys.ts'
 import { directoryOf } from './small-file.ts'
@@ -16,17 +17,41 @@ export function incomingLogOf({ fileSystem }: StorageContext, identity: LogIdent
   return new IncomingLog(fileSystem, identity, placesOf(identity).incoming)
 }
 
-/** `IncomingLog.finish` has made a log of it. */
+/** `IncomingLog.finish` has made a log of it. What had the place is kept until `settle`. Throws diskFull. */
 export async function takeOver(context: StorageContext, identity: LogIdentity): Promise<void> {
   const { fileSystem, checkpointStore } = context
   const { topic, incoming, replaced } = placesOf(identity)
   const prefix = logPrefix(identity.topicId, identity.partition)
+  try {
+    await checkpointStore.removeRange(prefix, afterPrefix(prefix))
+    await fileSystem.removeDirectory(replaced)
+    if (await fileSystem.exists(identity.directory)) await fileSystem.rename(identity.directory, replaced)
+    await fileSystem.syncDirectory(topic)
+    await fileSystem.rename(incoming, identity.directory)
+    await fileSystem.syncDirectory(topic)
+  } catch (error) {
+    throw refusalOf(error, identity.directory)
+  }
+}
+
+/** The new log is open: the old one may go. */
+export async function settleTakeOver({ fileSystem }: StorageContext, identity: LogIdentity): Promise<void> {
+  await fileSystem.removeDirectory(placesOf(identity).replaced)
+}
+
+/** The new log cannot be opened, or did not get the place: the old one has it again. */
+export async function undoTakeOver(context: StorageContext, identity: LogIdentity): Promise<void> {
+  const { fileSystem, checkpointStore } = context
+  const { topic, incoming, replaced } = placesOf(identity)
+  if (!(await fileSystem.exists(replaced))) return
+  const prefix = logPrefix(identity.topicId, identity.partition)
   await checkpointStore.removeRange(prefix, afterPrefix(prefix))
-  if (await fileSystem.exists(identity.directory)) await fileSystem.rename(identity.directory, replaced)
+  if (await fileSystem.exists(identity.directory)) {
+    await fileSystem.removeDirectory(incoming)
+    await fileSystem.rename(identity.directory, incoming)
+  }
+  await fileSystem.rename(replaced, identity.directory)
   await fileSystem.syncDirectory(topic)
-  await fileSystem.rename(incoming, identity.directory)
-  await fileSystem.syncDirectory(topic)
-  await fileSystem.removeDirectory(replaced)
 }
 
 /** Before a log is opened: an end between the two renames gives the old one its place back. What gathered stays for the next attempt. */

@@ -173,11 +173,11 @@ export class Log {
   }
 
   #openReplica(epochs: LeaderEpochs): LogReplica {
-    const [{ facts }, leadership, lane] = [this.#recovered, this.#leadership, this.#followerLane]
+    const [{ facts, salt }, leadership, lane] = [this.#recovered, this.#leadership, this.#followerLane]
     const [admission, appender, end, chain] = [this.#admission, this.#appender, this.#end, this.#chain]
-    const { salt } = this.#recovered
     const startAt = (offset: number) => this.#retention.adoptStart(offset)
-    return new LogReplica({ facts, leadership, epochs, lane, admission, appender, end, chain, salt, startAt })
+    const { cleaning } = this.#context
+    return new LogReplica({ facts, leadership, epochs, lane, admission, appender, end, chain, salt, startAt, cleaning })
   }
 
   #openAppender(): Appender {
@@ -360,6 +360,7 @@ export class Log {
   async deleteRecords(offset: number): Promise<number> {
     if (this.#closed !== undefined) throw this.#closed
     await this.#retention.deleteBelow(offset, this.durableOffset)
+    if (this.#closed !== undefined && this.logStartOffset < offset) throw this.#closed
     return this.logStartOffset
   }
 

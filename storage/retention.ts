@@ -60,14 +60,14 @@ export class Retention {
 
   /** The same for all replicas, who have agreed on it before anything is written here. Throws what they refuse, and notLeader where this one does not decide. */
   async #moveStart(offset: number): Promise<void> {
-    const { facts, cleaning, identity } = this.#options
+    const { facts, cleaning, identity, endOffset } = this.#options
     if (offset <= facts.logStartOffset) return
     const { advanceStart } = cleaning()
     if (advanceStart === undefined) {
       const message = `${identity.topic}/${identity.partition}: found a replica that does not lead, wanted the leader to move the start of the log; ask who leads`
       throw new PlayheadError('notLeader', message)
     }
-    await this.adoptStart(await advanceStart(offset))
+    await this.adoptStart(Math.min(await advanceStart(offset), endOffset()))
   }
 
   /** The same on somebody's demand. Throws offsetOutOfRange beyond what is durable, diskFull, storageFailed. */

@@ -6,22 +6,28 @@
  */
 import type { FileSystem } from '../platform/file-system.ts'
 import { PlayheadError } from '../protocol/errors.ts'
+import { sharedFilesMax } from '../protocol/limits.ts'
 import { findHeads, headsFileName } from './heads.ts'
 import type { EpochStart, LeaderEpochs } from './leader-epochs.ts'
 import type { LogFacts, LogFactValues } from './log-facts.ts'
+import { sidecarPath } from './sealing.ts'
 import type { Sealing } from './sealing.ts'
 import type { Segment } from './segment.ts'
 import type { SegmentChain } from './segment-chain.ts'
 import { segmentFileName, sidecarFileName } from './segment-format.ts'
+import { readFooter } from './sidecar.ts'
+import type { Footer } from './sidecar-format.ts'
 import type { LogIdentity } from './storage-context.ts'
 
-/** A sealed segment; with its sidecar it stays as it is while these are the same. */
+/** A sealed segment; it is the same file wherever these are the same. */
 export interface SharedSegment {
   readonly baseOffset: number
   readonly nextOffset: number
   readonly sizeBytes: number
   /** How often it was rewritten. */
   readonly compaction: number
+  /** CRC-32C of the file. */
+  readonly checksum: number
 }
 
 export interface LogSnapshot {
@@ -74,20 +80,26 @@ export class SharedFiles {
     return false
   }
 
-  /** Throws damagedData when a part that is needed cannot be given, unavailable while it is being sealed. */
+  /** Throws damagedData when a part that is needed cannot be given, unavailable while it is being sealed, overloaded for more files than a list has room for. */
   async snapshot(): Promise<LogSnapshot> {
     const { chain, facts, salt, epochs, fileSystem, identity } = this.#options
-    const segments = this.#shareable()
+    const footers = new Map<number, Footer>()
+    for (const segment of chain.segments.slice()) {
+      const footer = segment.sealed ? await readFooter(fileSystem, sidecarPath(identity, segment)) : undefined
+      if (footer !== undefined) footers.set(segment.baseOffset, footer)
+    }
+    const segments = this.#shareable(footers)
     const last = segments.at(-1)
     const baseOffset = chain.segments[0]?.baseOffset ?? facts.logStartOffset
     const endOffset = last?.nextOffset ?? baseOffset
     if (this.areNeededFrom(endOffset)) throw this.#notReady(chain.segments[segments.length])
+    if (segments.length > sharedFilesMax) throw this.#tooMany(segments.length)
     const moment = {
       // Behind the end it is told of by the metadata, when the records before it are there.
       facts: { ...facts.values, logStartOffset: Math.min(facts.logStartOffset, endOffset) },
       salt,
       baseOffset,
-      segments: segments.map(sharedSegment),
+      segments: segments.map((segment) => sharedSegment(segment, footers.get(segment.baseOffset)!)),
       leaderEpoch: last?.leaderEpoch ?? -1,
       epochs: epochs.starts.filter(({ startOffset }) => startOffset < endOffset),
     }
@@ -112,12 +124,22 @@ export class SharedFiles {
     }
   }
 
-  /** From the first segment to the first that is not ready. */
-  #shareable(): Segment[] {
+  /** From the first segment to the first that is not ready, or is another one than its footer speaks of. */
+  #shareable(footers: ReadonlyMap<number, Footer>): Segment[] {
     const { chain, sealing } = this.#options
     const { segments } = chain
-    const end = segments.findIndex((segment) => !segment.sealed || segment.damaged || sealing.isUnfinished(segment))
+    const end = segments.findIndex((segment) => {
+      const footer = footers.get(segment.baseOffset)
+      const isReady = segment.sealed && !segment.damaged && !sealing.isUnfinished(segment)
+      return !isReady || footer?.compaction !== segment.compaction || footer.segmentBytes !== segment.endPosition
+    })
     return segments.slice(0, end < 0 ? segments.length : end)
+  }
+
+  #tooMany(count: number): PlayheadError {
+    const { topic, partition } = this.#options.identity
+    const message = `${topic}/${partition}: found ${count} segments to copy, wanted at most ${sharedFilesMax}; larger ones (segment.bytes) are fewer`
+    return new PlayheadError('overloaded', message, { limit: sharedFilesMax })
   }
 
   #notReady(next: Segment | undefined): PlayheadError {
@@ -137,8 +159,8 @@ export function fileNameOf(kind: SharedKind, offset: number): string {
   return kind === 'segment' ? segmentFileName(offset) : sidecarFileName(offset)
 }
 
-function sharedSegment({ baseOffset, nextOffset, endPosition, compaction }: Segment): SharedSegment {
-  return { baseOffset, nextOffset, sizeBytes: endPosition, compaction }
+function sharedSegment({ baseOffset, nextOffset, compaction }: Segment, footer: Footer): SharedSegment {
+  return { baseOffset, nextOffset, sizeBytes: footer.segmentBytes, compaction, checksum: footer.segmentChecksum }
 }
 
 function gone(path: string): PlayheadError {

@@ -1,4 +1,5 @@
 /** StorageContext: what all logs of one broker share. Made by LogStore, handed to each Log. */
+import type { LogCleaning } from './log-cleaning.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { FileSystem } from '../platform/file-system.ts'
 import type { Random } from '../platform/random.ts'
@@ -40,6 +41,8 @@ export interface StorageContext {
   readonly report: Report
   /** A write or sync failed: the process must end. */
   readonly onFatal: (error: Error) => void
+  /** How far logs may lose records while nobody has said more of them. */
+  readonly cleaning: LogCleaning
 }
 
 /** Which log, for file names, keys and messages. */

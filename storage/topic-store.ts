@@ -12,7 +12,7 @@ import { refusalOf } from './disk-space.ts'
 import { logPrefix } from './index-keys.ts'
 import { inParallel } from './in-parallel.ts'
 import type { IncomingLog } from './incoming-log.ts'
-import { finishTakeOver, incomingLogOf, takeOver } from './log-takeover.ts'
+import { finishTakeOver, incomingLogOf, settleTakeOver, takeOver, undoTakeOver } from './log-takeover.ts'
 import { Log } from './log.ts'
 import { PartitionLimit } from './partition-limit.ts'
 import type { LogIdentity, StorageContext } from './storage-context.ts'
@@ -28,6 +28,13 @@ export interface NewTopic {
   readonly replicationFactor: number
   readonly settings: TopicSettingTexts
   readonly internal?: boolean
+}
+
+/** The log that has the place now. */
+export interface TakenOver {
+  readonly log: Log
+  /** Why it is the one from before. */
+  readonly failure: PlayheadError | undefined
 }
 
 /** What it takes to remove a topic from the disk. */
@@ -166,13 +173,27 @@ export class TopicStore {
   }
 
   /**
-   * What has gathered takes the place of the log, and is opened: answers the log that it is. The old one answers `stopping` from now on. Throws as truncateLog does.
+   * What has gathered takes the place of the log, and is opened; where that fails for a reason that is told, the old one has it again. The log of before answers `stopping`
+   * from now on. Throws as truncateLog does.
    */
-  takeOverLog(name: string, partition: number): Promise<Log> {
-    const topic = this.topic(name)
-    const taking = this.#reopened(topic, partition, (identity) => takeOver(this.#context, identity))
+  takeOverLog(name: string, partition: number): Promise<TakenOver> {
+    const taking = this.#takeOver(this.topic(name), partition)
     this.#changes.add(taking)
     return taking.finally(() => this.#changes.delete(taking))
+  }
+
+  async #takeOver(topic: Topic, partition: number): Promise<TakenOver> {
+    const identity = this.#identityOf(topic, partition)
+    try {
+      const log = await this.#reopened(topic, partition, () => takeOver(this.#context, identity))
+      await settleTakeOver(this.#context, identity)
+      return { log, failure: undefined }
+    } catch (error) {
+      const failure = refusalOf(error, identity.directory)
+      if (!(failure instanceof PlayheadError) || failure.code === 'stopping') throw error
+      const log = await this.#reopened(topic, partition, () => undoTakeOver(this.#context, identity))
+      return { log, failure }
+    }
   }
 
   /** Refuses changes from now on, and waits for those under way. */

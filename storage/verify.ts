@@ -229,7 +229,7 @@ async function logsOf(
     const path = `${directory}/${entry}`
     if (entry === 'topic.json') continue
     if (!/^(0|[1-9]\d{0,5})$/.test(entry)) {
-      findings.note(`${path}: not a file of Playhead`)
+      findings.note(`${path}: ${strangerOf(entry)}`)
       continue
     }
     const partition = Number(entry)
@@ -254,4 +254,11 @@ function topicIdOf(name: string): Buffer | undefined {
   } catch {
     return undefined
   }
+}
+
+/** Something beside the logs of a topic that is none of them. */
+function strangerOf(entry: string): string {
+  if (/^incoming-\d+$/.test(entry)) return 'files of its leader that gather here, to take the place of a log'
+  if (/^replaced-\d+$/.test(entry)) return 'a log whose place others were to take: the next start of the broker decides'
+  return 'not a file of Playhead'
 }

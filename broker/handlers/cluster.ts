@@ -165,7 +165,7 @@ function* partitionsOf(
       removing: [...agreed.removing],
       own: own === undefined || !isReplica ? undefined : copyOf(own),
       followers: own?.leading?.leaderEpoch === agreed.leaderEpoch ? own.leading.followers : [],
-      agreedStartOffset: agreed.logStart === 0 ? undefined : agreed.logStart,
+      agreedStartOffset: agreed.startOffset === 0 ? undefined : agreed.startOffset,
     }
   }
 }

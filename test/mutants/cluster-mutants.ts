@@ -63,7 +63,7 @@ export const clusterMutants: readonly Mutant[] = [
     edits: [
       {
         file: 'storage/retention.ts',
-        find: 'await this.adoptStart(await advanceStart(offset))',
+        find: 'await this.adoptStart(Math.min(await advanceStart(offset), endOffset()))',
         replace: 'void advanceStart, await this.adoptStart(offset)',
       },
     ],
@@ -107,7 +107,7 @@ export const clusterMutants: readonly Mutant[] = [
     edits: [
       {
         file: 'storage/incoming-log.ts',
-        find: ' || received.checksum !== segmentChecksum',
+        find: ' || received.checksum !== checksum || received.sizeBytes !== sizeBytes',
         replace: '',
       },
     ],

@@ -19,7 +19,7 @@ export async function compareReplicaFiles(state: ClusterState, machines: readonl
     for (const machine of machines) {
       if (!seen.replicas.includes(machine.broker)) continue
       const directory = join(machine.dataDirectory, 'topics', topicId, String(partition))
-      texts.set(machine.broker, await digestOf(directory, seen.logStart))
+      texts.set(machine.broker, await digestOf(directory, seen.startOffset))
     }
     const name = `${state.topics.get(topicId)?.record.name ?? topicId}/${partition}`
     if (new Set(texts.values()).size > 1)
@@ -29,7 +29,7 @@ export async function compareReplicaFiles(state: ClusterState, machines: readonl
 }
 
 /** Of what is behind the agreed start: below it each removes for itself. */
-async function digestOf(directory: string, logStart: number): Promise<string> {
+async function digestOf(directory: string, startOffset: number): Promise<string> {
   const hash = createHash('sha256')
   let [batches, end, damaged] = [0, 0, '']
   // Not there before the first record.
@@ -42,7 +42,7 @@ async function digestOf(directory: string, logStart: number): Promise<string> {
     const path = join(directory, file)
     await dumpSegment({ fileSystem: nodeFileSystem, clock: systemClock, path }, (piece) => {
       if (piece.kind === 'batch') {
-        if (piece.batch.lastOffset < logStart) return Promise.resolve()
+        if (piece.batch.lastOffset < startOffset) return Promise.resolve()
         hash.update(piece.batch.bytes)
         batches++
         end = piece.batch.lastOffset + 1

@@ -471,7 +471,7 @@ export const exampleFrames: readonly ExampleFrame[] = [
       rewrittenTo: 64,
       salt: '0011223344556677',
       baseOffset: 64,
-      segments: [{ baseOffset: 64, nextOffset: 128, sizeBytes: 1_048_576, compaction: 0 }],
+      segments: [{ baseOffset: 64, nextOffset: 128, sizeBytes: 1_048_576, compaction: 0, checksum: 2_309_737_967 }],
       leaderEpoch: 3,
       epochs: [{ epoch: 3, startOffset: 0 }],
       heads: [64],

@@ -14,7 +14,7 @@ function* events(state: PartitionState, among: readonly number[]): Generator<Par
       for (const left of ['damaged', 'empty'] as const)
         yield { kind: 'replicaLost', broker: leader, left, electable: some }
     }
-    yield { kind: 'advanceLogStart', leader, logStart: 0 }
+    yield { kind: 'advanceLogStart', leader, startOffset: 0 }
     yield { kind: 'recoverUnclean', leader }
   }
   for (const electable of sets) {
@@ -247,12 +247,17 @@ test('the preferred leader leads only when it is in sync and there; the log star
   const joined = following(state, { kind: 'expand', leader: 2, add: [1] })
   assert.equal(following(joined, { kind: 'elect', leader: 1, electable: [2] }), joined)
   assert.deepEqual(following(joined, { kind: 'elect', leader: 1, electable: all }).leaderEpoch, 3)
-  const moved = following(joined, { kind: 'advanceLogStart', leader: 2, logStart: 7 })
-  assert.equal(moved.logStart, 7)
-  assert.equal(following(moved, { kind: 'advanceLogStart', leader: 2, logStart: 6 }), moved)
+  const moved = following(joined, { kind: 'advanceLogStart', leader: 2, startOffset: 7 })
+  assert.equal(moved.startOffset, 7)
+  assert.equal(following(moved, { kind: 'advanceLogStart', leader: 2, startOffset: 6 }), moved)
 })
 
 test('a log that was there before its cluster keeps its epochs and its beginning (epoch 12, from offset 40)', () => {
-  const state = newPartitionState({ replicas: [3], isrMin: 1, nonce: 'n', existing: { leaderEpoch: 12, logStart: 40 } })
-  assert.deepEqual([state.leader, state.leaderEpoch, state.logStart, state.isr], [3, 12, 40, [3]])
+  const state = newPartitionState({
+    replicas: [3],
+    isrMin: 1,
+    nonce: 'n',
+    existing: { leaderEpoch: 12, startOffset: 40 },
+  })
+  assert.deepEqual([state.leader, state.leaderEpoch, state.startOffset, state.isr], [3, 12, 40, [3]])
 })

@@ -130,18 +130,18 @@ test('what was trimmed gets replicas elsewhere like anything else, and leaves a 
     const topicId = await createTopic(foundation, { name: 'old', partitions: 1, replicationFactor: 1, settings: {} })
     const name = { topicId, partition: 0 }
     const [home = 0] = cluster.state.partition(name)!.state.replicas
-    await changePartition(foundation, name, { kind: 'advanceLogStart', leader: home, logStart: 40 })
+    await changePartition(foundation, name, { kind: 'advanceLogStart', leader: home, startOffset: 40 })
     await reassignPartition(foundation, name, [...ids])
     const letIn = cluster.letEverybodyIn()
     const stateOf = () => cluster.state.partition(name)!.state
     await cluster.until('in sync', () => stateOf().isr.length === ids.length && stateOf().adding.length === 0)
-    assert.equal(stateOf().logStart, 40)
+    assert.equal(stateOf().startOffset, 40)
     await reassignPartition(foundation, name, [home])
     await cluster.until('one replica', () => stateOf().replicas.length === 1 && stateOf().removing.length === 0)
     await drainBroker(foundation, home, 'replicas')
     await cluster.until('it has moved', () => !stateOf().replicas.includes(home) && stateOf().adding.length === 0)
     await letIn.stop()
-    assert.equal(stateOf().logStart, 40)
+    assert.equal(stateOf().startOffset, 40)
   })
 })
 
@@ -201,14 +201,14 @@ test('a change that somebody else was faster than is made anew, on top of theirs
     const transact = wire.transact.bind(wire)
     let rivals = 3
     wire.transact = (transaction) => {
-      const rival = { ...cluster.state.partition(name)!.state, logStart: 10 - rivals }
+      const rival = { ...cluster.state.partition(name)!.state, startOffset: 10 - rivals }
       if (transaction.changes.some((change) => change.key === key) && rivals-- > 0) {
         cluster.etcd.transact({ compares: [], changes: [{ kind: 'put', key, value: JSON.stringify(rival) }] })
       }
       return transact(transaction)
     }
     const { state } = await reassignPartition(foundation, name, ids)
-    assert.deepEqual([state.logStart, state.replicas], [9, ids])
+    assert.deepEqual([state.startOffset, state.replicas], [9, ids])
     assert.deepEqual(cluster.state.partition(name)?.state, state)
   })
 })

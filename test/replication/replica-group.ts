@@ -276,13 +276,13 @@ export class ReplicaGroup implements AsyncDisposable {
 
   async tell(replica: Replica, seen: SeenPartition): Promise<void> {
     const { partition, broker } = replica
-    const { leader, leaderEpoch, uncleanEpoch, logStart } = seen.state
-    await partition.log.replica.adoptStart(Math.min(logStart, partition.highWatermark))
+    const { leader, leaderEpoch, uncleanEpoch, startOffset } = seen.state
+    await partition.log.replica.adoptStart(Math.min(startOffset, partition.highWatermark))
     if (leader === broker) {
       if (partition.leading?.leaderEpoch === leaderEpoch) return partition.leading.observe(seen)
       await replica.fetcher?.stop()
       replica.fetcher = undefined
-      await partition.log.replica.adoptStart(seen.state.logStart)
+      await partition.log.replica.adoptStart(seen.state.startOffset)
       const foundation = { store: this.metadata, clock: systemClock, random: systemRandom }
       const self = { broker, brokerEpoch: this.epochOf(broker) }
       const agreeOnStart = (offset: number) => advanceLogStart(foundation, partition, self, offset)
@@ -306,7 +306,11 @@ export class ReplicaGroup implements AsyncDisposable {
       retryMs: 5,
       truncate: async (cut, offset) => cut.replaceLog(await replica.store.store.truncateLog('carts', 0, offset)),
       incoming: () => replica.store.store.incomingLog('carts', 0),
-      takeOver: async (replaced) => replaced.replaceLog(await replica.store.store.takeOverLog('carts', 0)),
+      takeOver: async (replaced) => {
+        const { log, failure } = await replica.store.store.takeOverLog('carts', 0)
+        replaced.replaceLog(log)
+        if (failure !== undefined) throw failure
+      },
       report: (level, message) => this.said.push(`${level} ${message}`),
       onBug: (error) => this.bugs.push(error),
     })

@@ -1,69 +1,21 @@
 /** Followers of logs to which batches alone bring nobody: such that were trimmed, or compacted. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { systemClock } from '../../platform/clock.ts'
-import type { Log } from '../../storage/log.ts'
-import { MemoryFileSystem } from '../storage/memory-file-system.ts'
 import { group, sealed, until } from '../storage/store-under-test.ts'
+import {
+  append,
+  big,
+  compact,
+  compacted,
+  leadsAgain,
+  openEmpty,
+  rewritten,
+  shown,
+  smallSegments,
+  streams,
+  untilLike,
+} from './cleaned-replicas.ts'
 import { ReplicaGroup } from './replica-group.ts'
-import type { Replica } from './replica-group.ts'
-
-const smallSegments = { 'segment.bytes': String(1 << 20) }
-const compacted = { ...smallSegments, 'cleanup.policy': 'compact', 'min.cleanable.dirty.ratio': '0' }
-const streams = 7
-const big = 'x'.repeat(100_000)
-
-/** Events of seven streams in turn, ten to a segment. */
-async function append({ partition }: Replica, from: number, to: number): Promise<void> {
-  for (let event = from; event < to; event++)
-    await partition.append(group([`stream-${event % streams}=${event}:${big}`]))
-}
-
-/** What readers are shown: where the log starts, and of each stream the versions and numbers of its events, and the last version. */
-async function shown(log: Log): Promise<string[]> {
-  const found = [`from ${log.logStartOffset}`]
-  const limitOffset = log.logEndOffset
-  for (let place = 0; place < streams; place++) {
-    const stream = `stream-${place}`
-    const page = await log.readStream({ stream, limit: 1_000, backwards: false, maxBytes: 1 << 30, limitOffset })
-    const events = page.records.map(({ value }, at) => `${page.versions[at]}=${String(value).split(':')[0]}`)
-    found.push(`${stream}: ${events.join(' ')}, last ${log.streamInfo(stream, limitOffset).lastVersion}`)
-  }
-  return found
-}
-
-/** The broker comes back with an empty disk, or is there for the first time. */
-async function openEmpty(replicas: ReplicaGroup, broker: number): Promise<Replica> {
-  replicas.disks.set(broker, new MemoryFileSystem())
-  const replica = await replicas.open(broker)
-  await replicas.apply()
-  return replica
-}
-
-async function untilLike(follower: Replica, leader: Replica): Promise<void> {
-  await until(() => follower.partition.highWatermark === leader.partition.log.logEndOffset)
-}
-
-/** Where what was compacted ends: with a segment. */
-function rewritten({ partition }: Replica): number {
-  return partition.log.compaction.compactedTo
-}
-
-/** The only one in sync is started again, and leads in another epoch. */
-async function leadsAgain(replicas: ReplicaGroup, broker: number): Promise<Replica> {
-  await replicas.kill(broker)
-  await replicas.happen({ kind: 'brokersGone', gone: [broker], electable: [] })
-  await replicas.open(broker)
-  await replicas.happen({ kind: 'electAny', electable: [broker] })
-  return replicas.leader
-}
-
-/** Compacts what may be. */
-async function compact({ partition: { log } }: Replica): Promise<void> {
-  await log.files.roll()
-  await sealed(log)
-  await log.compaction.run(() => systemClock.yield())
-}
 
 test('takeover: a replica with an empty disk joins a partition whose first records were deleted, and goes on with its versions', async () => {
   await using replicas = await ReplicaGroup.start([1, 2], 1, undefined, { topicSettings: smallSegments })
@@ -71,7 +23,7 @@ test('takeover: a replica with an empty disk joins a partition whose first recor
   await leader.partition.append(group(['early=1', 'early=2']))
   await append(leader, 0, 45)
   assert.equal(await leader.partition.deleteRecords(33), 33)
-  assert.equal((await replicas.seen()).state.logStart, 33)
+  assert.equal((await replicas.seen()).state.startOffset, 33)
   await sealed(leader.partition.log)
   await leader.partition.log.retention.letGo()
   await replicas.kill(2)
@@ -221,7 +173,7 @@ test('takeover: nothing that is not committed is compacted, nor removed by reten
   assert.ok(rewritten(leader) <= 15)
   await leader.partition.log.retention.enforce()
   assert.ok(leader.partition.log.logStartOffset <= 15)
-  assert.equal((await replicas.seen()).state.logStart, leader.partition.log.logStartOffset)
+  assert.equal((await replicas.seen()).state.startOffset, leader.partition.log.logStartOffset)
 })
 
 test('takeover: where an operator gives data up, what a replica had compacted beyond is taken over from the new leader', async () => {

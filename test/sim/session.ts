@@ -404,7 +404,7 @@ export class Session {
       if (backwards) entries.reverse()
       const first: number = backwards && isEndedByDamage ? (entries[0]?.version ?? 0) : from
       const read = { partition, stream, fromVersion: first, entries, isEndedByDamage }
-      if (workload.trims) this.#readTrimmed(invokedAt, read)
+      if (workload.trims) this.#readTrimmed(invokedAt, { ...read, isLinearizable })
       else recorder.readStream(this.name, invokedAt, { ...read, isLinearizable })
       const last = entries.at(-1)
       if (last !== undefined) this.#versions.set(stream, last.version)
@@ -415,7 +415,13 @@ export class Session {
   /** The stream may have lost its beginning, also while it was read: what was read are runs of versions. */
   #readTrimmed(
     invokedAt: number,
-    { partition, stream, fromVersion, entries }: Omit<StreamReadOperation, keyof Span | 'kind' | 'isEndedByDamage'>,
+    {
+      partition,
+      stream,
+      fromVersion,
+      entries,
+      isLinearizable,
+    }: Omit<StreamReadOperation, keyof Span | 'kind' | 'isEndedByDamage'>,
   ): void {
     const { recorder } = this.#options
     let from = 0
@@ -423,19 +429,14 @@ export class Session {
       if (entries[place]?.version === entries[place - 1]!.version + 1) continue
       const run = entries.slice(from, place)
       const isEndedByDamage = place < entries.length
-      const runFrom = run[0]!.version
       if (isEndedByDamage) this.trimmedReads++
-      recorder.readStream(this.name, invokedAt, {
-        partition,
-        stream,
-        fromVersion: runFrom,
-        entries: run,
-        isEndedByDamage,
-      })
+      const read = { partition, stream, entries: run, isEndedByDamage, isLinearizable }
+      recorder.readStream(this.name, invokedAt, { ...read, fromVersion: run[0]!.version })
       from = place
     }
     if (entries.length > 0) return
-    recorder.readStream(this.name, invokedAt, { partition, stream, fromVersion, entries, isEndedByDamage: true })
+    const none = { partition, stream, fromVersion, entries, isLinearizable }
+    recorder.readStream(this.name, invokedAt, { ...none, isEndedByDamage: true })
   }
 
   /** Gives up some of the beginning of a partition, having read it. */

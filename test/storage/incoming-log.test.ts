@@ -61,7 +61,7 @@ test('incoming log: what has gathered is a log with the records, versions and st
   const incoming = store.store.incomingLog('carts', 0)
   await receive(incoming, leader.log, leader.snapshot)
   await incoming.finish(leader.snapshot, 7)
-  const log = await store.store.takeOverLog('carts', 0)
+  const { log } = await store.store.takeOverLog('carts', 0)
   assert.deepEqual([log.logStartOffset, log.logEndOffset, log.damage], [3, leader.snapshot.segments[2]!.nextOffset, []])
   assert.deepEqual(log.streamInfo('s1', Infinity), leader.log.streamInfo('s1', log.logEndOffset))
   assert.equal(log.streamInfo('other', Infinity).lastVersion, -1)

@@ -23,6 +23,7 @@ export interface StoreOptions {
   readonly random?: Random
   readonly checkpointStore?: CheckpointStore
   readonly settings?: Partial<StorageSettings>
+  readonly isReplicated?: boolean
 }
 
 export class StoreUnderTest {
@@ -45,6 +46,7 @@ export class StoreUnderTest {
       clock: options.clock ?? systemClock,
       random: options.random ?? systemRandom,
       checkpointStore: options.checkpointStore ?? new MemoryCheckpointStore(),
+      isReplicated: options.isReplicated ?? false,
       settings: {
         ...defaultStorageSettings,
         idleFloorMs: 20,

@@ -25,8 +25,8 @@ export function whyNotAtRest(fleet: Fleet): string | undefined {
     for (const broker of state.replicas) {
       const replica = replicaOf(fleet, broker, topicId, partition)
       if (replica === undefined) return `${name}: broker ${broker} has none`
-      if (replica.log.logStartOffset !== state.logStart)
-        return `${name}: the log of broker ${broker} starts at ${replica.log.logStartOffset}, agreed is ${state.logStart}`
+      if (replica.log.logStartOffset !== state.startOffset)
+        return `${name}: the log of broker ${broker} starts at ${replica.log.logStartOffset}, agreed is ${state.startOffset}`
       if (replica.highWatermark !== end || replica.log.durableOffset !== end)
         return `${name}: broker ${broker} is at ${replica.highWatermark}, its leader's log ends at ${end}`
     }
