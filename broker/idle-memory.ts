@@ -5,7 +5,6 @@
  * Both stop the event loop for as long as the whole heap takes to collect (some tens of ms for what a broker has), so both come seldom, never while
  * much is asked and never to a large heap. Made by main.ts, as a process has one heap.
  */
-import { performance } from 'node:perf_hooks'
 import type { Clock, Timer } from '../platform/clock.ts'
 import { MiB } from '../protocol/limits.ts'
 
@@ -80,13 +79,13 @@ export class IdleMemory implements Disposable {
 }
 
 /** Undefined when the runtime was started without a way to collect (bin/playhead gives `--expose-gc`). */
-export function processHeap(): Heap | undefined {
+export function processHeap(clock: Clock): Heap | undefined {
   const { gc } = globalThis
   if (gc === undefined) return undefined
-  let before = { cpu: process.cpuUsage(), atMs: performance.now() }
+  let before = { cpu: process.cpuUsage(), atMs: clock.monotonicMs() }
   return {
     takeProcessorShare() {
-      const now = { cpu: process.cpuUsage(), atMs: performance.now() }
+      const now = { cpu: process.cpuUsage(), atMs: clock.monotonicMs() }
       const usedMs = (now.cpu.user + now.cpu.system - before.cpu.user - before.cpu.system) / 1_000
       const share = usedMs / (now.atMs - before.atMs)
       before = now
