@@ -1,36 +1,47 @@
 /**
- * IdleMemory: gives the heap's free memory back to the system while the broker has nothing to do: the runtime does so by itself only much later, if at all. It
- * stops the event loop for as long as the whole heap takes to collect (some tens of ms for what a broker has), so it comes in quiet moments, after
- * the heap has grown, and never to a large heap. Made by main.ts, as a process has one heap.
+ * IdleMemory: collects what the runtime by itself leaves lying for minutes. While the broker has nothing to do, the whole heap's free memory goes back to the
+ * system; while it has little to do, garbage is collected once it has grown large beside what is in use: a runtime that finds that it
+ * need not collect lets a small heap grow to several times its size (docs/decisions/0040).
+ * Both stop the event loop for as long as the whole heap takes to collect (some tens of ms for what a broker has), so both come seldom, never while
+ * much is asked and never to a large heap. Made by main.ts, as a process has one heap.
  */
-import { performance } from 'node:perf_hooks'
 import type { Clock, Timer } from '../platform/clock.ts'
 import { MiB } from '../protocol/limits.ts'
 
-const lookMs = 10_000
-/** Share of the time between two looks in which a broker that nobody asks anything works. */
-const idleUtilizationMax = 0.02
+const lookMs = 5_000
+/** Of one processor: what a broker that nobody asks anything uses. */
+const idleShareMax = 0.02
+/** The same of one that may be interrupted for garbage. */
+const calmShareMax = 0.5
 /** Less is not worth the interruption. */
 const grownBytesMin = 8 * MiB
+/** Of garbage, while there is work: so many bytes, and such a share of what was in use without it. */
+const garbageBytesMin = 12 * MiB
+const garbageShareMin = 0.15
 /** Of what is in use: a larger heap would take too long. */
 const usedBytesMax = 128 * MiB
 
 export interface Heap {
-  /** Since the last call: the share of time in which the process worked, 0 to 1. */
-  takeUtilization(): number
+  /** Since the last call: how much of one processor the process used. Not of the time: that would be much whenever others want the processors, too. */
+  takeProcessorShare(): number
   usedBytes(): number
+  /** The same with what lies outside of the heap and is held from it. */
+  reachBytes(): number
   /** Taken from the system, whether in use or not. */
   heldBytes(): number
+  collectGarbage(): void
   /** Everything that can be given back. */
-  collect(): void
+  giveBack(): void
 }
 
 export class IdleMemory implements Disposable {
   readonly #heap: Heap
   readonly #clock: Clock
   #timer: Timer
-  /** After the last collection. */
+  /** After the last time that it was given back. */
   #heldBytes = 0
+  /** The least of all looks since garbage was collected here; the runtime's own collections are seen in it, too. */
+  #reachBytes = Infinity
 
   constructor(heap: Heap, clock: Clock) {
     this.#heap = heap
@@ -45,27 +56,48 @@ export class IdleMemory implements Disposable {
   #look(): void {
     this.#timer = this.#clock.after(lookMs, () => this.#look())
     const heap = this.#heap
-    if (heap.takeUtilization() > idleUtilizationMax) return
-    if (heap.usedBytes() > usedBytesMax || heap.heldBytes() < this.#heldBytes + grownBytesMin) return
-    heap.collect()
-    this.#heldBytes = heap.heldBytes()
+    const share = heap.takeProcessorShare()
+    this.#reachBytes = Math.min(this.#reachBytes, heap.reachBytes())
+    if (heap.usedBytes() > usedBytesMax) return
+    if (share <= idleShareMax) this.#giveBack()
+    else if (share <= calmShareMax) this.#collectGarbage()
+  }
+
+  #giveBack(): void {
+    if (this.#heap.heldBytes() < this.#heldBytes + grownBytesMin) return
+    this.#heap.giveBack()
+    this.#heldBytes = this.#heap.heldBytes()
+    this.#reachBytes = this.#heap.reachBytes()
+  }
+
+  #collectGarbage(): void {
+    const grownBytes = this.#heap.reachBytes() - this.#reachBytes
+    if (grownBytes < Math.max(garbageBytesMin, this.#reachBytes * garbageShareMin)) return
+    this.#heap.collectGarbage()
+    this.#reachBytes = this.#heap.reachBytes()
   }
 }
 
 /** Undefined when the runtime was started without a way to collect (bin/playhead gives `--expose-gc`). */
-export function processHeap(): Heap | undefined {
+export function processHeap(clock: Clock): Heap | undefined {
   const { gc } = globalThis
   if (gc === undefined) return undefined
-  let before = performance.eventLoopUtilization()
+  let before = { cpu: process.cpuUsage(), atMs: clock.monotonicMs() }
   return {
-    takeUtilization() {
-      const now = performance.eventLoopUtilization()
-      const { utilization } = performance.eventLoopUtilization(now, before)
+    takeProcessorShare() {
+      const now = { cpu: process.cpuUsage(), atMs: clock.monotonicMs() }
+      const usedMs = (now.cpu.user + now.cpu.system - before.cpu.user - before.cpu.system) / 1_000
+      const share = usedMs / (now.atMs - before.atMs)
       before = now
-      return utilization
+      return share
     },
     usedBytes: () => process.memoryUsage().heapUsed,
+    reachBytes() {
+      const { heapUsed, external } = process.memoryUsage()
+      return heapUsed + external
+    },
     heldBytes: () => process.memoryUsage().heapTotal,
-    collect: () => gc({ type: 'major', execution: 'sync', flavor: 'last-resort' }),
+    collectGarbage: () => gc({ type: 'major', execution: 'sync' }),
+    giveBack: () => gc({ type: 'major', execution: 'sync', flavor: 'last-resort' }),
   }
 }

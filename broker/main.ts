@@ -52,7 +52,7 @@ export async function serve({ flags, configFile, environment = process.env, json
   const stopping = new Promise<void>((resolveStopping) => {
     signals.stop = resolveStopping
   })
-  const heap = processHeap()
+  const heap = processHeap(systemClock)
   using _ = heap && new IdleMemory(heap, systemClock)
   process.stdout.write(json ? readyLine(broker) : banner(broker, exposureText(config)))
   await stopping

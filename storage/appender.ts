@@ -23,7 +23,7 @@ import { FRAME_BYTES, FRAME_SCRATCH_BYTES, writeFrame } from './segment-format.t
 /** Batches up to this size are copied beside their frames, so that a group of small ones is one piece to the kernel. */
 const copiedBatchBytesMax = 16 * KiB
 /** So are larger ones that lie in memory of the collector: it comes late, long after the tail cache has dropped them. */
-const copiedUnheldBytesMax = 64 * KiB
+const copiedUnheldBytesMax = 256 * KiB
 /** So are larger ones that lie in far more memory than they fill: the tail cache counts that memory as its own. */
 const pinnedMax = 256
 /** Batches that lie together for readers of the tail: few, as who looks for one of them goes over those before it. */

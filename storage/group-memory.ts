@@ -10,7 +10,7 @@ import { KiB } from '../protocol/limits.ts'
 import type { ByteBudget } from './byte-budget.ts'
 
 const pieceBytesMin = 4 * KiB
-const pieceBytesMax = 256 * KiB
+const pieceBytesMax = 512 * KiB
 
 export interface GroupRoom {
   readonly bytes: Buffer

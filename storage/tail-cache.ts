@@ -1,6 +1,7 @@
 /**
  * TailCache: the newest durable batches of one log, as they were written, so that tail readers cost no file read. TailCacheBudget bounds all
- * logs of a broker together: the log that has had no append for the longest gives its bytes back first.
+ * logs of a broker together: the log that has had no append for the longest gives its bytes back first. As long as nobody reads, it bounds them to a
+ * quarter: whoever comes finds what is newest, and from then on everything.
  * Invariants: the runs of batches are contiguous and end at the log's durable end; what is counted is all the memory that they keep alive: runs that were
  * received or copied in one piece of memory count as that piece, once; nothing of that memory leaves: who reads copies. Neighbours: Log fills it when a group is durable and reads it.
  */
@@ -46,8 +47,13 @@ const gone: CachedRun = { baseOffset: 0, nextOffset: 0, bytes: Buffer.alloc(0), 
 /** Removed runs are dropped from the array when this many have gathered. */
 const removedMax = 1024
 
+/** Of the budget: what is kept while nobody reads. */
+const unreadShare = 4
+
 export class TailCacheBudget {
   readonly #bytesMax: number
+  /** Added since anyone has read; who has not read for as long as the budget lasts does not come back to what it holds. */
+  #unreadBytes: number
   /** In order of their last append. */
   readonly #caches = new Set<TailCache>()
   #newest: TailCache | undefined
@@ -55,19 +61,27 @@ export class TailCacheBudget {
 
   constructor(bytesMax: number) {
     this.#bytesMax = bytesMax
+    this.#unreadBytes = bytesMax
+  }
+
+  /** Somebody has read, or would have. */
+  read(): void {
+    this.#unreadBytes = 0
   }
 
   take(cache: TailCache, bytes: number): void {
     this.usedBytes += bytes
+    this.#unreadBytes += bytes
     if (cache !== this.#newest) {
       this.#caches.delete(cache)
       this.#caches.add(cache)
       this.#newest = cache
     }
-    if (this.usedBytes <= this.#bytesMax) return
+    const bytesMax = this.#unreadBytes > this.#bytesMax ? this.#bytesMax / unreadShare : this.#bytesMax
+    if (this.usedBytes <= bytesMax) return
     for (const oldest of this.#caches) {
-      while (this.usedBytes > this.#bytesMax && oldest.removeOldest());
-      if (this.usedBytes <= this.#bytesMax) break
+      while (this.usedBytes > bytesMax && oldest.removeOldest());
+      if (this.usedBytes <= bytesMax) break
       this.forget(oldest)
     }
   }
@@ -132,6 +146,7 @@ export class TailCache {
    * undefined when `offset` is not held. `times` only when they are wanted.
    */
   read(offset: number, limitOffset: number, maxBytes: number, wantsTimes = false): TailRead | undefined {
+    this.#budget.read()
     const cursor = this.#cursorAt(offset)
     if (cursor === undefined) return undefined
     const sources: Buffer[] = []
@@ -155,6 +170,7 @@ export class TailCache {
 
   /** The batch that holds `offset`, to be looked at in this very turn; undefined when it is not held. */
   batchAt(offset: number): Buffer | undefined {
+    this.#budget.read()
     const cursor = this.#cursorAt(offset)
     return cursor?.source.subarray(cursor.from, cursor.to)
   }

@@ -51,6 +51,7 @@ test('tail cache: batches in one piece of memory count as that piece, once, and 
 
 test('tail cache: memory above the bound lets the oldest go, in one log and over all (batches of two pieces in turn)', () => {
   const budget = new TailCacheBudget(4000)
+  budget.read()
   const [first, second] = [new TailCache(budget, 3000), new TailCache(budget, 3000)]
   const pieces = [Buffer.allocUnsafeSlow(1000), Buffer.allocUnsafeSlow(1500)]
   for (let offset = 0; offset < 6; offset++) first.add(cached(offset, pieces[offset % 2]!.subarray(0, 10)))
@@ -59,6 +60,7 @@ test('tail cache: memory above the bound lets the oldest go, in one log and over
   first.add(cached(6, Buffer.allocUnsafeSlow(600)))
   assert.equal(first.firstOffset, 5, 'all batches of the first piece had to go')
   assert.equal(budget.usedBytes, 2100)
+  budget.read()
   second.add(cached(0, Buffer.allocUnsafeSlow(2500)))
   assert.equal(first.firstOffset, 6, 'the log that was silent gives its bytes back')
   assert.equal(second.firstOffset, 0)
@@ -70,9 +72,11 @@ test('tail cache: memory above the bound lets the oldest go, in one log and over
 test('tail cache: what was removed is not kept alive (900 batches of 16 KiB through a cache of 64 KiB)', async () => {
   setFlagsFromString('--expose-gc')
   const collect = runInNewContext('gc') as () => void
-  const cache = new TailCache(new TailCacheBudget(64 * 1024), 64 * 1024)
+  const budget = new TailCacheBudget(64 * 1024)
+  const cache = new TailCache(budget, 64 * 1024)
   const refs = Array.from({ length: 900 }, (_, offset) => {
     const memory = Buffer.allocUnsafeSlow(16 * 1024)
+    budget.read()
     cache.add(cached(offset, memory))
     return new WeakRef(memory.buffer)
   })
@@ -114,4 +118,25 @@ test('tail cache: reads begin and end at any batch, in runs of 1 to 3 and in sin
       }
     }
   }
+})
+
+test('tail cache: while nobody reads, all logs together keep a quarter; from the first read on, all', () => {
+  const budget = new TailCacheBudget(8000)
+  const caches = [new TailCache(budget, 8000), new TailCache(budget, 8000)]
+  let next = 0
+  const fill = (count: number) => {
+    for (let left = count; left > 0; left--, next++)
+      caches[next % 2]!.add(cached(next >> 1, Buffer.allocUnsafeSlow(500)))
+  }
+  fill(20)
+  assert.equal(budget.usedBytes, 2000)
+  for (const cache of caches) assert.equal(cache.firstOffset, 8, 'of each log the newest')
+  assert.equal(caches[0]!.read(0, 1, 1000), undefined)
+  fill(8)
+  assert.equal(budget.usedBytes, 6000)
+  caches[1]!.batchAt(13)
+  fill(16)
+  assert.equal(budget.usedBytes, 8000)
+  fill(1)
+  assert.equal(budget.usedBytes, 2000, 'nobody has read for as long as the cache lasts')
 })

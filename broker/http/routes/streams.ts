@@ -10,11 +10,13 @@ import type { RequestOf } from '../../../protocol/api.ts'
 import { encodeRecordBatch } from '../../../protocol/record-batch.ts'
 import { streamResource } from '../../../protocol/rights.ts'
 import type { Operation } from '../../../protocol/rights.ts'
+import type { Appended as AppendedGroup } from '../../../storage/log.ts'
 import { refuseInternalTopic } from '../../handlers/append.ts'
 import { sees } from '../../handlers/fetch.ts'
 import { listStreams } from '../../handlers/stream.ts'
 import type { Services } from '../../request.ts'
 import { AppendOnce } from '../append-once.ts'
+import type { OnceResult } from '../append-once.ts'
 import { cloudEventType, cloudEventsType, cloudOfEvent, derivedId, eventOfCloud } from '../cloud-events.ts'
 import { EventIds } from '../event-ids.ts'
 import { expectedVersionOf } from '../expected-version.ts'
@@ -47,6 +49,7 @@ export function streamRoutes(server: HttpRoutes, services: Services): void {
     const given = isArray ? body : [body]
     const events = isCloud ? (given as CloudEvent[]).map(eventOfCloud) : (given as EventInput[])
     const order = { ...params, events, expectedVersion: expectedVersionOf(query.expectedVersion) }
+    request.body = undefined
     return appendEvents({ services, once, ids, order, key: idempotencyKey(request), isArray, reply })
   })
   server.get(
@@ -116,7 +119,8 @@ interface AppendCall {
   readonly reply: FastifyReply
 }
 
-async function appendEvents({ services, once, ids, order, key, isArray, reply }: AppendCall): Promise<Appended> {
+/** Not an async function: one would keep the events, a hundred times as large as their batch while they are objects, until the batch is durable. */
+function appendEvents({ services, once, ids, order, key, isArray, reply }: AppendCall): Promise<Appended> {
   const { topic, stream, events, expectedVersion } = order
   refuseInternalTopic(topic)
   const partition = services.partitions.ofStream(topic, stream)
@@ -126,20 +130,32 @@ async function appendEvents({ services, once, ids, order, key, isArray, reply }:
     const named = key === undefined || event.id !== undefined ? event : { ...event, id: derivedId(`${key}\n${index}`) }
     return encodeEvent(stream, named, ids.next())
   })
-  if (isRepeatable) {
-    const { repeated, versions, ...place } = await once.append({ partition, stream, records, expectedVersion })
-    if (repeated) void reply.header('idempotent-replayed', 'true')
-    void reply.code(repeated ? 200 : 201)
-    return isArray ? { ...place, versions: [...versions] } : { ...place, version: versions[0] }
-  }
-  const { baseOffset, versions } = await partition.append({
+  if (isRepeatable) return answerOnce(once.append({ partition, stream, records, expectedVersion }), isArray, reply)
+  const appended = partition.append({
     batch: encodeRecordBatch(records),
     expected: expectedVersion === undefined ? [] : [{ stream, version: expectedVersion }],
     wantVersions: true,
     acks: 'all',
   })
+  return answer(appended, partition.partition, isArray, reply)
+}
+
+async function answerOnce(result: Promise<OnceResult>, isArray: boolean, reply: FastifyReply): Promise<Appended> {
+  const { repeated, versions, ...place } = await result
+  if (repeated) void reply.header('idempotent-replayed', 'true')
+  void reply.code(repeated ? 200 : 201)
+  return isArray ? { ...place, versions: [...versions] } : { ...place, version: versions[0] }
+}
+
+async function answer(
+  appended: Promise<AppendedGroup>,
+  partition: number,
+  isArray: boolean,
+  reply: FastifyReply,
+): Promise<Appended> {
+  const { baseOffset, versions } = await appended
   void reply.code(201)
-  const place = { partition: partition.partition, offset: baseOffset }
+  const place = { partition, offset: baseOffset }
   return isArray ? { ...place, versions: [...versions] } : { ...place, version: versions[0] }
 }
 
