@@ -413,30 +413,21 @@ export class Session {
   }
 
   /** The stream may have lost its beginning, also while it was read: what was read are runs of versions. */
-  #readTrimmed(
-    invokedAt: number,
-    {
-      partition,
-      stream,
-      fromVersion,
-      entries,
-      isLinearizable,
-    }: Omit<StreamReadOperation, keyof Span | 'kind' | 'isEndedByDamage'>,
-  ): void {
+  #readTrimmed(invokedAt: number, read: Omit<StreamReadOperation, keyof Span | 'kind' | 'isEndedByDamage'>): void {
     const { recorder } = this.#options
+    const { entries } = read
     let from = 0
     for (let place = 1; place <= entries.length; place++) {
       if (entries[place]?.version === entries[place - 1]!.version + 1) continue
       const run = entries.slice(from, place)
       const isEndedByDamage = place < entries.length
       if (isEndedByDamage) this.trimmedReads++
-      const read = { partition, stream, entries: run, isEndedByDamage, isLinearizable }
-      recorder.readStream(this.name, invokedAt, { ...read, fromVersion: run[0]!.version })
+      const fromVersion = run[0]!.version
+      recorder.readStream(this.name, invokedAt, { ...read, entries: run, fromVersion, isEndedByDamage })
       from = place
     }
     if (entries.length > 0) return
-    const none = { partition, stream, fromVersion, entries, isLinearizable }
-    recorder.readStream(this.name, invokedAt, { ...none, isEndedByDamage: true })
+    recorder.readStream(this.name, invokedAt, { ...read, isEndedByDamage: true })
   }
 
   /** Gives up some of the beginning of a partition, having read it. */
