@@ -9,9 +9,13 @@ import { checkStream } from '../protocol/names.ts'
 import type { IncomingLog } from '../storage/incoming-log.ts'
 import type { LogStore } from '../storage/log-store.ts'
 import type { NewTopic } from '../storage/topic-store.ts'
+import { Turns } from '../storage/turns.ts'
 import type { TopicSettingTexts } from '../storage/topic-settings.ts'
 import type { Topic, TopicFacts } from '../storage/topic.ts'
 import { Partition } from './partition.ts'
+
+/** Logs that are opened behind a takeover, side by side. */
+const takeoversMax = 4
 
 interface TopicPartitions {
   readonly topic: Topic
@@ -49,6 +53,7 @@ export class Partitions {
   readonly #options: PartitionsOptions
   readonly #topics = new Map<string, TopicPartitions>()
   readonly #namesById = new Map<string, string>()
+  readonly #takeovers = new Turns(takeoversMax)
 
   constructor(options: PartitionsOptions) {
     this.#store = options.store
@@ -141,7 +146,9 @@ export class Partitions {
 
   /** Puts what has gathered in the place of a follower's log. Throws why that has its place still. */
   async takeOver(partition: Partition): Promise<void> {
-    const { log, failure } = await this.#store.takeOverLog(partition.topic, partition.partition)
+    const { topic, partition: number } = partition
+    // Each makes an index anew.
+    const { log, failure } = await this.#takeovers.with(() => this.#store.takeOverLog(topic, number))
     partition.replaceLog(log)
     if (failure !== undefined) throw failure
   }

@@ -113,6 +113,39 @@ export const clusterMutants: readonly Mutant[] = [
     ],
   },
   {
+    name: 'cluster: what is being replaced counts as what the leader has',
+    by: { test: 'test/replication/takeover-faults.test.ts', pattern: 'counts for nothing until' },
+    edits: [
+      {
+        file: 'replication/replica-fetcher.ts',
+        find: 'who: () => this.#who(0)',
+        replace: 'who: () => this.#who(partition.log.durableOffset)',
+      },
+    ],
+  },
+  {
+    name: 'cluster: an epoch of which compaction has left nothing is forgotten',
+    by: { test: 'test/replication/takeover-faults.test.ts', pattern: 'compacted the last records of an epoch away' },
+    edits: [
+      {
+        file: 'storage/log-replica.ts',
+        find: 'Math.max(end.lastEpoch, began?.epoch ?? -1)',
+        replace: 'Math.max(end.lastEpoch, began === undefined ? -1 : -1)',
+      },
+    ],
+  },
+  {
+    name: 'cluster: a broker of a cluster cleans before it knows what it has part in',
+    by: { test: 'test/replication/takeover-faults.test.ts', pattern: 'removes nothing before it knows' },
+    edits: [
+      {
+        file: 'storage/log-store.ts',
+        find: 'isReplicated === true ? heldCleaning : aloneCleaning',
+        replace: 'isReplicated === true ? aloneCleaning : aloneCleaning',
+      },
+    ],
+  },
+  {
     // Seeds do not find it: between the two answers of the store the leader would have to die.
     name: 'cluster: committed by the in-sync set as it is, not as it may be',
     by: { test: 'test/replication/replica-set.test.ts', pattern: 'has not answered whether another is let in' },
