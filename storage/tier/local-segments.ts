@@ -50,9 +50,13 @@ export class LocalSegments {
     return `${this.directory}/${segmentFileName(baseOffset)}`
   }
 
-  /** The sidecar first: a segment without one is read once more at the next start, a sidecar alone would be taken for that of another file. */
-  async remove(baseOffset: number): Promise<void> {
-    for (const name of [sidecarFileName(baseOffset), segmentFileName(baseOffset)])
+  /**
+   * `sidecarFirst`: for replicas, of which a sidecar alone would be taken for that of the tier's file; a segment without one is read once more at the next start. Else the
+   * segment first: what the tier has is the same, its sidecar too, so that a segment alone would never get one of its own and not go.
+   */
+  async remove(baseOffset: number, { sidecarFirst }: { readonly sidecarFirst: boolean }): Promise<void> {
+    const [segment, sidecar] = [segmentFileName(baseOffset), sidecarFileName(baseOffset)]
+    for (const name of sidecarFirst ? [sidecar, segment] : [segment, sidecar])
       await this.#fileSystem.remove(`${this.directory}/${name}`)
     await this.#fileSystem.syncDirectory(this.directory)
   }

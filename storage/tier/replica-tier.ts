@@ -406,7 +406,7 @@ export class ReplicaTier {
     const held = local && this.#heldOf(local)
     if (held === undefined) return false
     if (!(await this.log.files.exchange(held.footer, () => this.tierLog.prefer(held)))) return false
-    await this.#local.remove(baseOffset)
+    await this.#local.remove(baseOffset, { sidecarFirst: true })
     this.tierLog.preferNoMore(baseOffset)
     this.#stats.letGoSegments++
     return true

@@ -170,7 +170,7 @@ export class TierUploader {
     const held = this.tierLog.segment(baseOffset)
     const local = await this.#local.footer(baseOffset)
     if (held === undefined || local?.checksum !== held.footer.checksum) return false
-    await this.#local.remove(baseOffset)
+    await this.#local.remove(baseOffset, { sidecarFirst: false })
     this.log.files.openAgain(baseOffset)
     this.#stats.letGoSegments++
     return true
