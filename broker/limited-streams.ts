@@ -159,7 +159,7 @@ export class LimitedStreams {
     await this.#patiently(() => follower.readTo(offset + 1))
     follower.facts.fill(partition)
     // Only now is it certain that who leads next reads the topic after this change, and that the stream ended where this broker thought.
-    if (partition.leading !== undefined) await partition.linearized()
+    await partition.linearized()
     return limit
   }
 
@@ -229,7 +229,9 @@ export class LimitedStreams {
     const { partitions, clock, report } = this.#options
     const others = await this.#joined.promise
     const topic = limitedStreamsTopic
-    const log = new InternalLog({ partitions, clock, topic, settings: { 'cleanup.policy': 'compact' }, others })
+    // What is compacted is not kept in a tier that others share.
+    const settings = { 'cleanup.policy': 'compact', ...(others !== undefined && { 'remote.storage.enable': 'false' }) }
+    const log = new InternalLog({ partitions, clock, topic, settings, others })
     await log.create()
     if (!partitions.has(topic))
       throw new PlayheadError('unavailable', `${topic}: found no word of it yet, wanted it here; ask again later`)

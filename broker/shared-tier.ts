@@ -10,12 +10,16 @@ import { topicSettings } from '../storage/topic-settings.ts'
 import type { TopicSettingTexts } from '../storage/topic-settings.ts'
 import type { TierSharing } from '../storage/tier/tier-sharing.ts'
 
-export function tierSharingOf({ clusterId }: ClusterNode, partitions: Partitions): TierSharing {
+export function tierSharingOf({ clusterId, image }: ClusterNode, partitions: Partitions): TierSharing {
   return {
     clusterId,
     role(topicId, number) {
       const partition = partitionOf(partitions, topicId, number)
       return partition && { leaderEpoch: partition.leading?.leaderEpoch, highWatermark: partition.highWatermark }
+    },
+    isGone(topicId) {
+      const { state = 'deleting' } = image.state.topics.get(topicId)?.record ?? {}
+      return state === 'deleting'
     },
   }
 }

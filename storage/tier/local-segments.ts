@@ -56,8 +56,9 @@ export class LocalSegments {
    */
   async remove(baseOffset: number, { sidecarFirst }: { readonly sidecarFirst: boolean }): Promise<void> {
     const [segment, sidecar] = [segmentFileName(baseOffset), sidecarFileName(baseOffset)]
-    for (const name of sidecarFirst ? [sidecar, segment] : [segment, sidecar])
+    for (const name of sidecarFirst ? [sidecar, segment] : [segment, sidecar]) {
       await this.#fileSystem.remove(`${this.directory}/${name}`)
-    await this.#fileSystem.syncDirectory(this.directory)
+      await this.#fileSystem.syncDirectory(this.directory) // not the second without the first
+    }
   }
 }

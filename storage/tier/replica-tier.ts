@@ -379,19 +379,24 @@ export class ReplicaTier {
       }
       const isOld = this.#context.clock.now() - footer.lastAppendTimeMs > ageMsMax
       if (this.#localBytes <= bytesMax && !isOld) break
+      if (footer.nextOffset <= this.log.logStartOffset) continue // retention takes it
       if (footer.nextOffset > highWatermark) return false
       if (this.#heldOf(footer) === undefined && !hasAsked && !this.#isNamed(footer)) {
         hasAsked = true
         await this.#news()
       }
       if (this.#heldOf(footer) === undefined) {
-        if (!this.#isNamed(footer)) return false
-        continue // the tier has it in other segments than this replica
+        if (!this.#isNamed(footer) && this.#isLastNamedBefore(footer)) return false
+        continue // the tier has it in other segments than this replica, or its leader could not send it
       }
       if (await this.log.files.alone(() => this.#letGoOf(base))) this.#localBytes -= sizes[place]!
     }
     // What is damaged never gets a sidecar: it stays.
     return isReady || this.log.damage.length > 0
+  }
+
+  #isLastNamedBefore({ baseOffset }: Footer): boolean {
+    return (this.tierLog.named.at(-1)?.footer.nextOffset ?? 0) <= baseOffset
   }
 
   /** The same segment in the tier, with the same records: where one leader wrote the last batch at an offset, all before it is the same everywhere. */

@@ -120,8 +120,9 @@ export class TierLog {
 
   /** Takes over a manifest that was read from the store. */
   async adopt(manifest: TierManifest): Promise<void> {
-    await this.#adopt(manifest)
-    await this.#saveCopy(manifest)
+    const pages = await this.#pagesOf(manifest)
+    await this.#saveCopy(manifest) // before anything is let go of by it
+    await this.#take(manifest, pages)
   }
 
   /** In a cluster: looks anew at what is to be shown beside the files that are here now. */
@@ -289,9 +290,13 @@ export class TierLog {
   }
 
   async #adopt(manifest: TierManifest): Promise<void> {
+    await this.#take(manifest, await this.#pagesOf(manifest))
+  }
+
+  async #pagesOf(manifest: TierManifest): Promise<Page[]> {
     const pages: Page[] = []
     for (const reference of manifest.pages) pages.push({ reference, segments: await this.#page(reference.id) })
-    await this.#take(manifest, pages)
+    return pages
   }
 
   async #take(manifest: TierManifest, pages: readonly Page[]): Promise<void> {

@@ -14,6 +14,8 @@ export interface TierSharing {
   readonly clusterId: string
   /** Undefined = it has no such partition. */
   role(topicId: string, partition: number): TierRole | undefined
+  /** Whether the cluster has no such topic any more. */
+  isGone(topicId: string): boolean
 }
 
 /** In the tier's owner record, in place of the id of a data directory: all brokers of a cluster write as one. */

@@ -38,8 +38,11 @@ export class TierTopics {
     await writeSmallFile(fileSystem, this.#markOf(topicId), { topicId, deletedMs: clock.now(), isTold: false })
   }
 
-  /** Sends what has changed, and removes what was deleted long enough ago. Throws tierUnavailable, tierRefused. */
-  async work(topics: readonly TopicFacts[]): Promise<void> {
+  /**
+   * Sends what has changed, and removes what was deleted long enough ago. `isGone`: whether a topic that has left the local disk is there no more; it may have left because it
+   * could not be opened, and be back by now. Throws tierUnavailable, tierRefused.
+   */
+  async work(topics: readonly TopicFacts[], isGone: (topicId: string) => boolean): Promise<void> {
     // Who has them now may send something else.
     for (const id of this.#sent.keys()) if (!topics.some((topic) => topic.id === id)) this.#sent.delete(id)
     for (const facts of topics) {
@@ -48,7 +51,10 @@ export class TierTopics {
       await this.#options.store.put(tierKeys.topic(facts.id), encodeFacts({ format: tierFormatVersion, ...facts }))
       this.#sent.set(facts.id, text)
     }
-    for (const mark of await this.#marks()) await this.#remove(mark)
+    for (const mark of await this.#marks()) {
+      if (isGone(String(mark.topicId))) await this.#remove(mark)
+      else await this.#options.fileSystem.remove(this.#markOf(String(mark.topicId)))
+    }
   }
 
   async #remove(mark: JsonObject): Promise<void> {

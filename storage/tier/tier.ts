@@ -297,7 +297,12 @@ export class Tier {
     if (logStore === undefined) return
     if (this.#writer === undefined) await this.#claim(logStore)
     const topics = logStore.topics().filter(({ id }) => this.#epochOf(id, 0) !== undefined)
-    await this.#topics.work(topics.map(({ facts }) => facts))
+    const isHere = (topicId: string) => logStore.topics().some(({ id }) => id === topicId)
+    const isGone = (topicId: string) => !isHere(topicId) && this.#sharing?.isGone(topicId) !== false
+    await this.#topics.work(
+      topics.map(({ facts }) => facts),
+      isGone,
+    )
     const results = await inParallel(this.#currentUploaders(logStore), logsAtOnce, (each) => each.work(rollBeforeMs))
     // A topic that is deleted meanwhile takes its files along: that is no failure of the tier.
     const known = new Set(logStore.topics())

@@ -79,11 +79,12 @@ export class TieredFileSystem implements FileSystem {
   }
 
   async remove(path: string): Promise<void> {
+    const wasShown = this.#remote(path) !== undefined // what a manifest names may be another matter in a moment
     this.#hide(path, 'removed')
     try {
       await this.#local.remove(path)
     } catch (error) {
-      if (!isMissing(error) || !this.#wasRemote(path)) throw error
+      if (!isMissing(error) || (!wasShown && !this.#wasRemote(path))) throw error
     }
   }
 

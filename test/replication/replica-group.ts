@@ -174,7 +174,7 @@ export class ReplicaGroup implements AsyncDisposable {
       replica.isTierIdle
         ? undefined
         : { leaderEpoch: partition.leading?.leaderEpoch, highWatermark: partition.highWatermark }
-    await tier?.start(store.store, { clusterId: 'cluster-under-test', role })
+    await tier?.start(store.store, { clusterId: 'cluster-under-test', role, isGone: () => false })
     const session = await this.metadata.transact({
       compares: [],
       changes: [{ kind: 'delete', key: metadataKeys.session(broker) }],
