@@ -177,6 +177,33 @@ test('replica tier and deleteRecords: the start moves for all brokers, manifests
   await assertSame(replicas, 11)
 })
 
+test('replica tier: a broker that was cut off while the log was trimmed, with an old manifest, takes over and shows nothing of what is gone', async () => {
+  await using directory = await TemporaryDirectory.make()
+  const tier = tierIn(directory)
+  await using replicas = await start(tier)
+  await fill(replicas, 0, 3)
+  await untilLetGo(replicas, tier)
+  const cut = replicas.replicas.get(3)!
+  cut.isCut = true
+  await replicas.untilInSync([1, 2])
+  await fill(replicas, 6, 4)
+  const others = [1, 2].map((broker) => replicas.replicas.get(broker)!)
+  await until(async () =>
+    (await Promise.all(others.map((one) => localBases(one, tier)))).every(({ length }) => length === 1),
+  )
+  await replicas.leader.partition.deleteRecords(20)
+  for (const { partition } of others) {
+    await partition.log.replica.adoptStart(20)
+    await partition.log.retention.letGo()
+  }
+  await until(async () => (await checkTier(replicas, tier)) === 2)
+  cut.isCut = false
+  await untilSame(replicas)
+  assert.equal(cut.fetcher?.stats.takeovers, 1)
+  await replicas.apply()
+  await assertSame(replicas, 4)
+})
+
 test('replica tier: started again with segments that only the tier has, every broker reads them without asking the store for manifests', async () => {
   await using directory = await TemporaryDirectory.make()
   const tier = tierIn(directory)
