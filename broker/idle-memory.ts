@@ -12,7 +12,9 @@ const lookMs = 5_000
 /** Of one processor: what a broker that nobody asks anything uses. */
 const idleShareMax = 0.02
 /** The same of one that may be interrupted for garbage. */
-const calmShareMax = 0.5
+const calmShareMax = 0.4
+/** Between two such interruptions, so that all together take less than a hundredth of the time. */
+const garbagePauseMs = 10_000
 /** Less is not worth the interruption. */
 const grownBytesMin = 8 * MiB
 /** Of garbage, while there is work: so many bytes, and such a share of what was in use without it. */
@@ -42,6 +44,8 @@ export class IdleMemory implements Disposable {
   #heldBytes = 0
   /** The least of all looks since garbage was collected here; the runtime's own collections are seen in it, too. */
   #reachBytes = Infinity
+  /** When garbage was collected here. */
+  #collectedMs = -Infinity
 
   constructor(heap: Heap, clock: Clock) {
     this.#heap = heap
@@ -73,6 +77,8 @@ export class IdleMemory implements Disposable {
   #collectGarbage(): void {
     const grownBytes = this.#heap.reachBytes() - this.#reachBytes
     if (grownBytes < Math.max(garbageBytesMin, this.#reachBytes * garbageShareMin)) return
+    if (this.#clock.monotonicMs() < this.#collectedMs + garbagePauseMs) return
+    this.#collectedMs = this.#clock.monotonicMs()
     this.#heap.collectGarbage()
     this.#reachBytes = this.#heap.reachBytes()
   }

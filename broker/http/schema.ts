@@ -5,7 +5,7 @@
  */
 import assert from 'node:assert/strict'
 import type { TSchema, Type as TypeBox } from 'typebox'
-import type { Compile } from 'typebox/compile'
+import type { Compile } from 'typebox/schema'
 
 type Options = Readonly<Record<string, unknown>>
 type Builders = Pick<

@@ -85,7 +85,7 @@ function checkOf(schema: TSchema, part: string): Check {
     compiled ??= compileSchema(schema)
     if (compiled.Check(value)) return undefined
     // The first says most: what does not fit stands before what follows from it.
-    const [first] = compiled.Errors(value)
+    const [, [first]] = compiled.Errors(value)
     const place = first === undefined ? '' : first.instancePath.replaceAll('/', '.')
     const wanted =
       first?.message.replace(/^schema is false$/, 'it not to be there: the name is not known') ?? 'another value'

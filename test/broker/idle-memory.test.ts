@@ -52,7 +52,7 @@ test('idle memory: what the start left is given back once, and again only when t
 
 test('idle memory: of a broker that has a little to do garbage is collected once it is 15 % of the rest', async () => {
   const { clock, heap } = start()
-  heap.share = 0.4
+  heap.share = 0.3
   await clock.run(sleep(clock, 15_000))
   for (const [garbage, collections] of [
     [19 * MiB, 0],
@@ -72,9 +72,22 @@ test('idle memory: of a broker that has a little to do garbage is collected once
   assert.equal(heap.collections, 0, 'nothing is given back while there is work')
 })
 
+test('idle memory: garbage is collected every ten seconds at most', async () => {
+  const { clock, heap } = start()
+  heap.share = 0.3
+  await clock.run(sleep(clock, 6_000))
+  const collections: number[] = []
+  for (let look = 0; look < 6; look++) {
+    heap.garbage = 60 * MiB
+    await clock.run(sleep(clock, 5_000))
+    collections.push(heap.garbageCollections)
+  }
+  assert.deepEqual(collections, [1, 1, 2, 2, 3, 3])
+})
+
 test('idle memory: what the runtime collects by itself is no garbage any more', async () => {
   const { clock, heap } = start()
-  heap.share = 0.4
+  heap.share = 0.3
   heap.garbage = 40 * MiB
   await clock.run(sleep(clock, 15_000))
   heap.garbage = 0
@@ -89,7 +102,7 @@ test('idle memory: what the runtime collects by itself is no garbage any more', 
 
 test('idle memory: nothing is interrupted while there is much work, or where much is in use', async () => {
   const { clock, heap } = start()
-  heap.share = 0.6
+  heap.share = 0.5
   await clock.run(sleep(clock, 15_000))
   heap.garbage = 60 * MiB
   await clock.run(sleep(clock, 60_000))
