@@ -65,7 +65,7 @@ export const isCompilerThere = (): boolean => compile !== undefined
 
 /** To be awaited before anything is compiled. */
 export async function loadCompiler(): Promise<void> {
-  compile ??= (await import('typebox/compile')).Compile
+  compile ??= (await import('typebox/schema')).Compile
 }
 
 export function compileSchema<S extends TSchema>(schema: S): SchemaChecker<S> {
