@@ -151,7 +151,7 @@ export const brokerSettings = {
     'bytes',
     storage.tailCacheBytes,
     [0, 64 * GiB],
-    'Memory for the newest batches, over all partitions: readers at the tail need no disk.',
+    'Memory for the newest batches, over all partitions: readers at the tail need no disk. A quarter of it while nobody reads.',
   ),
   readAheadBytes: integer(
     'bytes',
