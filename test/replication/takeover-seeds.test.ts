@@ -12,7 +12,7 @@ import { group, sealed, until } from '../storage/store-under-test.ts'
 import { ReplicaGroup } from './replica-group.ts'
 
 const brokers = [1, 2, 3]
-const seeds = Number(process.env['PLAYHEAD_SEEDS'] ?? 10)
+const seeds = Number(process.env['PLAYHEAD_SEEDS'] ?? 5)
 const firstSeed = Number(process.env['PLAYHEAD_SEED'] ?? Math.floor(Math.random() * 1e6))
 const rounds = 10
 const streams = 5

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { SeededRandom } from '../storage/seeded-random.ts'
 import { simulateLimits } from './cluster/limits-simulation.ts'
 
-const seedCount = Number(process.env['PLAYHEAD_TEST_LIMITS_SEEDS'] ?? 12)
+const seedCount = Number(process.env['PLAYHEAD_TEST_LIMITS_SEEDS'] ?? 6)
 
 test(`cluster simulation: ${seedCount} seeds of limits of one stream, changed by several clients under faults: what was answered to be hidden is never read again, no change is lost`, async (t) => {
   const first = SeededRandom.steady().seed
