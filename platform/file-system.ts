@@ -11,6 +11,11 @@ export class SyncFailure extends Error {
   override readonly name = 'SyncFailure'
 }
 
+/** Whether a file or directory was not there. */
+export function isMissing(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ENOENT'
+}
+
 /** Appends are written in whole blocks of this size, counted from the beginning of the file. */
 export const appendBlockBytes = 4096
 

@@ -10,6 +10,7 @@ import type { IncomingLog } from '../storage/incoming-log.ts'
 import type { LogStore } from '../storage/log-store.ts'
 import type { NewTopic } from '../storage/topic-store.ts'
 import { Turns } from '../storage/turns.ts'
+import { changedSettings } from '../storage/topic-settings.ts'
 import type { TopicSettingTexts } from '../storage/topic-settings.ts'
 import type { Topic, TopicFacts } from '../storage/topic.ts'
 import { Partition } from './partition.ts'
@@ -215,18 +216,6 @@ export class Partitions {
     this.#topics.set(topic.name, { topic, partitions })
     this.#namesById.set(topic.id, topic.name)
   }
-}
-
-function changedSettings(
-  settings: TopicSettingTexts,
-  changes: Readonly<Record<string, string | null>>,
-): TopicSettingTexts {
-  const changed: Record<string, string> = { ...settings }
-  for (const [name, value] of Object.entries(changes)) {
-    if (value === null) delete changed[name]
-    else changed[name] = value
-  }
-  return changed
 }
 
 /** By a broker that joins: others have it, or nobody has. */

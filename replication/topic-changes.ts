@@ -9,7 +9,7 @@ import { PlayheadError } from '../protocol/errors.ts'
 import { partitionsMax } from '../protocol/limits.ts'
 import { checkTopicName } from '../protocol/names.ts'
 import { formatUuid, uuidV7 } from '../protocol/uuid.ts'
-import { checkSettingChange, checkTopicSettings } from '../storage/topic-settings.ts'
+import { changedSettings, checkSettingChange, checkTopicSettings } from '../storage/topic-settings.ts'
 import { readClusterState } from './cluster-state.ts'
 import type { ClusterState, SeenTopic } from './cluster-state.ts'
 import { newPartitionState } from './isr-change.ts'
@@ -103,11 +103,7 @@ export async function alterTopic(
   for (let tries = 0; tries < triesMax; tries++) {
     if (tries > 0) await sleep(foundation.clock, pauseMs)
     const { topicId, record, modRevision } = existing(await readClusterState(foundation.store), name)
-    const settings: Record<string, string> = { ...record.settings }
-    for (const [setting, value] of Object.entries(changes)) {
-      if (value === null) delete settings[setting]
-      else settings[setting] = value
-    }
+    const settings = changedSettings(record.settings, changes)
     const key = metadataKeys.topic(topicId)
     const value = writeRecord({ ...record, settings })
     const { outcome } = await foundation.store.transact({

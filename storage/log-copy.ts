@@ -7,6 +7,7 @@
  * Neighbours: backup.ts makes one for each log.
  */
 import type { Clock } from '../platform/clock.ts'
+import { isMissing } from '../platform/file-system.ts'
 import type { FileSystem } from '../platform/file-system.ts'
 import { PlayheadError } from '../protocol/errors.ts'
 import type { BackupFile } from './backup-manifest.ts'
@@ -185,10 +186,6 @@ export async function scanFile(
   } finally {
     await file.close()
   }
-}
-
-function isMissing(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'ENOENT'
 }
 
 function checkReached(path: string, nextOffset: number, mark: number, problem: string | undefined): void {

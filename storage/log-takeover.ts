@@ -19,11 +19,10 @@ export function incomingLogOf({ fileSystem }: StorageContext, identity: LogIdent
 
 /** `IncomingLog.finish` has made a log of it. What had the place is kept until `settle`. Throws diskFull. */
 export async function takeOver(context: StorageContext, identity: LogIdentity): Promise<void> {
-  const { fileSystem, checkpointStore } = context
+  const { fileSystem } = context
   const { topic, incoming, replaced } = placesOf(identity)
-  const prefix = logPrefix(identity.topicId, identity.partition)
   try {
-    await checkpointStore.removeRange(prefix, afterPrefix(prefix))
+    await forgetDerived(context, identity)
     await fileSystem.removeDirectory(replaced)
     if (await fileSystem.exists(identity.directory)) await fileSystem.rename(identity.directory, replaced)
     await fileSystem.syncDirectory(topic)
@@ -41,11 +40,10 @@ export async function settleTakeOver({ fileSystem }: StorageContext, identity: L
 
 /** The new log cannot be opened, or did not get the place: the old one has it again. */
 export async function undoTakeOver(context: StorageContext, identity: LogIdentity): Promise<void> {
-  const { fileSystem, checkpointStore } = context
+  const { fileSystem } = context
   const { topic, incoming, replaced } = placesOf(identity)
   if (!(await fileSystem.exists(replaced))) return
-  const prefix = logPrefix(identity.topicId, identity.partition)
-  await checkpointStore.removeRange(prefix, afterPrefix(prefix))
+  await forgetDerived(context, identity)
   if (await fileSystem.exists(identity.directory)) {
     await fileSystem.removeDirectory(incoming)
     await fileSystem.rename(identity.directory, incoming)
@@ -61,6 +59,12 @@ export async function finishTakeOver(fileSystem: FileSystem, identity: LogIdenti
   if (await fileSystem.exists(identity.directory)) return await fileSystem.removeDirectory(replaced)
   await fileSystem.rename(replaced, identity.directory)
   await fileSystem.syncDirectory(topic)
+}
+
+/** What the cache knows of the log that has the place. */
+async function forgetDerived({ checkpointStore }: StorageContext, identity: LogIdentity): Promise<void> {
+  const prefix = logPrefix(identity.topicId, identity.partition)
+  await checkpointStore.removeRange(prefix, afterPrefix(prefix))
 }
 
 function placesOf({ directory, partition }: LogIdentity) {

@@ -5,6 +5,7 @@
  * interrupted: what the log has given up and still lies there is let go of by the next round.
  * Neighbours: Log owns it, Cleaner calls `enforce` now and then; heads.ts has the last versions.
  */
+import { isMissing } from '../platform/file-system.ts'
 import { PlayheadError } from '../protocol/errors.ts'
 import { AgeClock } from './age-clock.ts'
 import type { Damage } from './damage.ts'
@@ -191,8 +192,7 @@ export class Retention {
     try {
       if (!segment.damaged) return await SidecarHeads.open(context.fileSystem, sidecarPath(identity, segment))
     } catch (error) {
-      const isMissing = error instanceof Error && 'code' in error && error.code === 'ENOENT'
-      if (!(error instanceof PlayheadError) && !isMissing) throw error
+      if (!(error instanceof PlayheadError) && !isMissing(error)) throw error
     }
     return new IndexHeads(index, segment.nextOffset)
   }

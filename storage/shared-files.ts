@@ -4,6 +4,7 @@
  * Invariant: `snapshot` is one moment of the log; heads files that are newer than that are as true.
  * Neighbours: LogFiles has one; replication's leader answers from it; IncomingLog is the other end.
  */
+import { isMissing } from '../platform/file-system.ts'
 import type { FileSystem } from '../platform/file-system.ts'
 import { PlayheadError } from '../protocol/errors.ts'
 import { sharedFilesMax } from '../protocol/limits.ts'
@@ -113,7 +114,7 @@ export class SharedFiles {
     const { fileSystem, identity } = this.#options
     const path = `${identity.directory}/${fileNameOf(kind, offset)}`
     const file = await fileSystem.open(path, 'read').catch((error: unknown) => {
-      throw error instanceof Error && 'code' in error && error.code === 'ENOENT' ? gone(path) : error
+      throw isMissing(error) ? gone(path) : error
     })
     try {
       const size = await file.sizeBytes()

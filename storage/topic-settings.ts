@@ -192,3 +192,16 @@ export function describeTopicSettings(texts: TopicSettingTexts): DescribedSettin
     return { name, value: value ?? row.default, source: value === undefined ? 'default' : 'topic' }
   })
 }
+
+/** The settings behind the changes; null sets one back to its default. */
+export function changedSettings(
+  settings: TopicSettingTexts,
+  changes: Readonly<Record<string, string | null>>,
+): Record<string, string> {
+  const changed: Record<string, string> = { ...settings }
+  for (const [name, value] of Object.entries(changes)) {
+    if (value === null) delete changed[name]
+    else changed[name] = value
+  }
+  return changed
+}

@@ -18,7 +18,7 @@ import { PartitionLimit } from './partition-limit.ts'
 import type { LogIdentity, StorageContext } from './storage-context.ts'
 import { deletedSuffix, newTopicId, readTopicFile, Topic, topicIdBytes, writeTopicFile } from './topic.ts'
 import type { TopicFacts } from './topic.ts'
-import { checkSettingChange, checkTopicSettings } from './topic-settings.ts'
+import { changedSettings, checkSettingChange, checkTopicSettings } from './topic-settings.ts'
 import type { TopicSettingTexts } from './topic-settings.ts'
 import { truncateLog } from './truncation.ts'
 
@@ -294,12 +294,8 @@ export class TopicStore {
   }
 
   async #alter(topic: Topic, changes: Readonly<Record<string, string | null>>): Promise<Topic> {
-    const settings: Record<string, string> = { ...topic.facts.settings }
-    for (const [name, value] of Object.entries(changes)) {
-      checkSettingChange(name, value)
-      if (value === null) delete settings[name]
-      else settings[name] = value
-    }
+    for (const [name, value] of Object.entries(changes)) checkSettingChange(name, value)
+    const settings = changedSettings(topic.facts.settings, changes)
     try {
       await writeTopicFile(this.#context, topic.directory, { ...topic.facts, settings })
     } catch (error) {

@@ -5,6 +5,7 @@
  * which would call the cut damage, is gone before the first byte.
  * Neighbours: TopicStore closes the log and opens it again; leader-epochs.ts forgets what began behind the cut when it is opened.
  */
+import { isMissing } from '../platform/file-system.ts'
 import type { File, FileSystem } from '../platform/file-system.ts'
 import { nextOffset as nextOffsetOf } from '../protocol/record-batch.ts'
 import { logPrefix } from './index-keys.ts'
@@ -62,7 +63,7 @@ async function openHere(fileSystem: FileSystem, path: string): Promise<File | un
   try {
     return await fileSystem.open(path, 'write')
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
+    if (isMissing(error)) return undefined
     throw error
   }
 }

@@ -5,6 +5,7 @@
  * tier's sight in the same step.
  * Neighbours: LogStore runs on it, Tier fills it with logs; retention removes segments through it.
  */
+import { isMissing } from '../../platform/file-system.ts'
 import type { File, FileSystem } from '../../platform/file-system.ts'
 import { baseOffsetOfFile, segmentFileName } from '../segment-format.ts'
 import { RemoteSegment, RemoteSidecar } from './remote-file.ts'
@@ -158,8 +159,4 @@ export class TieredFileSystem implements FileSystem {
 
 function sidecarOf(segmentName: string): string {
   return segmentName.replace(/\.log$/, '.idx')
-}
-
-function isMissing(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'ENOENT'
 }

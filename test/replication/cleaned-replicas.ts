@@ -3,7 +3,8 @@ import { systemClock } from '../../platform/clock.ts'
 import type { Log } from '../../storage/log.ts'
 import { MemoryFileSystem } from '../storage/memory-file-system.ts'
 import { group, sealed, until } from '../storage/store-under-test.ts'
-import type { Replica, ReplicaGroup } from './replica-group.ts'
+import { ReplicaGroup } from './replica-group.ts'
+import type { Replica } from './replica-group.ts'
 
 export const smallSegments = { 'segment.bytes': String(1 << 20) }
 export const compacted = { ...smallSegments, 'cleanup.policy': 'compact', 'min.cleanable.dirty.ratio': '0' }
@@ -60,4 +61,17 @@ export async function compact({ partition: { log } }: Replica): Promise<void> {
   await log.files.roll()
   await sealed(log)
   await log.compaction.run(() => systemClock.yield())
+}
+
+/** Brokers 1 and 2; the records below 11 are gone at the leader, with the first segment, and broker 2 is away. */
+export async function startTrimmed(): Promise<ReplicaGroup> {
+  const replicas = await ReplicaGroup.start([1, 2], 1, undefined, { topicSettings: smallSegments })
+  const { leader } = replicas
+  await append(leader, 0, 45)
+  await sealed(leader.partition.log)
+  await leader.partition.deleteRecords(11)
+  await leader.partition.log.retention.letGo()
+  await replicas.kill(2)
+  await replicas.untilInSync([1])
+  return replicas
 }

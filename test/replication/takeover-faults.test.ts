@@ -16,6 +16,7 @@ import {
   rewritten,
   shown,
   smallSegments,
+  startTrimmed,
   untilLike,
 } from './cleaned-replicas.ts'
 import { ReplicaGroup, topicId } from './replica-group.ts'
@@ -102,14 +103,8 @@ test('takeover: one is enough where the last records of an epoch were compacted 
 })
 
 test('takeover: a disk without room refuses it, and takes it once there is room', async () => {
-  await using replicas = await ReplicaGroup.start([1, 2], 1, undefined, { topicSettings: smallSegments })
+  await using replicas = await startTrimmed()
   const { leader } = replicas
-  await append(leader, 0, 45)
-  await sealed(leader.partition.log)
-  await leader.partition.deleteRecords(11)
-  await leader.partition.log.retention.letGo()
-  await replicas.kill(2)
-  await replicas.untilInSync([1])
   const disk = new MemoryFileSystem()
   let isFull = true
   const open = disk.open.bind(disk)
@@ -131,16 +126,9 @@ test('takeover: a disk without room refuses it, and takes it once there is room'
 })
 
 test('takeover: last versions with a bad byte at the leader are not taken, and the log from before stays', async () => {
-  await using replicas = await ReplicaGroup.start([1, 2], 1, undefined, { topicSettings: smallSegments })
-  const { leader } = replicas
-  await append(leader, 0, 45)
-  await sealed(leader.partition.log)
-  await leader.partition.deleteRecords(11)
-  await leader.partition.log.retention.letGo()
+  await using replicas = await startTrimmed()
   const disk = replicas.disks.get(1) as MemoryFileSystem
   disk.bytes(disk.paths.find((each) => each.endsWith('.heads'))!)[90]! ^= 1
-  await replicas.kill(2)
-  await replicas.untilInSync([1])
   await openEmpty(replicas, 2)
   await until(() => replicas.said.some((line) => line.includes('.heads')))
   await replicas.kill(2)
