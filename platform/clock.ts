@@ -19,6 +19,9 @@ export interface Clock {
   yield(): Promise<void>
 }
 
+/** All that long work in slices needs of a clock. */
+export type Yielding = Pick<Clock, 'yield'>
+
 /** The longest wait that the runtime's timers take; they would call back at once from a longer one. */
 const timerMsMax = 0x7fff_ffff
 

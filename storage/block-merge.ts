@@ -4,15 +4,17 @@
  * any slice.
  * Neighbours: IndexCapture writes the slices; head-block.ts and head-blocks.ts know the blocks, MergedStreams what is new.
  */
-import type { Clock } from '../platform/clock.ts'
+import type { Yielding } from '../platform/clock.ts'
 import type { CheckpointPut } from './checkpoint-store.ts'
 import { BlockBuilder, decodeHeadBlock, encodeHeadBlock, HeadEntries } from './head-block.ts'
 import { BlockWalk } from './head-blocks.ts'
 import type { HeadCache } from './head-cache.ts'
-import { extendHead, goneHead, isGone } from './head-extension.ts'
+import { extendHead, goneHead } from './head-extension.ts'
 import { headBlockKey, type StoredHead, type StreamHead } from './index-keys.ts'
 import type { MergedStreams, StreamPart } from './merged-streams.ts'
 import type { StoredPostings } from './stored-postings.ts'
+import { covered } from './stream-extent.ts'
+import { TailExtension } from './tail-extension.ts'
 
 /** Streams merged between two yields to the event loop: about 2 ms. */
 const streamsPerTurn = 1024
@@ -35,7 +37,7 @@ export interface MergeTarget {
   readonly prefix: Buffer
   readonly stored: StoredPostings
   readonly heads: HeadCache
-  readonly clock: Clock
+  readonly clock: Yielding
   /** Whether the store has head blocks for certain: then none is damage. */
   readonly hasStreams: boolean
 }
@@ -52,6 +54,7 @@ export class BlockMerge {
   readonly #merged: MergedStreams
   readonly #walk: BlockWalk
   readonly #out = new BlockBuilder()
+  readonly #extension = new TailExtension()
   #next: StreamPart[] | undefined
   #open: OpenBlock | undefined
   #work = 0
@@ -102,14 +105,15 @@ export class BlockMerge {
       if (order <= 0) break
       this.#copyOld(open, slice)
     }
-    const known = !old.done && order === 0 ? old.head : undefined
-    declareVersions(parts, known)
+    const isKnown = !old.done && order === 0
+    if (this.#extension.extend(isKnown ? old : undefined, parts)) return this.#putExtended(open, parts, slice, isKnown)
+    const known = isKnown ? old.head : undefined
     let head = known
     for (const part of parts) {
       const count = part.table.count(part.slot)
       if (count === 0 && saysMore(part, head))
         head = goneHead(part.table.firstVersion(part.slot), part.table.newestOffset(part.slot))
-      let from = head === undefined ? 0 : coveredEvents(part, head.lastOffset)
+      let from = head === undefined ? 0 : covered(part.table, part.slot, head.lastOffset)
       while (from < count) {
         const to = Math.min(count, from + eventsPerTurn)
         head = extendHead(this.#target.prefix, head, part, { from, to }, slice.puts)
@@ -119,10 +123,22 @@ export class BlockMerge {
       }
     }
     this.#work++
+    const newest = parts.at(-1)!
+    if (head?.lastOffset === newest.table.newestOffset(newest.slot)) declareVersions(parts, head.lastVersion)
     if (head === undefined || head === known) return // its entry is copied with those behind it
     if (known !== undefined) old.next()
     this.#out.add(table.keys, slot, head)
     this.#noteHead(parts[0]!, head, slice)
+    if (this.#out.hasPiece) this.#putPiece(open, slice)
+  }
+
+  #putExtended(open: OpenBlock, parts: readonly StreamPart[], slice: Slice, isKnown: boolean): void {
+    const { table, slot } = parts[0]!
+    this.#work++
+    declareVersions(parts, this.#extension.lastVersion)
+    if (isKnown) open.old.next()
+    this.#out.addEncoded(table.keys, slot, this.#extension.bytes, this.#extension.end)
+    this.#noteHead(parts[0]!, this.#extension, slice)
     if (this.#out.hasPiece) this.#putPiece(open, slice)
   }
 
@@ -156,7 +172,7 @@ export class BlockMerge {
     return key?.subarray(headBlockKey(this.#target.prefix, nothing).length)
   }
 
-  #noteHead({ table, slot }: StreamPart, head: StoredHead, slice: Slice): void {
+  #noteHead({ table, slot }: StreamPart, head: StreamHead, slice: Slice): void {
     if (!this.#target.heads.isWanted) {
       slice.headsLeftOut = true
       return
@@ -178,25 +194,17 @@ function isBehind({ table, slot }: StreamPart, key: Buffer | undefined, prefix: 
   return key !== undefined && table.keys.compareName(slot, key, prefix.length + 1, key.length) >= 0
 }
 
-/** Tells the tables which versions they hold, for the sidecar that is made of them: else each would have to be read again. */
-function declareVersions(parts: readonly StreamPart[], head: StoredHead | undefined): void {
-  const newest = parts.at(-1)!
-  if (head !== undefined && head.lastOffset > newest.table.newestOffset(newest.slot)) return // written before, with more than this
-  let version = (head?.lastVersion ?? -1) + 1
-  if (head !== undefined) for (const part of parts) version -= coveredEvents(part, head.lastOffset)
-  let isEmpty = head === undefined || isGone(head)
-  for (const part of parts) {
-    const { table, slot } = part
-    if (table.count(slot) === 0) {
-      if (!saysMore(part, head)) continue
-      version = Math.max(version, table.firstVersion(slot))
-      isEmpty = true
-      continue
-    }
-    if (isEmpty) version = Math.max(version, table.firstVersion(slot))
-    table.declareFirstVersion(slot, version)
-    version += table.count(slot)
-    isEmpty = false
+/**
+ * Tells tables that are not in a sidecar yet which versions they hold, so that nobody has to look them up for that. `lastVersion`: of the newest event
+ * of the last part. Events before a part that says that all are gone may have any version.
+ */
+function declareVersions(parts: readonly StreamPart[], lastVersion: number): void {
+  let version = lastVersion + 1
+  for (let place = parts.length - 1; place >= 0; place--) {
+    const { table, slot } = parts[place]!
+    if (table.count(slot) === 0) return
+    version -= table.count(slot)
+    if (!table.isSealed) table.declareFirstVersion(slot, version)
   }
 }
 
@@ -205,10 +213,4 @@ function saysMore({ table, slot }: StreamPart, head: StoredHead | undefined): bo
   return (
     head === undefined || (table.newestOffset(slot) > head.lastOffset && table.firstVersion(slot) > head.lastVersion)
   )
-}
-
-/** Events of a part that a stored head with `lastOffset` covers already. */
-function coveredEvents({ table, slot }: StreamPart, lastOffset: number): number {
-  if (table.count(slot) === 0) return 0
-  return table.firstOffset(slot) > lastOffset ? 0 : table.countBelow(slot, lastOffset + 1)
 }

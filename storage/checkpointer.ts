@@ -66,6 +66,7 @@ export class Checkpointer {
 
   appended(bytes: number): void {
     this.#dirtyBytes += bytes
+    this.#options.context.indexMemory.appended(bytes)
   }
 
   /** Whether there is enough to save, or it has waited long enough. */

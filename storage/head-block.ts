@@ -147,13 +147,18 @@ export class BlockBuilder {
   }
 
   add(keys: KeyTable, slot: number, head: StoredHead): void {
+    const bytes = encodeHead(head)
+    this.addEncoded(keys, slot, bytes, bytes.length)
+  }
+
+  /** The same with the head as index-keys.ts draws it, at bytes [0, end). */
+  addEncoded(keys: KeyTable, slot: number, head: Buffer, end: number): void {
     const nameBytes = keys.keyBytes(slot)
-    const headBytes = encodeHead(head)
-    this.#makeRoom(2 * varintBytesMax + nameBytes + headBytes.length)
+    this.#makeRoom(2 * varintBytesMax + nameBytes + end)
     let at = writeVarint(this.#bytes, this.#end, nameBytes)
     at = keys.copyKey(slot, this.#bytes, at)
-    at = writeVarint(this.#bytes, at, headBytes.length)
-    at += headBytes.copy(this.#bytes, at)
+    at = writeVarint(this.#bytes, at, end)
+    at += head.copy(this.#bytes, at, 0, end)
     this.#added(at - this.#end)
   }
 

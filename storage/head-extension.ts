@@ -9,7 +9,7 @@ import { packOffsets, varintBytesMax, writeVarint } from './postings.ts'
 
 const chunkEntriesMax = 512
 /** A tail larger than this leaves the head and becomes a chunk: some forty events, since each capture writes the tail again. */
-const tailBytesMax = 128
+export const tailBytesMax = 128
 
 /** The head of a stream with the events at places [from, to) of a part behind it; chunks that leave its tail are added to `puts`. */
 export function extendHead(

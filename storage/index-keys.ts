@@ -128,3 +128,9 @@ export function tailOffsets(head: StoredHead): number[] {
   unpackOffsets(head.tail, 0, head.tail.length, head.tailCount, offsets)
   return offsets
 }
+
+/** The version of the event at `offset`; -1 where it is not one of the tail's. */
+export function versionInTail(head: StoredHead, offset: number): number {
+  const place = tailOffsets(head).indexOf(offset)
+  return place < 0 ? -1 : head.lastVersion + 1 - head.tailCount + place
+}

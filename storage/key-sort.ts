@@ -3,7 +3,7 @@
  * pairs takes seconds and this a few tenths (measured: 1 M names of 15 bytes); it yields to the event loop as it goes.
  * Neighbours: RecentPostings keeps the result, MergedStreams walks along it.
  */
-import type { Clock } from '../platform/clock.ts'
+import type { Yielding } from '../platform/clock.ts'
 import type { KeyTable } from './key-table.ts'
 
 /** Keys looked at between two yields to the event loop: about 2 ms. */
@@ -23,7 +23,7 @@ interface Range {
 /** From so many keys on, six bytes behind what all begin with are sorted first, beside the slots and not where the keys lie all over memory. */
 const codedMin = 4096
 
-export async function sortSlots(keys: KeyTable, clock: Clock): Promise<Uint32Array> {
+export async function sortSlots(keys: KeyTable, clock: Yielding): Promise<Uint32Array> {
   if (keys.size < codedMin) {
     const slots = Uint32Array.from({ length: keys.size }, (_, slot) => slot)
     await sortRanges(keys, slots, [{ from: 0, to: slots.length, depth: 0 }], clock)
@@ -59,7 +59,7 @@ const digits = {
 }
 
 /** Of how many bytes all keys have in common at their beginning. */
-async function commonBytes(keys: KeyTable, clock: Clock): Promise<number> {
+async function commonBytes(keys: KeyTable, clock: Yielding): Promise<number> {
   let common = keys.keyBytes(0)
   for (let slot = 1; slot < keys.size && common > 0; slot++) {
     for (let place = 0; place < common; place++) if (keys.byteAt(slot, place) !== keys.byteAt(0, place)) common = place
@@ -68,7 +68,7 @@ async function commonBytes(keys: KeyTable, clock: Clock): Promise<number> {
   return common
 }
 
-async function codesOf(keys: KeyTable, depth: number, clock: Clock): Promise<Coded> {
+async function codesOf(keys: KeyTable, depth: number, clock: Yielding): Promise<Coded> {
   const { size } = keys
   const coded: Coded = { slots: new Uint32Array(size), high: new Uint32Array(size), low: new Uint16Array(size) }
   const byte = (slot: number, place: number) => Math.max(0, keys.byteAt(slot, depth + place))
@@ -82,7 +82,7 @@ async function codesOf(keys: KeyTable, depth: number, clock: Clock): Promise<Cod
 }
 
 /** One pass of a radix sort; what is alike stays in order. */
-async function sortByDigit(coded: Coded, digit: (high: number, low: number) => number, clock: Clock): Promise<void> {
+async function sortByDigit(coded: Coded, digit: (high: number, low: number) => number, clock: Yielding): Promise<void> {
   const { slots, high, low } = coded
   const places = new Uint32Array(65_537)
   for (let at = 0; at < slots.length; at++) places[digit(high[at]!, low[at]!) + 1]!++
@@ -103,7 +103,7 @@ async function sortByDigit(coded: Coded, digit: (high: number, low: number) => n
 }
 
 /** Sorts ranges from their own depth on. */
-async function sortRanges(keys: KeyTable, slots: Uint32Array, waiting: Range[], clock: Clock): Promise<void> {
+async function sortRanges(keys: KeyTable, slots: Uint32Array, waiting: Range[], clock: Yielding): Promise<void> {
   const scratch = { slots: new Uint32Array(slots.length), codes: new Uint16Array(slots.length) }
   let looked = 0
   for (let range = waiting.pop(); range !== undefined; range = waiting.pop()) {

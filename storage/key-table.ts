@@ -8,7 +8,7 @@
  * keys that murmur2 hashes alike, so a key that finds no bucket within `looksMax` goes into a Map, whose hash has a secret.
  */
 import assert from 'node:assert/strict'
-import { murmur2 } from '../protocol/murmur2.ts'
+import { murmur2, streamKeyHash } from '../protocol/murmur2.ts'
 import { streamNameBytesMax } from '../protocol/limits.ts'
 import { grown } from './grown.ts'
 
@@ -92,6 +92,16 @@ export class KeyTable {
     if (this.size === 0) return -1
     const end = scratch.write(stream)
     return this.find(scratch, 0, end, murmur2(scratch, 0, end))
+  }
+
+  /** streamKeyHash of the key. */
+  hash(slot: number): number {
+    return streamKeyHash(this.#bytes, this.#ends[slot]!, this.#ends[slot + 1]!)
+  }
+
+  /** The slot that the key has in another table, -1 when it has none there. `hash`: its streamKeyHash. */
+  slotIn(other: KeyTable, slot: number, hash: number): number {
+    return other.find(this.#bytes, this.#ends[slot]!, this.#ends[slot + 1]!, hash)
   }
 
   stream(slot: number): string {

@@ -3,7 +3,7 @@
  * events of it. Invariant: every stream comes once, and its parts in the order of the tables, which is that of their offsets.
  * Neighbours: IndexCapture and sidecar-writer.ts write streams in this order; key-sort.ts sorts.
  */
-import type { Clock } from '../platform/clock.ts'
+import type { Yielding } from '../platform/clock.ts'
 import { MergeHeap } from './merge-heap.ts'
 import { type RecentPostings, warmedMax } from './recent-postings.ts'
 
@@ -31,7 +31,7 @@ export class MergedStreams {
   }
 
   /** `tables` must not grow any more. Yields to the event loop while it sorts. */
-  static async of(tables: readonly RecentPostings[], clock: Clock): Promise<MergedStreams> {
+  static async of(tables: readonly RecentPostings[], clock: Yielding): Promise<MergedStreams> {
     const lines: Line[] = []
     for (const [order, table] of tables.entries()) {
       if (table.streams === 0) continue

@@ -10,7 +10,7 @@
  */
 import assert from 'node:assert/strict'
 import { streamKeyHash } from '../protocol/murmur2.ts'
-import type { Clock } from '../platform/clock.ts'
+import type { Yielding } from '../platform/clock.ts'
 import type { BatchKeys } from './batch-streams.ts'
 import { grown } from './grown.ts'
 import { sortSlots } from './key-sort.ts'
@@ -36,6 +36,8 @@ export class RecentPostings {
   /** The highest offset; -1 while empty. */
   lastOffset = -1
   events = 0
+  /** Its events are in a sidecar. */
+  isSealed = false
   /** The streams: what is asked of a slot here is of the stream with that slot there. */
   readonly keys = new KeyTable()
   /** Version of the first event here + 1 of each slot where somebody said so, else 0; made when it is first needed. */
@@ -213,7 +215,7 @@ export class RecentPostings {
   }
 
   /** The slots in the order of their keys' bytes; to be asked for when no more streams will come. */
-  sortedSlots(clock: Clock): Promise<Uint32Array> {
+  sortedSlots(clock: Yielding): Promise<Uint32Array> {
     this.#sorted ??= sortSlots(this.keys, clock)
     return this.#sorted
   }
@@ -221,24 +223,6 @@ export class RecentPostings {
   /** Stream names, in the order they came first. */
   *names(): Generator<string> {
     for (let slot = 0; slot < this.keys.size; slot++) yield this.keys.stream(slot)
-  }
-
-  /** The same without the events at or past `offset`. */
-  below(offset: number): RecentPostings {
-    const kept = new RecentPostings(this.baseOffset)
-    for (let slot = 0; slot < this.keys.size; slot++) {
-      const offsets: number[] = []
-      if (this.count(slot) === 0) {
-        const key = this.keys.key(slot)
-        kept.addGone(key, 0, key.length, streamKeyHash(key, 0, key.length), this.firstVersion(slot))
-        continue
-      }
-      this.read(slot, 0, this.countBelow(slot, offset), offsets)
-      for (const each of offsets) kept.addStream(this.keys.stream(slot), each)
-      const declared = this.firstVersion(slot)
-      if (offsets.length > 0 && declared >= 0) kept.declareFirstVersion(kept.keys.size - 1, declared)
-    }
-    return kept
   }
 
   /**

@@ -15,6 +15,7 @@ import { PlayheadError } from '../protocol/errors.ts'
 import { decompressedBytesMax } from '../protocol/limits.ts'
 import { Damage, describeRange } from './damage.ts'
 import type { DamagedRange } from './damage.ts'
+import { hasty } from './haste.ts'
 import { logPrefix } from './index-keys.ts'
 import { batchFactsAt, producerBatchAt } from './batch-facts.ts'
 import { eachKey, eachKeyVersion } from './batch-streams.ts'
@@ -120,8 +121,9 @@ class LogRecovery {
     this.#facts = facts
     const prefix = logPrefix(identity.topicId, identity.partition)
     const kept = () => facts.values
-    const { checkpointStore: store, clock } = context
-    this.#index = StreamIndex.open({ store, prefix, clock, kept, limits: this.#limits })
+    const { checkpointStore: store, clock, indexMemory } = context
+    const hastyClock = hasty(clock, () => indexMemory.haste)
+    this.#index = StreamIndex.open({ store, prefix, clock: hastyClock, kept, limits: this.#limits })
     this.#heads = heads.filter(({ endOffset }) => endOffset > this.#index.indexedTo)
     this.#producers = new ProducerState(context.settings.producersMax)
     if (checkpoint !== undefined && checkpoint.facts.salt === files.salt?.toString('hex')) this.#checkpoint = checkpoint

@@ -6,11 +6,12 @@
  */
 import { crc32c } from '../protocol/crc32c.ts'
 import { isPlayheadError } from '../protocol/errors.ts'
-import { decompressedBytesMax, KiB } from '../protocol/limits.ts'
+import { decompressedBytesMax, KiB, MiB } from '../protocol/limits.ts'
 import { sleep } from '../platform/clock.ts'
 import type { File } from '../platform/file-system.ts'
 import { batchFactsAt } from './batch-facts.ts'
 import { eachKey, type KeyVisitor } from './batch-streams.ts'
+import { hasty } from './haste.ts'
 import { OffsetIndex } from './offset-index.ts'
 import { RecentPostings } from './recent-postings.ts'
 import { Segment } from './segment.ts'
@@ -30,13 +31,14 @@ import { readingAround } from './unreadable.ts'
 const sliceBytes = 1024 * KiB
 /** The same where every key is looked at. */
 const walkedSliceBytes = 256 * KiB
-/** Streams of a segment whose versions are read from the index without waiting for it to be saved: about 20 ms. */
+/** Streams of a segment whose versions are looked for without waiting: a few milliseconds. */
 const lookedUpMax = 4096
-/** How long, and how often a save of the index is looked for; it comes every few seconds. */
-const captureWaitMsMax = 60_000
-const captureLookMs = 100
-/** With more segments than this behind it nothing is waited for: each has a file open and its tables in memory. */
-const waitingMax = 8
+/** Tables of segments that wait for a save of the index, all together. */
+const waitingBytesMax = 64 * MiB
+const saveWaitMsMax = 60_000
+const saveLookMs = 100
+/** For each segment that waits. */
+const hastePerWaiting = 4
 
 /** A segment that will take no more batches: it has its file open and all its bytes are durable. */
 export interface FullSegment {
@@ -142,7 +144,9 @@ export class Sealing {
       known === undefined || tables === undefined
         ? await this.#read(segment, file, tables)
         : { checksum: known, tables }
-    await this.#versionsKnown(found, segment.nextOffset)
+    if (tables?.some(({ streams }) => streams > lookedUpMax)) await this.#saved(segment, tables)
+    // Tables that were not read again are those that the index was given.
+    const versionOf = index.versionsInOrder(tables === undefined ? undefined : segment.nextOffset)
     const parts = await writeSidecar({
       summary: {
         topicId: identity.topicId,
@@ -164,16 +168,18 @@ export class Sealing {
       times: indexes.times.encode(),
       producers,
       tables: found,
-      versionAt: (stream, offset) => {
-        const version = index.versionAt(stream, offset)
+      versionOf: (streamParts) => {
+        const version = versionOf(streamParts)
         // An index made while some of the log could not be read. A sidecar that says so would be none.
-        if (version < 0) throw new Error(`the stream index lacks offset ${offset}`)
+        if (version < 0) throw new Error(`the stream index lacks events at or past offset ${segment.baseOffset}`)
         return version
       },
-      clock: context.clock,
+      // Segments that wait have files open and their tables in memory.
+      clock: hasty(context.clock, () => 1 + hastePerWaiting * this.#waiting.length),
     })
     if (this.#stopped) throw stopped
     await replaceFile(context.fileSystem, sidecarPath(identity, segment), parts)
+    for (const table of found) table.isSealed = true
   }
 
   /** Goes over a segment of an earlier run: its checksum, and its events by stream where they are not known. */
@@ -196,15 +202,16 @@ export class Sealing {
   }
 
   /**
-   * A capture tells the tables which versions they hold. Where they have many streams it is worth waiting for: else each stream's version would be
-   * read from the store, one by one. Not while captures fail, or segments come faster than captures.
+   * A save of the index tells its tables which versions they hold, which is cheaper than to look for those of many streams. It comes every few
+   * seconds, so it is worth waiting for, while the segments that wait are small in memory.
    */
-  async #versionsKnown(tables: readonly RecentPostings[], nextOffset: number): Promise<void> {
+  async #saved(segment: Segment, tables: readonly RecentPostings[]): Promise<void> {
     const { context, index } = this.#options
-    const deadlineMs = context.clock.monotonicMs() + captureWaitMsMax
-    while (tables.some(({ streams }) => streams > lookedUpMax) && index.indexedTo < nextOffset) {
-      if (index.captureFailed || this.#waiting.length > waitingMax || context.clock.monotonicMs() > deadlineMs) return
-      await sleep(context.clock, captureLookMs)
+    const deadlineMs = context.clock.monotonicMs() + saveWaitMsMax
+    while (index.indexedTo < segment.nextOffset) {
+      const bytes = bytesOf(tables) + this.#waiting.reduce((sum, full) => sum + bytesOf(full.tables ?? []), 0)
+      if (bytes > waitingBytesMax || index.captureFailed || context.clock.monotonicMs() > deadlineMs) return
+      await sleep(context.clock, saveLookMs)
       if (this.#stopped) throw stopped
     }
   }
@@ -228,6 +235,10 @@ export class Sealing {
 }
 
 const nothing = Buffer.alloc(0)
+
+function bytesOf(tables: readonly RecentPostings[]): number {
+  return tables.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0)
+}
 
 /** A failed sync of a log file ends the process, here as anywhere. */
 async function cutToSize(context: StorageContext, segment: Segment, file: File): Promise<void> {

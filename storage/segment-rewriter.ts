@@ -277,8 +277,9 @@ class SegmentRewriter {
       times: rewritten.indexes!.times.encode(),
       producers: await this.#producers(),
       tables: [this.#postings],
-      versionAt: (stream) => {
-        throw new Error(`${stream} has no version`)
+      versionOf: (streamParts) => {
+        const { table, slot } = streamParts[0]!
+        throw new Error(`${table.keys.stream(slot)} has no version`)
       },
       clock,
     })

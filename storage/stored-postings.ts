@@ -9,7 +9,9 @@ import type { CheckpointEntry, CheckpointStore } from './checkpoint-store.ts'
 import { damagedIndex } from './damaged-index.ts'
 import { decodeHeadBlock } from './head-block.ts'
 import { HeadBlocks } from './head-blocks.ts'
+import { HeadsInOrder } from './heads-in-order.ts'
 import { chunkKey, headBlockKey, type StoredHead, tailOffsets, versionOfChunkKey } from './index-keys.ts'
+import type { StreamPart } from './merged-streams.ts'
 import { countBelow, eachPacked, unpackOffsets, VarintReader } from './postings.ts'
 
 /** Chunks, and blocks, fetched at a time. */
@@ -44,6 +46,12 @@ export class StoredPostings {
     if (block === undefined) throw this.blocks.missing()
     const { entries } = decodeHeadBlock(block.value)
     return entries.find(name) ? entries.head : undefined
+  }
+
+  /** `head` for streams that are asked for in the order of their names. */
+  headsInOrder(): (part: StreamPart) => StoredHead | undefined {
+    const heads = new HeadsInOrder(this.blocks, this.#prefix)
+    return (part) => this.#sound(() => heads.headOf(part))
   }
 
   /** Only to be asked when there are streams in the store: names in order that begin with `prefix` and come after `after`, `limit` of them at most. */

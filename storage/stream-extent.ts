@@ -4,7 +4,18 @@
  */
 import { isGone, versionBefore } from './head-extension.ts'
 import type { StreamHead } from './index-keys.ts'
+import type { StreamPart } from './merged-streams.ts'
 import type { RecentPostings } from './recent-postings.ts'
+
+/** What a stream is, of its events below some offset. */
+export interface StreamExtent {
+  /** -1: there was never an event. */
+  readonly lastVersion: number
+  /** The first version that is still there for readers; lastVersion + 1 when there is none. */
+  readonly firstVersion: number
+  /** Of lastVersion; -1: it is not there. */
+  readonly lastOffset: number
+}
 
 /** What of a log is there for readers of streams. */
 export interface KeptEvents {
@@ -27,9 +38,8 @@ export function covered(table: RecentPostings, slot: number, lastOffset: number)
   return table.firstOffset(slot) > lastOffset ? 0 : table.countBelow(slot, lastOffset + 1)
 }
 
-/** What the stream is after the events in `table`, if it was `known` before them and a stored head covers it to `lastOffset`. */
-export function lastAfter(table: RecentPostings, stream: string, lastOffset: number, known: StreamHead): StreamHead {
-  const slot = table.slotOf(stream)
+/** What the stream with this slot is after the events in `table`, if it was `known` before them and a stored head covers it to `lastOffset`. */
+export function lastAfter(table: RecentPostings, slot: number, lastOffset: number, known: StreamHead): StreamHead {
   if (slot < 0) return known
   const declared = table.firstVersion(slot)
   if (table.count(slot) === 0) {
@@ -41,4 +51,20 @@ export function lastAfter(table: RecentPostings, stream: string, lastOffset: num
   if (events === 0) return known
   const before = versionBefore(declared, from, known)
   return { firstVersion: isGone(known) ? before + 1 : known.firstVersion, lastVersion: before + events, lastOffset }
+}
+
+/** The version of the first event of `part`, if `head`, which does not cover it, is what is stored of its stream; -1 when no table begins with it. */
+export function versionInTables(tables: readonly RecentPostings[], part: StreamPart, head: StreamHead): number {
+  const { keys } = part.table
+  const offset = part.table.firstOffset(part.slot)
+  const hash = keys.hash(part.slot)
+  let known = head
+  for (const table of tables) {
+    const slot = table === part.table ? part.slot : keys.slotIn(table.keys, part.slot, hash)
+    if (slot < 0) continue
+    known = lastAfter(table, slot, head.lastOffset, known)
+    if (table.newestOffset(slot) < offset) continue
+    return table.firstOffset(slot) === offset ? known.lastVersion + 1 - table.count(slot) : -1
+  }
+  return -1
 }

@@ -9,7 +9,7 @@
  * Neighbours: Log adds, asks and captures; IndexCapture writes; StoredPostings reads what was written.
  */
 import assert from 'node:assert/strict'
-import type { Clock } from '../platform/clock.ts'
+import type { Yielding } from '../platform/clock.ts'
 import { streamKeyHash } from '../protocol/murmur2.ts'
 import type { BatchKeys } from './batch-streams.ts'
 import type { CheckpointStore } from './checkpoint-store.ts'
@@ -24,32 +24,25 @@ import {
   type StreamHead,
   stateKey,
 } from './index-keys.ts'
+import type { StreamPart } from './merged-streams.ts'
 import { RecentPostings } from './recent-postings.ts'
 import { StoredPostings } from './stored-postings.ts'
-import { covered, everything, type KeptEvents, lastAfter, noHead } from './stream-extent.ts'
+import { covered, everything, type KeptEvents, lastAfter, noHead, type StreamExtent } from './stream-extent.ts'
 import type { StreamLimits } from './stream-limits.ts'
 import { compareNames, firstNames } from './stream-names.ts'
+import { versionsInOrder } from './versions-in-order.ts'
 
 export interface StreamIndexOptions {
   readonly store: CheckpointStore
   /** Before all keys of this log in the store: logPrefix(topicId, partition). */
   readonly prefix: Buffer
-  readonly clock: Clock
+  /** A save yields to it. */
+  readonly clock: Yielding
   /** As of now. Without it, everything is there. */
   readonly kept?: () => KeptEvents
   readonly limits?: StreamLimits
   /** For the heads kept in memory; the tables are the owner's to bound, by capturing in time. */
   readonly headCacheBytesMax?: number
-}
-
-/** What a stream is, of its events below some offset. */
-export interface StreamExtent {
-  /** -1: there was never an event. */
-  readonly lastVersion: number
-  /** The first version that is still there for readers; lastVersion + 1 when there is none. */
-  readonly firstVersion: number
-  /** Of lastVersion; -1: it is not there. */
-  readonly lastOffset: number
 }
 
 export interface Lookup {
@@ -77,8 +70,6 @@ export interface ListStreams {
 }
 
 const headsPerRange = 1024
-/** Tables kept for the sidecar of the segment under way. */
-const sinceSegmentBytesMax = 64 * 1024 * 1024
 const headCacheBytesDefault = 8 * 1024 * 1024
 
 /** The events of a stream in one table: those from place `from` on, the first of them has version `firstVersion`. */
@@ -146,6 +137,23 @@ export class StreamIndex {
     let sum = this.#active.memoryBytes
     for (const table of this.#frozen) sum += table.memoryBytes
     return sum
+  }
+
+  /** Of what is saved and kept for the sidecar of the segment under way. */
+  get keptBytes(): number {
+    let sum = 0
+    for (const table of this.#sinceSegment ?? []) if (!this.#frozen.includes(table)) sum += table.memoryBytes
+    return sum
+  }
+
+  /** The segment under way will be read again for its sidecar. */
+  forgetSegment(): void {
+    this.#sinceSegment = undefined
+  }
+
+  /** Those that are not saved, in order. */
+  get #tables(): readonly RecentPostings[] {
+    return [...this.#frozen, this.#active]
   }
 
   get capturing(): boolean {
@@ -232,8 +240,8 @@ export class StreamIndex {
   lastVersion(stream: string): number {
     const head = this.#head(stream)
     let last = head
-    for (const table of this.#frozen) last = lastAfter(table, stream, head.lastOffset, last)
-    return lastAfter(this.#active, stream, head.lastOffset, last).lastVersion
+    for (const table of this.#frozen) last = lastAfter(table, table.slotOf(stream), head.lastOffset, last)
+    return lastAfter(this.#active, this.#active.slotOf(stream), head.lastOffset, last).lastVersion
   }
 
   /** Whether lastVersion() would have to read the store, and so might wait for a disk. */
@@ -295,6 +303,17 @@ export class StreamIndex {
     return this.#offsets(parts, version, version + 1)[0] === offset ? version : -1
   }
 
+  /** As versions-in-order.ts has it: `versionAt` of many streams' first events. */
+  versionsInOrder(wholeTo?: number): (parts: readonly StreamPart[]) => number {
+    return versionsInOrder({
+      wholeTo,
+      state: () => this.#state,
+      tables: () => this.#tables,
+      headsInOrder: () => this.#stored.headsInOrder(),
+      versionAt: (stream, offset) => this.versionAt(stream, offset),
+    })
+  }
+
   /** Streams with events below limitOffset that are there, in the order of their UTF-8 bytes. */
   list({ prefix, afterStream, limit, limitOffset }: ListStreams): { stream: string; lastVersion: number }[] {
     const found: { stream: string; lastVersion: number }[] = []
@@ -328,7 +347,7 @@ export class StreamIndex {
   /** The first `limit` names of all that begin with `prefix` and come after `after`, in the order of their UTF-8 bytes. */
   #names(prefix: string, after: string | undefined, limit: number): string[] {
     const recent: string[] = []
-    for (const table of [...this.#frozen, this.#active]) recent.push(...firstNames(table.names(), prefix, after, limit))
+    for (const table of this.#tables) recent.push(...firstNames(table.names(), prefix, after, limit))
     const stored = !this.#state.hasStreams ? [] : this.#stored.names(prefix, after, limit)
     // Past the end of a full answer of either source there may be names that we have not seen.
     return [...new Set([...recent, ...stored])].toSorted(compareNames).slice(0, limit)
@@ -386,13 +405,6 @@ export class StreamIndex {
     )
   }
 
-  /** Forgets events at or past `offset`, which must not be in the store (>= reachesTo): undoes what was added and never became durable. */
-  truncateTo(offset: number): void {
-    assert(!this.#capturing && offset >= this.#state.reachesTo, 'what may be in the store is not truncated: wipe()')
-    this.#active = this.#active.below(offset)
-    for (const [place, table] of this.#frozen.entries()) this.#frozen[place] = table.below(offset)
-  }
-
   /** Forgets everything, here and in the store. */
   async wipe(): Promise<void> {
     assert(!this.#capturing, 'not while a capture is being written')
@@ -407,9 +419,6 @@ export class StreamIndex {
   #freeze(): void {
     this.#frozen.push(this.#active)
     this.#sinceSegment?.push(this.#active)
-    let bytes = 0
-    for (const table of this.#sinceSegment ?? []) bytes += table.memoryBytes
-    if (bytes > sinceSegmentBytesMax) this.#sinceSegment = undefined
     this.#active = new RecentPostings()
   }
 
@@ -434,10 +443,10 @@ export class StreamIndex {
     let head = stored
     let tables: TablePart[] = []
     let known: StreamHead = stored ?? noHead
-    for (const table of [...this.#frozen, this.#active]) {
+    for (const table of this.#tables) {
       const slot = table.slotOf(stream)
       if (slot < 0) continue
-      const { firstVersion, lastVersion } = lastAfter(table, stream, lastOffset, known)
+      const { firstVersion, lastVersion } = lastAfter(table, slot, lastOffset, known)
       const from = covered(table, slot, lastOffset)
       if (table.count(slot) === 0 && firstVersion > lastVersion) {
         head = undefined // whatever was known before is gone

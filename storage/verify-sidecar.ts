@@ -281,7 +281,7 @@ export async function spillPostings(
     times: noBytes,
     producers: noBytes,
     tables: [postings],
-    versionAt: () => 0,
+    versionOf: () => 0,
     clock,
   })
   const file = await fileSystem.open(path, 'create')

@@ -51,23 +51,6 @@ test('recent postings: every number of events from 1 to 5,000, read whole, in pa
 })
 const hot: number[] = []
 
-test('recent postings: below() keeps what lies before an offset, and its declared versions', () => {
-  const postings = new RecentPostings()
-  for (let offset = 10; offset < 1000; offset++) postings.addStream(`s${offset % 7}`, offset)
-  postings.declareFirstVersion(postings.slotOf('s3'), 40)
-  const kept = postings.below(500)
-  assert.equal(kept.events, 490)
-  assert.equal(kept.lastOffset, 499)
-  assert.equal(kept.firstVersion(kept.slotOf('s3')), 40)
-  const offsets: number[] = []
-  kept.read(kept.slotOf('s3'), 0, kept.count(kept.slotOf('s3')), offsets)
-  assert.deepEqual(
-    offsets,
-    Array.from({ length: 490 }, (_, place) => place + 10).filter((offset) => offset % 7 === 3),
-  )
-  assert.equal(postings.below(0).events, 0)
-})
-
 test('recent postings: about 100 bytes for each stream of one short name and one event', () => {
   const postings = new RecentPostings()
   for (let offset = 0; offset < 10_000; offset++) postings.addStream(`customer-${offset}`, offset)

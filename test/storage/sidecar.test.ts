@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { systemClock } from '../../platform/clock.ts'
 import { nodeFileSystem } from '../../platform/node-file-system.ts'
 import { isPlayheadError } from '../../protocol/errors.ts'
+import type { StreamPart } from '../../storage/merged-streams.ts'
 import { RecentPostings } from '../../storage/recent-postings.ts'
 import { readFooter, Sidecar, type StreamPostings } from '../../storage/sidecar.ts'
 import { SectionKind, type SegmentSummary } from '../../storage/sidecar-format.ts'
@@ -36,7 +37,7 @@ const sections = {
   producers: Buffer.from('producers'),
 }
 
-const versionAt = (_: string, offset: number) => offset + 100
+const versionOf = ([part]: readonly StreamPart[]) => part!.table.firstOffset(part!.slot) + 100
 const damagedData = (error: unknown) => isPlayheadError(error, 'damagedData')
 
 /** Streams with their offsets -> the bytes of a sidecar. A stream's first event here has version 100 + its offset. */
@@ -44,7 +45,7 @@ async function sidecarOf(streams: Record<string, readonly number[]>): Promise<Bu
   const postings = new RecentPostings()
   const events = Object.entries(streams).flatMap(([stream, offsets]) => offsets.map((offset) => ({ stream, offset })))
   for (const { stream, offset } of events.toSorted((a, b) => a.offset - b.offset)) postings.addStream(stream, offset)
-  return Buffer.concat(await writeSidecar({ summary, ...sections, tables: [postings], versionAt, clock: systemClock }))
+  return Buffer.concat(await writeSidecar({ summary, ...sections, tables: [postings], versionOf, clock: systemClock }))
 }
 
 const goldenStreams = {

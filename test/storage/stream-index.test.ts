@@ -313,28 +313,6 @@ test('stream index: an abandoned capture is covered by the next one', async () =
   assert.equal(openIndex(inner).lastVersion('a'), 1)
 })
 
-test('stream index: truncateTo forgets events that were added and not written', async () => {
-  const index = openIndex()
-  index.add('a', 0)
-  index.add('b', 1)
-  await index.capture(2).write([])
-  for (const [place, stream] of ['a', 'c', 'a', 'b', 'c'].entries()) index.add(stream, 2 + place)
-  index.truncateTo(4)
-  assert.deepEqual(
-    ['a', 'b', 'c'].map((stream) => index.lastVersion(stream)),
-    [1, 0, 0],
-  )
-  index.add('c', 4)
-  assert.equal(index.lastVersion('c'), 1)
-  assert.equal(index.versionAt('c', 4), 1)
-  index.truncateTo(2)
-  assert.deepEqual(
-    ['a', 'b', 'c'].map((stream) => index.lastVersion(stream)),
-    [0, 0, -1],
-  )
-  assert.throws(() => index.truncateTo(1), /wipe/)
-})
-
 test('stream index: rebuilt from sidecars whose first segments are gone, versions go on from what they say', async () => {
   const inner = new MemoryCheckpointStore()
   const index = openIndex(inner)

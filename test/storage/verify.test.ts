@@ -256,7 +256,7 @@ async function rewriteSidecar(path: string, change: (events: Events) => void): P
       times: await section(SectionKind.times),
       producers: await section(SectionKind.producers),
       tables: [table],
-      versionAt: (stream) => events.get(stream)!.firstVersion,
+      versionOf: ([part]) => events.get(part!.table.keys.stream(part!.slot))!.firstVersion,
       clock: systemClock,
     })
   }

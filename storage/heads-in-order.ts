@@ -1,0 +1,56 @@
+/**
+ * HeadsInOrder: the stored heads of many streams that are asked for in the order of their names. Each head block is read once for all of its streams;
+ * asked for one by one, each stream costs two searches of the store (measured: 15 µs, a hundred times as much).
+ * Invariant: a head is as it was when its block was read, which may be before what is being written now: whoever asks takes what it does not cover
+ * from the tables.
+ * Neighbours: StreamIndex asks through StoredPostings; head-blocks.ts knows where a block ends.
+ */
+import type { HeadEntries } from './head-block.ts'
+import { decodeHeadBlock } from './head-block.ts'
+import { BlockWalk } from './head-blocks.ts'
+import type { HeadBlocks } from './head-blocks.ts'
+import { headBlockKey } from './index-keys.ts'
+import type { StoredHead } from './index-keys.ts'
+import type { StreamPart } from './merged-streams.ts'
+
+export class HeadsInOrder {
+  readonly #prefix: Buffer
+  readonly #walk: BlockWalk
+  /** Of the block that the last stream was looked for in. */
+  #entries: HeadEntries | undefined
+  #nextKey: Buffer | undefined
+
+  constructor(blocks: HeadBlocks, prefix: Buffer) {
+    this.#prefix = prefix
+    this.#walk = new BlockWalk(blocks)
+  }
+
+  /** Undefined: it is not stored. Throws damagedData. */
+  headOf(part: StreamPart): StoredHead | undefined {
+    const { slot } = part
+    const { keys } = part.table
+    const entries = this.#seek(part)
+    if (entries === undefined) return undefined
+    while (!entries.done) {
+      const order = keys.compareName(slot, entries.bytes, entries.nameStart, entries.nameEnd)
+      if (order === 0) return entries.head
+      if (order < 0) return undefined
+      entries.next()
+    }
+    return undefined
+  }
+
+  /** The entries of the stream's block; those of streams asked for before are left out. */
+  #seek({ table: { keys }, slot }: StreamPart): HeadEntries | undefined {
+    const nextKey = this.#nextKey
+    const isInside =
+      this.#entries !== undefined &&
+      (nextKey === undefined || keys.compareName(slot, nextKey, this.#prefix.length + 1, nextKey.length) < 0)
+    if (isInside) return this.#entries
+    const found = this.#walk.seek(headBlockKey(this.#prefix, keys.key(slot)))
+    this.#nextKey = found.nextKey
+    this.#entries = found.block === undefined ? undefined : decodeHeadBlock(found.block.value).entries
+    this.#entries?.next()
+    return this.#entries
+  }
+}
