@@ -120,3 +120,25 @@ for (const fates of [allWritten, someRefused]) {
     }
   })
 }
+
+test('versions in order: 20,000 saved streams cost a search of the store for some dozens of them, not one each', async () => {
+  const store = new MemoryCheckpointStore()
+  let searches = 0
+  const range = store.range.bind(store)
+  store.range = (...search) => {
+    searches++
+    return range(...search)
+  }
+  const index = StreamIndex.open({ store, prefix, clock: systemClock })
+  const table = new RecentPostings(0)
+  for (let offset = 0; offset < 20_000; offset++) {
+    index.add(`stream-${offset}`, offset)
+    table.addStream(`stream-${offset}`, offset)
+  }
+  await index.capture(20_000).write([])
+  searches = 0
+  const versionOf = index.versionsInOrder()
+  const merged = await MergedStreams.of([table], systemClock)
+  for (let parts = merged.next(); parts !== undefined; parts = merged.next()) assert.equal(versionOf(parts), 0)
+  assert(searches < 1000, `found ${searches}`)
+})
