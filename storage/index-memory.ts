@@ -65,7 +65,8 @@ export class IndexMemory {
       this.usedBytes += index.dirtyBytes
       keptBytes += index.keptBytes
     }
-    if (keptBytes > this.limitBytes * keptShare) this.#forget(keptBytes - this.limitBytes * keptShare)
+    const keptMax = this.limitBytes * keptShare
+    if (keptBytes > keptMax) this.#forget(keptBytes - keptMax / 2) // by so much that it is not done again at the next look
   }
 
   /** The largest first, so that few segments are read again. */
