@@ -42,6 +42,8 @@ export interface CompactionOptions {
   readonly index: StreamIndex
   readonly limits: StreamLimits
   readonly cleaning: () => LogCleaning
+  /** Checkpointer.save: never rejects. */
+  readonly saveIndex: () => Promise<void>
 }
 
 const failurePauseMs = 600_000
@@ -165,10 +167,13 @@ export class Compaction {
   }
 
   async #run(pause: () => Promise<void>): Promise<void> {
-    const { limits, settings } = this.#options
-    const segments = this.#cleanable()
-    const end = segments.at(-1)?.nextOffset
+    const { limits, settings, index, saveIndex } = this.#options
+    const end = this.#cleanable().at(-1)?.nextOffset
     if (end === undefined || !this.isDue) return
+    // A start goes on from what the index has saved, and counts versions from there: none of the events behind it may be gone by then.
+    if (index.indexedTo < end) await saveIndex()
+    if (index.indexedTo < end || this.#stopped) return // the next round tries again
+    const segments = this.#cleanable().filter(({ nextOffset }) => nextOffset <= end)
     const limited = { changes: limits.changes, endOffset: Math.min(end, limits.certain.offset) }
     if (!settings().cleanup.compacts && !this.isUnfinished) await this.#applyLimits(segments, pause)
     else await this.#compact(segments, end, pause)

@@ -15,6 +15,7 @@ import type { StreamPart } from './merged-streams.ts'
 
 export class HeadsInOrder {
   readonly #prefix: Buffer
+  readonly #blocks: HeadBlocks
   readonly #walk: BlockWalk
   /** Of the block that the last stream was looked for in. */
   #entries: HeadEntries | undefined
@@ -22,15 +23,15 @@ export class HeadsInOrder {
 
   constructor(blocks: HeadBlocks, prefix: Buffer) {
     this.#prefix = prefix
+    this.#blocks = blocks
     this.#walk = new BlockWalk(blocks)
   }
 
-  /** Undefined: it is not stored. Throws damagedData. */
+  /** Undefined: it is not stored. Only to be asked when there are streams in the store. Throws damagedData. */
   headOf(part: StreamPart): StoredHead | undefined {
     const { slot } = part
     const { keys } = part.table
     const entries = this.#seek(part)
-    if (entries === undefined) return undefined
     while (!entries.done) {
       const order = keys.compareName(slot, entries.bytes, entries.nameStart, entries.nameEnd)
       if (order === 0) return entries.head
@@ -41,16 +42,17 @@ export class HeadsInOrder {
   }
 
   /** The entries of the stream's block; those of streams asked for before are left out. */
-  #seek({ table: { keys }, slot }: StreamPart): HeadEntries | undefined {
-    const nextKey = this.#nextKey
-    const isInside =
-      this.#entries !== undefined &&
-      (nextKey === undefined || keys.compareName(slot, nextKey, this.#prefix.length + 1, nextKey.length) < 0)
-    if (isInside) return this.#entries
-    const found = this.#walk.seek(headBlockKey(this.#prefix, keys.key(slot)))
-    this.#nextKey = found.nextKey
-    this.#entries = found.block === undefined ? undefined : decodeHeadBlock(found.block.value).entries
-    this.#entries?.next()
-    return this.#entries
+  #seek({ table: { keys }, slot }: StreamPart): HeadEntries {
+    const [nextKey, known] = [this.#nextKey, this.#entries]
+    const isBefore =
+      nextKey === undefined || keys.compareName(slot, nextKey, this.#prefix.length + 1, nextKey.length) < 0
+    if (known !== undefined && isBefore) return known
+    const { block, nextKey: next } = this.#walk.seek(headBlockKey(this.#prefix, keys.key(slot)))
+    if (block === undefined) throw this.#blocks.missing()
+    const { entries } = decodeHeadBlock(block.value)
+    entries.next()
+    this.#entries = entries
+    this.#nextKey = next
+    return entries
   }
 }

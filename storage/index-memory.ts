@@ -1,27 +1,33 @@
 /**
- * IndexMemory: what the stream indexes of all logs of a broker hold, against its limit: what is not saved yet, and what is kept for the sidecars of
- * segments under way. Looked at whenever a few megabytes were appended, and after each save; not with every event.
- * Invariant: what is kept for sidecars is never more than a share of the limit for long: a segment whose postings were forgotten is read again.
- * Neighbours: Log registers its index, LogStore saves the largest ones when it is `full`, Checkpointer makes appends wait when it `overflows`, and
- * saves take longer turns by its `haste` before that.
+ * IndexMemory: what the stream indexes of all logs of a broker hold, against its limit: what is not saved yet, and what is kept for sidecars. Looked at
+ * whenever a few megabytes were appended, and after each save; not with every event.
+ * Invariant: what is kept for sidecars is never more than the limit for long: a segment whose tables were forgotten is read for its sidecar.
+ * Neighbours: Log registers its index and Sealing itself, LogStore saves the largest indexes when it is `full`, Checkpointer makes appends wait when it
+ * `overflows`, and saves take longer turns by its `haste` before that.
  */
 import { MiB } from '../protocol/limits.ts'
-import type { StreamIndex } from './stream-index.ts'
+import type { SegmentTables } from './segment-tables.ts'
 
 /** Appends wait once this many times the limit is in use: saving does not keep up. */
 const overflowFactor = 2
-/** Of the limit, for what is kept for sidecars. */
-const keptShare = 0.5
 /** Appended between two looks, all logs together. */
 const lookBytes = 4 * MiB
 /** Slices of a save in one turn when appends are about to wait. */
 const hasteMax = 32
 
+/** A StreamIndex, or the segments of a log that wait for their sidecars. */
+interface Holder {
+  /** Not saved. */
+  readonly dirtyBytes: number
+  /** Kept for sidecars. */
+  readonly segmentTables: readonly SegmentTables[]
+}
+
 export class IndexMemory {
   readonly limitBytes: number
   /** Not saved. */
   usedBytes = 0
-  readonly #indexes = new Set<StreamIndex>()
+  readonly #holders = new Set<Holder>()
   #unlookedBytes = 0
 
   constructor(limitBytes: number) {
@@ -42,12 +48,12 @@ export class IndexMemory {
     return 1 + (hasteMax - 1) * Math.max(0, Math.min(1, excess))
   }
 
-  add(index: StreamIndex): void {
-    this.#indexes.add(index)
+  add(holder: Holder): void {
+    this.#holders.add(holder)
   }
 
-  remove(index: StreamIndex): void {
-    this.#indexes.delete(index)
+  remove(holder: Holder): void {
+    this.#holders.delete(holder)
     this.look()
   }
 
@@ -61,21 +67,22 @@ export class IndexMemory {
     this.#unlookedBytes = 0
     this.usedBytes = 0
     let keptBytes = 0
-    for (const index of this.#indexes) {
-      this.usedBytes += index.dirtyBytes
-      keptBytes += index.keptBytes
+    for (const { dirtyBytes, segmentTables } of this.#holders) {
+      this.usedBytes += dirtyBytes
+      for (const tables of segmentTables) keptBytes += tables.keptBytes
     }
-    const keptMax = this.limitBytes * keptShare
-    if (keptBytes > keptMax) this.#forget(keptBytes - keptMax / 2) // by so much that it is not done again at the next look
+    // By so much that it is not looked for again at once.
+    if (keptBytes > this.limitBytes) this.#forget(keptBytes - this.limitBytes / 2)
   }
 
   /** The largest first, so that few segments are read again. */
   #forget(bytes: number): void {
+    const kept = [...this.#holders].flatMap(({ segmentTables }) => segmentTables)
     let left = bytes
-    for (const index of [...this.#indexes].toSorted((a, b) => b.keptBytes - a.keptBytes)) {
+    for (const tables of kept.toSorted((a, b) => b.keptBytes - a.keptBytes)) {
       if (left <= 0) return
-      left -= index.keptBytes
-      index.forgetSegment()
+      left -= tables.keptBytes
+      tables.forget()
     }
   }
 }

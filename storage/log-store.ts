@@ -19,6 +19,7 @@ import { LmdbCheckpointStore } from './lmdb-checkpoint-store.ts'
 import { aloneCleaning, heldCleaning } from './log-cleaning.ts'
 import { inParallel } from './in-parallel.ts'
 import type { IncomingLog } from './incoming-log.ts'
+import { Haste } from './haste.ts'
 import { IndexMemory } from './index-memory.ts'
 import type { Log } from './log.ts'
 import { RecoveryProgress } from './recovery-progress.ts'
@@ -267,6 +268,7 @@ function contextOf(
     pool: new SegmentPool(fileSystem, settings.openSegmentsMax),
     tailBudget: new TailCacheBudget(settings.tailCacheBytes),
     indexMemory: new IndexMemory(settings.indexMemoryBytes),
+    haste: new Haste(clock),
     decompression: new DecompressionMemory(settings.decompressionBytesTotalMax),
     readAheadBudget: new ByteBudget(settings.readAheadBytes),
     readMemory: new FrameMemory(keptReadBytesMax),

@@ -154,9 +154,9 @@ export class Log {
     const { facts, damage, index, limits, salt } = this.#recovered
     const [chain, sealing, endOffset] = [this.#chain, this.#sealing, () => this.#end.offset]
     const [context, identity, settings] = [this.#context, this.#identity, this.#settings]
-    const cleaning = () => this.replica.cleaning
+    const [cleaning, saveIndex] = [() => this.replica.cleaning, () => this.#checkpointer.save()]
     const parts = { context, identity, settings, facts, chain, sealing, index, cleaning }
-    return [new Retention({ ...parts, damage, endOffset }), new Compaction({ ...parts, salt, limits })]
+    return [new Retention({ ...parts, damage, endOffset }), new Compaction({ ...parts, salt, limits, saveIndex })]
   }
 
   #openFiles(epochs: LeaderEpochs): LogFiles {

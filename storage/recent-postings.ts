@@ -30,12 +30,17 @@ const NEWEST_OFFSET = 3
 export const warmedMax = 128
 const guessed = new Uint32Array(warmedMax)
 
+/** Of a table's arrays and objects before there is much in them. */
+const emptyBytes = 2048
+
 export class RecentPostings {
   /** No offset is below it: the first one added, unless it was given; -1 before that. */
   baseOffset: number
   /** The highest offset; -1 while empty. */
   lastOffset = -1
   events = 0
+  /** Its events are in the store. */
+  isSaved = false
   /** Its events are in a sidecar. */
   isSealed = false
   /** The streams: what is asked of a slot here is of the stream with that slot there. */
@@ -59,9 +64,10 @@ export class RecentPostings {
 
   /** What is in use, bytes; what is only reserved costs nothing until it is touched. */
   get memoryBytes(): number {
+    if (this.keys.size === 0) return 0
     const perStream =
       4 * SLOT_WORDS + (this.#firstVersions === undefined ? 0 : 8) + (this.#sorted === undefined ? 0 : 4)
-    return this.keys.memoryBytes + 4 * this.#arenaEnd + this.keys.size * perStream
+    return emptyBytes + this.keys.memoryBytes + 4 * this.#arenaEnd + this.keys.size * perStream
   }
 
   /** Whether `add` can take this offset; when not, it is time for the next RecentPostings. */

@@ -15,7 +15,6 @@ import { PlayheadError } from '../protocol/errors.ts'
 import { decompressedBytesMax } from '../protocol/limits.ts'
 import { Damage, describeRange } from './damage.ts'
 import type { DamagedRange } from './damage.ts'
-import { hasty } from './haste.ts'
 import { logPrefix } from './index-keys.ts'
 import { batchFactsAt, producerBatchAt } from './batch-facts.ts'
 import { eachKey, eachKeyVersion } from './batch-streams.ts'
@@ -121,8 +120,8 @@ class LogRecovery {
     this.#facts = facts
     const prefix = logPrefix(identity.topicId, identity.partition)
     const kept = () => facts.values
-    const { checkpointStore: store, clock, indexMemory } = context
-    const hastyClock = hasty(clock, () => indexMemory.haste)
+    const { checkpointStore: store, haste, indexMemory } = context
+    const hastyClock = haste.yielding(() => indexMemory.haste)
     this.#index = StreamIndex.open({ store, prefix, clock: hastyClock, kept, limits: this.#limits })
     this.#heads = heads.filter(({ endOffset }) => endOffset > this.#index.indexedTo)
     this.#producers = new ProducerState(context.settings.producersMax)
@@ -134,6 +133,7 @@ class LogRecovery {
     // Also of what cannot be read now: no later batch may be told an earlier time.
     this.#lastAppendTimeMs = this.#checkpoint?.facts.lastAppendTimeMs ?? 0
     await this.#restoreProducers()
+    await this.#forgetIndexBehindCompaction()
     const { entries } = this.#files
     const { logStartOffset } = this.#facts
     this.#nextOffset = Math.min(logStartOffset, entries[0]?.baseOffset ?? logStartOffset)
@@ -157,6 +157,22 @@ class LogRecovery {
       producers: this.#producers,
       replayedBytes: this.#replayedBytes,
     }
+  }
+
+  /**
+   * Compaction has gone past what the index has saved: the heads of before it and the versions behind it do not go together, since nobody knows which
+   * events between them are gone. All is made anew from the sidecars. Compaction saves the index first, so this is rare.
+   */
+  async #forgetIndexBehindCompaction(): Promise<void> {
+    const [{ indexedTo, reachesTo }, { entries }] = [this.#index, this.#files]
+    const isBehind = entries.some(({ compaction, footer }, place) => {
+      const end = footer?.nextOffset ?? entries[place + 1]?.baseOffset ?? Infinity
+      return compaction > 0 && end > indexedTo
+    })
+    if (reachesTo === 0 || !isBehind) return
+    this.#context.report('info', `${this.#name}: found an index saved before a compaction; it is made again`)
+    await this.#index.wipe()
+    this.#heads = await findHeads(this.#context.fileSystem, this.#identity.directory)
   }
 
   get #name(): string {

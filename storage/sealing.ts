@@ -11,7 +11,6 @@ import { sleep } from '../platform/clock.ts'
 import type { File } from '../platform/file-system.ts'
 import { batchFactsAt } from './batch-facts.ts'
 import { eachKey, type KeyVisitor } from './batch-streams.ts'
-import { hasty } from './haste.ts'
 import { OffsetIndex } from './offset-index.ts'
 import { RecentPostings } from './recent-postings.ts'
 import { Segment } from './segment.ts'
@@ -22,6 +21,7 @@ import { readFooter, Sidecar } from './sidecar.ts'
 import { SectionKind } from './sidecar-format.ts'
 import { writeSidecar } from './sidecar-writer.ts'
 import { replaceFile } from './small-file.ts'
+import type { SegmentTables } from './segment-tables.ts'
 import type { LogIdentity, StorageContext } from './storage-context.ts'
 import type { StreamIndex } from './stream-index.ts'
 import { TimeIndex } from './time-index.ts'
@@ -33,20 +33,20 @@ const sliceBytes = 1024 * KiB
 const walkedSliceBytes = 256 * KiB
 /** Streams of a segment whose versions are looked for without waiting: a few milliseconds. */
 const lookedUpMax = 4096
-/** Tables of segments that wait for a save of the index, all together. */
+/** Tables of the segments of a log that wait for a save of its index, all together. */
 const waitingBytesMax = 64 * MiB
 const saveWaitMsMax = 60_000
 const saveLookMs = 100
-/** For each segment that waits. */
-const hastePerWaiting = 4
+/** Slices in one turn for each segment that has no sidecar yet. */
+const hastePerSegment = 4
 
 /** A segment that will take no more batches: it has its file open and all its bytes are durable. */
 export interface FullSegment {
   readonly segment: Segment
   /** ProducerState.snapshot() as of the segment's end. */
   readonly producers: Buffer
-  /** All its events by stream; undefined = they have to be read from it. */
-  readonly tables: readonly RecentPostings[] | undefined
+  /** All its events by stream; undefined when an earlier run began it. */
+  readonly tables: SegmentTables | undefined
 }
 
 export interface SealingOptions {
@@ -61,6 +61,8 @@ const stopped = Symbol('stopped')
 
 export class Sealing {
   readonly #options: SealingOptions
+  /** What is not saved is the index's. */
+  readonly dirtyBytes = 0
   readonly #waiting: FullSegment[] = []
   #underWay: Segment | undefined
   #running: Promise<void> | undefined
@@ -68,6 +70,7 @@ export class Sealing {
 
   constructor(options: SealingOptions) {
     this.#options = options
+    options.context.indexMemory.add(this)
   }
 
   /** Takes the segment over. */
@@ -75,6 +78,11 @@ export class Sealing {
     full.segment.sealed = true
     this.#waiting.push(full)
     this.#running ??= this.#run().finally(() => (this.#running = undefined))
+  }
+
+  /** Those of segments that wait: the tables of the one under way are in use. */
+  get segmentTables(): readonly SegmentTables[] {
+    return this.#waiting.flatMap(({ tables }) => tables ?? [])
   }
 
   /** Segments that are being finished, or wait for that. */
@@ -91,6 +99,7 @@ export class Sealing {
   async stop(): Promise<void> {
     this.#stopped = true
     await this.#running
+    this.#options.context.indexMemory.remove(this)
   }
 
   /** The sparse indexes of a sealed segment. */
@@ -138,14 +147,14 @@ export class Sealing {
     const { context, identity, index } = this.#options
     const { file, indexes } = segment
     if (file === undefined || indexes === undefined) throw new Error('it is not open')
+    const kept = tables?.all
     await cutToSize(context, segment, file)
     const known = segment.checksum?.at(segment.endPosition)
     const { checksum, tables: found } =
-      known === undefined || tables === undefined
-        ? await this.#read(segment, file, tables)
-        : { checksum: known, tables }
-    if (tables?.some(({ streams }) => streams > lookedUpMax)) await this.#saved(segment, tables)
-    // Tables that were not read again are those that the index was given.
+      known === undefined || kept === undefined
+        ? await this.#read(segment, file, kept)
+        : { checksum: known, tables: kept }
+    if (kept?.some(({ streams }) => streams > lookedUpMax)) await this.#saved(segment, kept)
     const versionOf = index.versionsInOrder(tables === undefined ? undefined : segment.nextOffset)
     const parts = await writeSidecar({
       summary: {
@@ -174,8 +183,8 @@ export class Sealing {
         if (version < 0) throw new Error(`the stream index lacks events at or past offset ${segment.baseOffset}`)
         return version
       },
-      // Segments that wait have files open and their tables in memory.
-      clock: hasty(context.clock, () => 1 + hastePerWaiting * this.#waiting.length),
+      // Segments that wait have files open and maybe tables in memory.
+      clock: context.haste.yielding(() => hastePerSegment * this.count),
     })
     if (this.#stopped) throw stopped
     await replaceFile(context.fileSystem, sidecarPath(identity, segment), parts)
@@ -209,7 +218,7 @@ export class Sealing {
     const { context, index } = this.#options
     const deadlineMs = context.clock.monotonicMs() + saveWaitMsMax
     while (index.indexedTo < segment.nextOffset) {
-      const bytes = bytesOf(tables) + this.#waiting.reduce((sum, full) => sum + bytesOf(full.tables ?? []), 0)
+      const bytes = this.segmentTables.reduce((sum, { memoryBytes }) => sum + memoryBytes, bytesOf(tables))
       if (bytes > waitingBytesMax || index.captureFailed || context.clock.monotonicMs() > deadlineMs) return
       await sleep(context.clock, saveLookMs)
       if (this.#stopped) throw stopped

@@ -22,8 +22,8 @@ import {
 
 /** A block ends with the stream that takes it past this, so finding a stream reads about so much. */
 const blockBytesMin = 16 * 1024
-/** Streams written between two yields to the event loop: about 2 ms. */
-const streamsPerTurn = 2048
+/** Streams written between two yields to the event loop: less than a millisecond where their versions are known, up to 16 ms where each is looked up. */
+const streamsPerTurn = 512
 
 export interface SidecarInput {
   readonly summary: SegmentSummary

@@ -8,6 +8,7 @@ import type { ByteBudget } from './byte-budget.ts'
 import type { CheckpointStore } from './checkpoint-store.ts'
 import type { CommitFigures } from './counted-buckets.ts'
 import type { DecompressionMemory } from './decompression-memory.ts'
+import type { Haste } from './haste.ts'
 import type { IndexMemory } from './index-memory.ts'
 import type { RecoveryProgress } from './recovery-progress.ts'
 import type { SegmentPool } from './segment-pool.ts'
@@ -25,6 +26,8 @@ export interface StorageContext {
   readonly pool: SegmentPool
   readonly tailBudget: TailCacheBudget
   readonly indexMemory: IndexMemory
+  /** For all work in slices that appends must not wait for. */
+  readonly haste: Haste
   readonly decompression: DecompressionMemory
   readonly readAheadBudget: ByteBudget
   /** What is read for others lies in, until they have sent it. */

@@ -63,7 +63,7 @@ export function versionInTables(tables: readonly RecentPostings[], part: StreamP
     const slot = table === part.table ? part.slot : keys.slotIn(table.keys, part.slot, hash)
     if (slot < 0) continue
     known = lastAfter(table, slot, head.lastOffset, known)
-    if (table.newestOffset(slot) < offset) continue
+    if (table.count(slot) === 0 || table.newestOffset(slot) < offset) continue
     return table.firstOffset(slot) === offset ? known.lastVersion + 1 - table.count(slot) : -1
   }
   return -1

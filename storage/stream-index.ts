@@ -4,8 +4,7 @@
  * Invariant: a stream's events are those its stored head covers, then those in the tables with an offset past head.lastOffset, in order; so a
  * head may be read before, during or after the write of a table that it belongs to, and the answer is the same. Adding never reads the store.
  * What is added is at once visible here, so whoever must not show uncommitted events passes a `limitOffset`.
- * If the store cannot be written, frozen tables pile up: the owner watches `memoryBytes` and stops appending to streams when it is far
- * beyond what it allows.
+ * If the store cannot be written, frozen tables pile up: IndexMemory watches `dirtyBytes`, and appends wait when it is far beyond what it allows.
  * Neighbours: Log adds, asks and captures; IndexCapture writes; StoredPostings reads what was written.
  */
 import assert from 'node:assert/strict'
@@ -26,6 +25,7 @@ import {
 } from './index-keys.ts'
 import type { StreamPart } from './merged-streams.ts'
 import { RecentPostings } from './recent-postings.ts'
+import { SegmentTables } from './segment-tables.ts'
 import { StoredPostings } from './stored-postings.ts'
 import { covered, everything, type KeptEvents, lastAfter, noHead, type StreamExtent } from './stream-extent.ts'
 import type { StreamLimits } from './stream-limits.ts'
@@ -98,8 +98,8 @@ export class StreamIndex {
   readonly #frozen: RecentPostings[] = []
   #capturing = false
   #captureFailed = false
-  /** Everything added since the segment began, for its sidecar; undefined when that is not all here. */
-  #sinceSegment: RecentPostings[] | undefined
+  /** Of the segment under way; undefined when that did not begin here. */
+  #segment: SegmentTables | undefined
 
   private constructor(options: StreamIndexOptions, state: IndexState) {
     this.#options = options
@@ -139,16 +139,9 @@ export class StreamIndex {
     return sum
   }
 
-  /** Of what is saved and kept for the sidecar of the segment under way. */
-  get keptBytes(): number {
-    let sum = 0
-    for (const table of this.#sinceSegment ?? []) if (!this.#frozen.includes(table)) sum += table.memoryBytes
-    return sum
-  }
-
-  /** The segment under way will be read again for its sidecar. */
-  forgetSegment(): void {
-    this.#sinceSegment = undefined
+  /** For the sidecar of the segment under way. */
+  get segmentTables(): readonly SegmentTables[] {
+    return this.#segment === undefined ? [] : [this.#segment]
   }
 
   /** Those that are not saved, in order. */
@@ -206,15 +199,12 @@ export class StreamIndex {
     return version < 0 ? undefined : version
   }
 
-  /**
-   * A segment of the log begins. Answers the tables with all events of the one before it, for its sidecar; undefined when that one did not begin
-   * here too, or has too many streams to be kept in memory: then it has to be read.
-   */
-  nextSegment(): readonly RecentPostings[] | undefined {
+  /** A segment of the log begins. Answers the tables of the one before it, for its sidecar; undefined when that one did not begin here too. */
+  nextSegment(): SegmentTables | undefined {
     if (this.#active.events > 0) this.#freeze()
-    const tables = this.#sinceSegment
-    this.#sinceSegment = []
-    return tables
+    const ended = this.#segment
+    this.#segment = new SegmentTables()
+    return ended
   }
 
   /** What follows are the postings of the segment that begins at `baseOffset`; segments come in order. */
@@ -390,7 +380,7 @@ export class StreamIndex {
       this.#capturing = false
       this.#captureFailed = outcome === 'failed'
       if (outcome === 'failed') return this.#heads.clear() // it is not known which of them the store took
-      this.#frozen.splice(0, tables.length)
+      for (const table of this.#frozen.splice(0, tables.length)) table.isSaved = true
       this.#state = {
         indexedTo: nextOffset,
         reachesTo: Math.max(nextOffset, this.#state.reachesTo),
@@ -418,7 +408,7 @@ export class StreamIndex {
 
   #freeze(): void {
     this.#frozen.push(this.#active)
-    this.#sinceSegment?.push(this.#active)
+    this.#segment?.add(this.#active)
     this.#active = new RecentPostings()
   }
 

@@ -5,10 +5,14 @@ import type { File } from '../../platform/file-system.ts'
 import { systemClock } from '../../platform/clock.ts'
 import { encodeRecordBatch, RecordBatch } from '../../protocol/record-batch.ts'
 import type { Compression } from '../../protocol/record-batch.ts'
+import type { CheckpointStore } from '../../storage/checkpoint-store.ts'
 import type { Log } from '../../storage/log.ts'
 import { MemoryCheckpointStore } from '../../storage/memory-checkpoint-store.ts'
 import { verify } from '../../storage/verify.ts'
+import { copyOf } from './copied-checkpoint-store.ts'
 import { DyingFileSystem } from './dying-file-system.ts'
+import { FaultyCheckpointStore } from './faulty-checkpoint-store.ts'
+import type { Fate } from './faulty-checkpoint-store.ts'
 import { MemoryFileSystem } from './memory-file-system.ts'
 import { SeededRandom } from './seeded-random.ts'
 import { sealed, StoreUnderTest, until } from './store-under-test.ts'
@@ -31,7 +35,7 @@ class Topic {
   readonly written: Written[] = []
   readonly random: SeededRandom
   nowMs = 1_000_000_000
-  checkpointStore = new MemoryCheckpointStore()
+  checkpointStore: CheckpointStore = new MemoryCheckpointStore()
   opened!: StoreUnderTest
 
   constructor(random: SeededRandom) {
@@ -204,7 +208,10 @@ test('compaction: killed before any change of a file, it goes on after the next 
   const dying = new DyingFileSystem(topic.fileSystem)
   await topic.open(dying)
   await topic.opened.createLog('carts', { ...settings, 'delete.retention.ms': '1000' })
-  await topic.appendMany(140, 20)
+  await topic.appendMany(50, 20)
+  await topic.log.checkpointer.save()
+  const savedLongBefore = await copyOf(topic.checkpointStore)
+  await topic.appendMany(90, 20)
   await sealed(topic.log)
   dying.isWatching = true
   await topic.log.compaction.run(noPause)
@@ -214,12 +221,11 @@ test('compaction: killed before any change of a file, it goes on after the next 
   await topic[Symbol.asyncDispose]()
   assert.ok(dying.moments.length > 12, `${dying.moments.length} moments`)
   for (const [place, { call, left }] of dying.moments.entries()) {
-    for (const cache of [undefined, topic.checkpointStore]) {
+    for (const cache of [new MemoryCheckpointStore(), savedLongBefore, topic.checkpointStore]) {
       const again = new Topic(topic.random)
       again.written.push(...topic.written)
       again.nowMs = topic.nowMs
-      if (cache !== undefined)
-        await again.checkpointStore.write(cache.range(Buffer.alloc(0), Buffer.alloc(1, 0xff), { limit: 1e6 }))
+      again.checkpointStore = await copyOf(cache)
       const fileSystem = left.copy()
       await fileSystem.remove('/data/lock') // its process is dead
       await again.open(fileSystem)
@@ -241,6 +247,26 @@ test('compaction: killed before any change of a file, it goes on after the next 
       }
     }
   }
+})
+
+test('compaction: it saves the index first, and waits where that cannot be saved', async () => {
+  await using topic = new Topic(SeededRandom.fresh())
+  let fate: Fate = 'refused'
+  topic.checkpointStore = new FaultyCheckpointStore(new MemoryCheckpointStore(), () => fate)
+  await topic.open()
+  await topic.opened.createLog('carts', settings)
+  await topic.appendMany(140, 20)
+  await sealed(topic.log)
+  await topic.log.compaction.run(noPause)
+  assert.equal(topic.log.compaction.compactedTo, 0)
+  fate = 'written'
+  topic.nowMs += 3_600_000 // it tries again after a while
+  await until(async () => {
+    await topic.log.compaction.run(noPause)
+    return topic.log.compaction.compactedTo > 0
+  })
+  assert.ok(topic.log.checkpointer.unsavedBytes < 2 << 20, `found ${topic.log.checkpointer.unsavedBytes}`)
+  await check(topic, topic.expected(topic.log.compaction.compactedTo, 3000))
 })
 
 test('compaction: reads that race with it see all that stays, and nothing twice', async () => {

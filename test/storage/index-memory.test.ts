@@ -1,8 +1,9 @@
-/** IndexMemory over real indexes: when it is full, how much haste there is, and what is forgotten; hasty: how many slices share a turn. */
+/** IndexMemory over real indexes: when it is full, how much haste there is, and what is forgotten; Haste: how many slices share a turn. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { systemClock } from '../../platform/clock.ts'
-import { hasty } from '../../storage/haste.ts'
+import type { Clock } from '../../platform/clock.ts'
+import { Haste } from '../../storage/haste.ts'
 import { logPrefix } from '../../storage/index-keys.ts'
 import { IndexMemory } from '../../storage/index-memory.ts'
 import { MemoryCheckpointStore } from '../../storage/memory-checkpoint-store.ts'
@@ -41,32 +42,73 @@ test('index memory: it is looked at when four megabytes were appended, whatever 
   assert.equal(memory.overflows, true)
 })
 
-test('index memory: of what is kept for sidecars, the largest is forgotten when all together is more than half of the limit', async () => {
+test('index memory: of what is kept for sidecars, the largest is forgotten when all together is more than the limit', async () => {
   const [large, small] = [indexWith(0, 20_000), indexWith(1, 1_000)]
-  const memory = new IndexMemory(2 * large.dirtyBytes)
+  const kept = () => [large, small].map(({ segmentTables }) => segmentTables[0]!.keptBytes)
+  const memory = new IndexMemory(large.dirtyBytes)
   for (const index of [large, small]) memory.add(index)
   memory.look()
-  assert.deepEqual([large.keptBytes, small.keptBytes], [0, 0]) // not saved: it counts once
+  assert.deepEqual(kept(), [0, 0]) // not saved: it counts once
   for (const [index, end] of [[large, 20_000] as const, [small, 1_000] as const]) await index.capture(end).write([])
-  const kept = small.keptBytes
-  assert(large.keptBytes > memory.limitBytes / 2 - kept, `found ${large.keptBytes}`)
+  const [largeBytes, smallBytes] = kept()
+  assert(largeBytes! + smallBytes! > memory.limitBytes, `found ${largeBytes} and ${smallBytes}`)
   memory.look()
-  assert.deepEqual([large.keptBytes, small.keptBytes], [0, kept])
-  assert.equal(large.nextSegment(), undefined)
-  assert.equal(small.nextSegment()?.length, 1)
+  assert.deepEqual(kept(), [0, smallBytes])
+  assert.equal(large.nextSegment()?.all, undefined)
+  assert.equal(small.nextSegment()?.all?.length, 1)
 })
 
-test('hasty: so many slices go into one turn', async () => {
-  let turns = 0
-  const yields = () => Promise.resolve(void turns++)
-  for (const [haste, slices, wanted] of [
+test('index memory: a log with one event in each of many saves does not keep a table for each', async () => {
+  const index = indexWith(0, 1)
+  for (let offset = 1; offset < 200; offset++) {
+    index.add('a', offset)
+    await index.capture(offset + 1).write([])
+  }
+  assert.equal(index.nextSegment()?.all, undefined)
+})
+
+test('haste: so many slices go into one turn', async () => {
+  for (const [slices, yields, wanted] of [
     [1, 6, 6],
-    [3, 7, 2],
-    [32, 31, 0],
+    [3, 8, 3],
+    [32, 31, 1],
   ] as const) {
-    turns = 0
-    const clock = hasty({ yield: yields }, () => haste)
-    for (let slice = 0; slice < slices; slice++) await clock.yield()
-    assert.equal(turns, wanted, `haste ${haste}`)
+    const clock = new CountingClock()
+    const yielding = new Haste(clock.clock).yielding(() => slices)
+    for (let each = 0; each < yields; each++) await yielding.yield()
+    assert.equal(clock.turns, wanted, `${slices} slices`)
   }
 })
+
+test('haste: no more slices begin in a turn in which all together have worked for 40 ms', async () => {
+  const clock = new CountingClock()
+  const haste = new Haste(clock.clock)
+  const longest = { ms: 0 }
+  const work = async () => {
+    const yielding = haste.yielding(() => 32)
+    for (let slice = 0; slice < 100; slice++) {
+      await yielding.yield()
+      clock.nowMs += 5
+      longest.ms = Math.max(longest.ms, clock.nowMs - clock.turnStartMs)
+    }
+  }
+  await Promise.all([work(), work(), work()])
+  assert(longest.ms <= 40 + 3 * 5, `found ${longest.ms} ms`)
+  assert(clock.turns < 60, `found ${clock.turns} turns of 1,500 ms`)
+})
+
+/** Counts turns, and stands still in between. */
+class CountingClock {
+  turns = 0
+  nowMs = 1000
+  turnStartMs = 1000
+  readonly clock: Clock = {
+    ...systemClock,
+    monotonicMs: () => this.nowMs,
+    yield: async () => {
+      await systemClock.yield()
+      this.turns++
+      this.turnStartMs = this.nowMs
+    },
+  }
+}

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { systemClock } from '../../platform/clock.ts'
 import { isPlayheadError } from '../../protocol/errors.ts'
-import { logPrefix } from '../../storage/index-keys.ts'
+import { headBlockKey, logPrefix } from '../../storage/index-keys.ts'
 import { MemoryCheckpointStore } from '../../storage/memory-checkpoint-store.ts'
 import { MergedStreams } from '../../storage/merged-streams.ts'
 import { RecentPostings } from '../../storage/recent-postings.ts'
@@ -12,6 +12,7 @@ import { type Fate, FaultyCheckpointStore } from './faulty-checkpoint-store.ts'
 import { SeededRandom } from './seeded-random.ts'
 
 const prefix = logPrefix(Buffer.alloc(16, 5), 3)
+const damagedData = (error: unknown) => isPlayheadError(error, 'damagedData')
 const turn = () => new Promise((resolve) => setImmediate(resolve))
 
 class IndexedLog {
@@ -60,14 +61,14 @@ class IndexedLog {
   async checkSegment(isReadAgain: boolean): Promise<number> {
     const [start, end] = [this.#segmentStart, this.names.length]
     this.#segmentStart = end
-    const known = this.index.nextSegment()!
+    const known = this.index.nextSegment()!.all!
     if (this.#random.below(3) === 0) {
       this.add(this.#random.below(3000))
       this.capture()
       await this.#writing
     }
     const tables = isReadAgain ? [this.#readAgain(start, end)] : known
-    const versionOf = this.index.versionsInOrder(isReadAgain ? undefined : end)
+    const versionOf = this.index.versionsInOrder(isReadAgain && this.#random.below(2) === 0 ? undefined : end)
     const merged = await MergedStreams.of(tables, systemClock)
     let streams = 0
     for (let parts = merged.next(); parts !== undefined; parts = merged.next()) {
@@ -141,4 +142,18 @@ test('versions in order: 20,000 saved streams cost a search of the store for som
   const merged = await MergedStreams.of([table], systemClock)
   for (let parts = merged.next(); parts !== undefined; parts = merged.next()) assert.equal(versionOf(parts), 0)
   assert(searches < 1000, `found ${searches}`)
+})
+
+test('versions in order: heads that are not there where they must be are damage, not streams without events', async () => {
+  const store = new MemoryCheckpointStore()
+  const index = StreamIndex.open({ store, prefix, clock: systemClock })
+  index.nextSegment()
+  index.add('a', 0)
+  await index.capture(1).write([])
+  index.nextSegment()
+  index.add('a', 1)
+  const versionOf = index.versionsInOrder(2)
+  await store.write([{ key: headBlockKey(prefix, Buffer.alloc(0)), value: null }])
+  const merged = await MergedStreams.of(index.nextSegment()!.all!, systemClock)
+  assert.throws(() => versionOf(merged.next()!), damagedData)
 })
