@@ -171,7 +171,8 @@ export class Compaction {
     const end = this.#cleanable().at(-1)?.nextOffset
     if (end === undefined || !this.isDue) return
     // A start goes on from what the index has saved, and counts versions from there: none of the events behind it may be gone by then.
-    if (index.indexedTo < end) await saveIndex()
+    // One that was under way may have begun too early.
+    for (let saves = 0; saves < 2 && index.indexedTo < end; saves++) await saveIndex()
     if (index.indexedTo < end || this.#stopped) return // the next round tries again
     const segments = this.#cleanable().filter(({ nextOffset }) => nextOffset <= end)
     const limited = { changes: limits.changes, endOffset: Math.min(end, limits.certain.offset) }
