@@ -247,4 +247,37 @@ export const mutants: readonly Mutant[] = [
       },
     ],
   },
+  {
+    name: 'an index of before a compaction is gone on with',
+    by: { test: 'test/sim/compaction-simulation.test.ts', pattern: 'seeds of a compacted topic' },
+    edits: [
+      {
+        file: 'storage/recovery.ts',
+        find: '    if (reachesTo === 0 || !isBehind) return\n',
+        replace: '    if (reachesTo === 0 || isBehind) return\n',
+      },
+    ],
+  },
+  {
+    name: 'compaction goes past what the index has saved',
+    by: { test: 'test/storage/compaction.test.ts', pattern: 'it saves the index first' },
+    edits: [
+      {
+        file: 'storage/compaction.ts',
+        find: '    if (index.indexedTo < end || this.#stopped) return // the next round tries again\n',
+        replace: '    if (this.#stopped) return\n',
+      },
+    ],
+  },
+  {
+    name: 'a sidecar takes the versions of heads that another save has left behind',
+    by: { test: 'test/storage/versions-in-order.test.ts', pattern: 'equal a model' },
+    edits: [
+      {
+        file: 'storage/versions-in-order.ts',
+        find: '    if (state !== sources.state()) [state, headOf]',
+        replace: '    if (state.hasStreams !== sources.state().hasStreams) [state, headOf]',
+      },
+    ],
+  },
 ]
