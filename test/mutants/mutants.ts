@@ -249,7 +249,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'an index of before a compaction is gone on with',
-    by: { test: 'test/sim/compaction-simulation.test.ts', pattern: 'seeds of a compacted topic' },
+    by: { test: 'test/storage/compaction.test.ts', pattern: 'killed before any change of a file' },
     edits: [
       {
         file: 'storage/recovery.ts',
