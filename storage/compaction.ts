@@ -168,13 +168,15 @@ export class Compaction {
 
   async #run(pause: () => Promise<void>): Promise<void> {
     const { limits, settings, index, saveIndex } = this.#options
-    const end = this.#cleanable().at(-1)?.nextOffset
-    if (end === undefined || !this.isDue) return
+    const wanted = this.#cleanable().at(-1)?.nextOffset
+    if (wanted === undefined || !this.isDue) return
     // A start goes on from what the index has saved, and counts versions from there: none of the events behind it may be gone by then.
     // One that was under way may have begun too early.
-    for (let saves = 0; saves < 2 && index.indexedTo < end; saves++) await saveIndex()
-    if (index.indexedTo < end || this.#stopped) return // the next round tries again
-    const segments = this.#cleanable().filter(({ nextOffset }) => nextOffset <= end)
+    for (let saves = 0; saves < 2 && index.indexedTo < wanted; saves++) await saveIndex()
+    // Meanwhile less may be rewritten than before, or nothing.
+    const segments = this.#cleanable().filter(({ nextOffset }) => nextOffset <= wanted)
+    const end = segments.at(-1)?.nextOffset
+    if (end === undefined || !this.isDue || index.indexedTo < end) return // the next round tries again
     const limited = { changes: limits.changes, endOffset: Math.min(end, limits.certain.offset) }
     if (!settings().cleanup.compacts && !this.isUnfinished) await this.#applyLimits(segments, pause)
     else await this.#compact(segments, end, pause)

@@ -34,8 +34,11 @@ export class Haste {
   }
 
   async #yield(): Promise<void> {
-    await this.#clock.yield()
-    this.#nextTurn = undefined
-    this.#turnStartMs = this.#clock.monotonicMs()
+    try {
+      await this.#clock.yield()
+    } finally {
+      this.#nextTurn = undefined
+      this.#turnStartMs = this.#clock.monotonicMs()
+    }
   }
 }

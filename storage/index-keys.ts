@@ -63,9 +63,9 @@ export function headBlockKey(prefix: Buffer, name: Buffer): Buffer {
   return key
 }
 
-/** Of the whole index of a log: every head, the state and every chunk. */
-export function indexRange(prefix: Buffer): { from: Buffer; to: Buffer } {
-  return { from: Buffer.from([...prefix, HEAD]), to: Buffer.from([...prefix, CHUNK + 1]) }
+/** Of the whole index of a log but its state: every head, every chunk. */
+export function indexRanges(prefix: Buffer): { from: Buffer; to: Buffer }[] {
+  return [HEAD, CHUNK].map((kind) => ({ from: Buffer.from([...prefix, kind]), to: Buffer.from([...prefix, kind + 1]) }))
 }
 
 export function stateKey(prefix: Buffer): Buffer {

@@ -1,7 +1,8 @@
 /**
  * IndexMemory: what the stream indexes of all logs of a broker hold, against its limit: what is not saved yet, and what is kept for sidecars. Looked at
  * whenever a few megabytes were appended, and after each save; not with every event.
- * Invariant: what is kept for sidecars is never more than the limit for long: a segment whose tables were forgotten is read for its sidecar.
+ * Invariant: what is kept for sidecars is never more than the limit for long, but for the segment that each log makes a sidecar of: one whose tables were
+ * forgotten is read for its sidecar.
  * Neighbours: Log registers its index and Sealing itself, LogStore saves the largest indexes when it is `full`, Checkpointer makes appends wait when it
  * `overflows`, and saves take longer turns by its `haste` before that.
  */

@@ -10,6 +10,7 @@ import { afterPrefix } from './checkpoint-store.ts'
 import { refusalOf } from './disk-space.ts'
 import { IncomingLog } from './incoming-log.ts'
 import { logPrefix } from './index-keys.ts'
+import { removeIndex } from './index-removal.ts'
 import { directoryOf } from './small-file.ts'
 import type { LogIdentity, StorageContext } from './storage-context.ts'
 
@@ -64,6 +65,7 @@ export async function finishTakeOver(fileSystem: FileSystem, identity: LogIdenti
 /** What the cache knows of the log that has the place. */
 async function forgetDerived({ checkpointStore }: StorageContext, identity: LogIdentity): Promise<void> {
   const prefix = logPrefix(identity.topicId, identity.partition)
+  await removeIndex(checkpointStore, prefix)
   await checkpointStore.removeRange(prefix, afterPrefix(prefix))
 }
 

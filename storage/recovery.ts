@@ -102,6 +102,8 @@ class LogRecovery {
   #checkpoint: RecoveryCheckpoint | undefined
   /** The producer state covers everything below this. */
   #producersTo = 0
+  /** Place of the last segment that compaction has rewritten; -1: of none. */
+  readonly #lastRewritten: number
   #nextOffset = 0
   #leaderEpoch = -1
   #lastAppendTimeMs = 0
@@ -124,6 +126,7 @@ class LogRecovery {
     const hastyClock = haste.yielding(() => indexMemory.haste)
     this.#index = StreamIndex.open({ store, prefix, clock: hastyClock, kept, limits: this.#limits })
     this.#heads = heads.filter(({ endOffset }) => endOffset > this.#index.indexedTo)
+    this.#lastRewritten = files.entries.findLastIndex(({ compaction }) => compaction > 0)
     this.#producers = new ProducerState(context.settings.producersMax)
     if (checkpoint !== undefined && checkpoint.facts.salt === files.salt?.toString('hex')) this.#checkpoint = checkpoint
   }
@@ -212,7 +215,8 @@ class LogRecovery {
       const producers = this.#producersTo <= segment.nextOffset ? this.#producers.snapshot() : Buffer.alloc(0)
       this.#unsealed.push({ segment, producers })
     }
-    if (nextBase !== undefined) await this.#saveLargeIndex(segment.nextOffset)
+    // Behind the last one that was rewritten at once: an index that does not reach so far is begun again by the next start.
+    if (nextBase !== undefined) await this.#saveLargeIndex(segment.nextOffset, place === this.#lastRewritten)
   }
 
   /** Puts what a batch says into index and producers, where they do not have it yet. */
@@ -316,8 +320,9 @@ class LogRecovery {
   }
 
   /** An index made anew from a long history must not wait in memory for the end of it. */
-  async #saveLargeIndex(nextOffset: number): Promise<void> {
-    if (this.#index.dirtyBytes < this.#context.settings.indexMemoryBytes / 4) return
+  async #saveLargeIndex(nextOffset: number, isWanted = false): Promise<void> {
+    const { dirtyBytes } = this.#index
+    if (dirtyBytes === 0 || (dirtyBytes < this.#context.settings.indexMemoryBytes / 4 && !isWanted)) return
     try {
       await this.#index.capture(nextOffset).write([])
     } catch (error) {

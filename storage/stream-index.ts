@@ -14,16 +14,9 @@ import type { BatchKeys } from './batch-streams.ts'
 import type { CheckpointStore } from './checkpoint-store.ts'
 import { HeadCache } from './head-cache.ts'
 import { IndexCapture } from './index-capture.ts'
-import {
-  decodeState,
-  headBlockKey,
-  indexRange,
-  type IndexState,
-  type StoredHead,
-  type StreamHead,
-  stateKey,
-} from './index-keys.ts'
+import { decodeState, headBlockKey, type IndexState, type StoredHead, type StreamHead, stateKey } from './index-keys.ts'
 import type { StreamPart } from './merged-streams.ts'
+import { removeIndex } from './index-removal.ts'
 import { RecentPostings } from './recent-postings.ts'
 import { SegmentTables } from './segment-tables.ts'
 import { StoredPostings } from './stored-postings.ts'
@@ -398,8 +391,7 @@ export class StreamIndex {
   /** Forgets everything, here and in the store. */
   async wipe(): Promise<void> {
     assert(!this.#capturing, 'not while a capture is being written')
-    const { from, to } = indexRange(this.#options.prefix)
-    await this.#options.store.removeRange(from, to)
+    await removeIndex(this.#options.store, this.#options.prefix)
     this.#heads.clear()
     this.#frozen.length = 0
     this.#active = new RecentPostings()

@@ -153,7 +153,7 @@ class CompactionRun {
   }
 
   /** What was answered before it is asked for is there: the newest event, or a newer one. */
-  async #read(name: string, stream: EventStream): Promise<number> {
+  async #read(name: string, stream: EventStream): Promise<{ readonly newest: number; readonly count: number }> {
     const { lastVersion } = this.#known.get(name)!
     const backwards = this.#scheduler.oneIn(2)
     this.#counts.reads++
@@ -165,7 +165,7 @@ class CompactionRun {
     }
     if (newest < lastVersion)
       this.findings.push(`${name}: version ${newest} is the newest, ${lastVersion} was answered`)
-    return count
+    return { newest, count }
   }
 
   #saw(name: string, version: number, value: string): void {
@@ -183,17 +183,16 @@ class CompactionRun {
     let removed = 0
     for (const name of streams) {
       const stream = playhead.topic(topic).stream(name)
-      const found = await this.#withDeadline(
+      const { newest, count } = await this.#withDeadline(
         'read',
         this.#insist(() => this.#read(name, stream)),
       )
-      removed += this.#known.get(name)!.events.size - found
+      removed += this.#known.get(name)!.events.size - count
       const { lastVersion } = await this.#withDeadline(
         'info',
         this.#insist(() => stream.info()),
       )
-      const { lastVersion: answered } = this.#known.get(name)!
-      if (lastVersion < answered) this.findings.push(`${name}: last version ${lastVersion}, ${answered} was answered`)
+      if (lastVersion !== newest) this.findings.push(`${name}: last version ${lastVersion}, ${newest} is the newest`)
     }
     this.#onRemoved(removed)
   }

@@ -6,6 +6,7 @@ import { systemClock } from '../../platform/clock.ts'
 import { encodeRecordBatch, RecordBatch } from '../../protocol/record-batch.ts'
 import type { Compression } from '../../protocol/record-batch.ts'
 import type { CheckpointStore } from '../../storage/checkpoint-store.ts'
+import { aloneCleaning, heldCleaning } from '../../storage/log-cleaning.ts'
 import type { Log } from '../../storage/log.ts'
 import { MemoryCheckpointStore } from '../../storage/memory-checkpoint-store.ts'
 import { verify } from '../../storage/verify.ts'
@@ -268,6 +269,34 @@ test('compaction: it saves the index first, and waits where that cannot be saved
   assert.ok(topic.log.checkpointer.unsavedBytes < 2 << 20, `found ${topic.log.checkpointer.unsavedBytes}`)
   await check(topic, topic.expected(topic.log.compaction.compactedTo, 3000))
 })
+
+for (const what of ['nothing may be rewritten any more', 'compaction is held'] as const) {
+  test(`compaction: while the index is saved it turns out that ${what}: the pass is not made, and not taken for made`, async () => {
+    await using topic = new Topic(SeededRandom.fresh())
+    let onWrite = () => {}
+    topic.checkpointStore = new FaultyCheckpointStore(new MemoryCheckpointStore(), () => {
+      onWrite()
+      return 'written'
+    })
+    await topic.open()
+    await topic.opened.createLog('carts', settings)
+    await topic.appendMany(140, 20)
+    await sealed(topic.log)
+    const { replica, compaction } = topic.log
+    onWrite = () => {
+      if (what === 'compaction is held') compaction.isHeld = true
+      else replica.cleaning = heldCleaning
+    }
+    await compaction.run(noPause)
+    assert.deepEqual([compaction.compactedTo, topic.log.stats.compactions], [0, 0])
+    onWrite = () => {}
+    compaction.isHeld = false
+    replica.cleaning = aloneCleaning
+    await compaction.run(noPause)
+    assert.ok(compaction.compactedTo > 0)
+    await check(topic, topic.expected(compaction.compactedTo, 3000))
+  })
+}
 
 test('compaction: reads that race with it see all that stays, and nothing twice', async () => {
   await using topic = new Topic(SeededRandom.fresh())

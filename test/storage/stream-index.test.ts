@@ -10,6 +10,7 @@ import { LmdbCheckpointStore } from '../../storage/lmdb-checkpoint-store.ts'
 import { MemoryCheckpointStore } from '../../storage/memory-checkpoint-store.ts'
 import { StreamIndex } from '../../storage/stream-index.ts'
 import { TemporaryDirectory } from '../temporary-directory.ts'
+import { copyOf } from './copied-checkpoint-store.ts'
 import { type Fate, FaultyCheckpointStore } from './faulty-checkpoint-store.ts'
 import { SeededRandom } from './seeded-random.ts'
 
@@ -446,3 +447,48 @@ test('stream index: a head block that is gone, any of them, is damage: no stream
   }
   assert.equal(openIndex(inner).list({ prefix: '', limit: 9999, limitOffset: everything }).length, streams.length)
 })
+
+test('stream index: a wipe that is cut off after any of its writes leaves none, or one that says it is none', async () => {
+  const inner = new MemoryCheckpointStore()
+  const index = openIndex(inner)
+  for (let offset = 0; offset < 2000; offset++) index.add('a', offset)
+  await index.capture(2000).write([])
+  for (let left = 0; left <= 4; left++) {
+    const store = await copyOf(inner)
+    const dying = new DyingStore(store, left)
+    await assert.rejects(openIndex(dying).wipe(), /killed/)
+    const again = openIndex(store)
+    const isLeft = store.range(Buffer.alloc(0), Buffer.alloc(600, 0xff), { limit: 1 }).length > 0
+    if (left > 0) assert.equal(again.reachesTo, isLeft ? Number.MAX_SAFE_INTEGER : 0, `${left} writes`)
+    await again.wipe()
+    assert.equal(openIndex(store).reachesTo, 0)
+    assert.equal(store.range(Buffer.alloc(0), Buffer.alloc(600, 0xff), { limit: 1 }).length, 0)
+  }
+})
+
+/** Of a process that is killed after so many changes of the store; a range is removed in two. */
+class DyingStore extends FaultyCheckpointStore {
+  #left: number
+
+  constructor(store: CheckpointStore, left: number) {
+    super(store, () => 'written')
+    this.#left = left
+  }
+
+  override async write(puts: Parameters<CheckpointStore['write']>[0]): Promise<void> {
+    this.#change()
+    await super.write(puts)
+  }
+
+  override async removeRange(from: Buffer, to: Buffer): Promise<void> {
+    const first = this.range(from, to, { limit: 1 })[0]
+    this.#change()
+    if (first !== undefined) await super.write([{ key: first.key, value: null }])
+    this.#change()
+    await super.removeRange(from, to)
+  }
+
+  #change(): void {
+    if (this.#left-- <= 0) throw new Error('killed')
+  }
+}
