@@ -264,8 +264,8 @@ export const mutants: readonly Mutant[] = [
     edits: [
       {
         file: 'storage/compaction.ts',
-        find: '    if (index.indexedTo < end || this.#stopped) return // the next round tries again\n',
-        replace: '    if (this.#stopped) return\n',
+        find: '    if (end === undefined || !this.isDue || index.indexedTo < end) return // the next round tries again\n',
+        replace: '    if (end === undefined || !this.isDue) return\n',
       },
     ],
   },
