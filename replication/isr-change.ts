@@ -53,7 +53,8 @@ export type PartitionEvent =
   | { readonly kind: 'electAny'; readonly electable: readonly number[] }
   /** By the controller or the leader: another member of `isr` shall lead. */
   | { readonly kind: 'elect'; readonly leader: number; readonly electable: readonly number[] }
-  | { readonly kind: 'reassign'; readonly target: readonly number[] }
+  /** `isrMin` is taken with it if it is lower: a majority of fewer replicas. */
+  | { readonly kind: 'reassign'; readonly target: readonly number[]; readonly isrMin?: number }
   /** By the controller, once all of the target are in sync. */
   | { readonly kind: 'finishReassign'; readonly electable: readonly number[] }
   /** Back to the replicas from before. */
@@ -117,7 +118,7 @@ function nextWithoutNonce(state: PartitionState, event: PartitionEvent): Partiti
     case 'elect':
       return elect(state, event.leader, event.electable)
     case 'reassign':
-      return startReassign(state, event.target)
+      return startReassign(setIsrMin(state, Math.min(state.isrMin, event.isrMin ?? state.isrMin)), event.target)
     case 'finishReassign':
       return finishReassign(state, event.electable)
     case 'cancelReassign':

@@ -3,9 +3,11 @@
  * had everything are lost, which of the others becomes the truth. Each is a fact in the metadata that the controller acts upon.
  * Neighbours: isr-change.ts says what a change makes of a partition; the cluster commands call here.
  */
+import assert from 'node:assert/strict'
 import { PlayheadError } from '../protocol/errors.ts'
 import { readClusterState } from './cluster-state.ts'
 import type { ClusterState } from './cluster-state.ts'
+import { targetReplicas } from './isr-change.ts'
 import type { PartitionState } from './isr-change.ts'
 import { isRegistered } from './isr-transaction.ts'
 import type { SeenPartition } from './isr-transaction.ts'
@@ -16,7 +18,7 @@ import type { DrainingRecord } from './metadata-records.ts'
 import type { Change } from './metadata-store.ts'
 import { changePartition } from './partition-change.ts'
 import type { ChangeFoundation } from './partition-change.ts'
-import { isrMinOf, isrMinSetting } from './topic-facts.ts'
+import { isrMinOf, isrMinSetOf, isrMinSetting } from './topic-facts.ts'
 
 /** The partition grows to both sets, the new ones catch up, the old ones go. Throws unknownPartition, invalidArgument, unavailable. */
 export async function reassignPartition(
@@ -37,18 +39,18 @@ export async function reassignPartition(
   }
   if (missing.length > 0)
     throw wrong(`new replicas on brokers ${missing.join(', ')} which are not there`, 'brokers that run')
-  const isrMin = isrMinOf(settings, target.length)
-  if (isrMin < seen.state.isrMin && settings[isrMinSetting] === undefined) {
-    // Fewer replicas have a smaller majority.
-    await changePartition(foundation, name, { kind: 'setIsrMin', isrMin })
-  }
-  if (target.length < Math.min(isrMin, seen.state.isrMin)) {
+  if (target.length < Math.min(isrMinSetOf(settings) ?? 0, seen.state.isrMin)) {
     throw wrong(
       `${target.length} replicas, fewer than ${isrMinSetting} (${seen.state.isrMin})`,
       'as many; lower the setting first',
     )
   }
-  return (await changePartition(foundation, name, { kind: 'reassign', target })) ?? noSuchPartition(name)
+  // With the target in one change: between two, the controller would bring it in line with the replicas there are.
+  const isrMin = isrMinOf(settings, target.length)
+  const changed = await changePartition(foundation, name, { kind: 'reassign', target, isrMin })
+  if (changed === undefined) return noSuchPartition(name)
+  assert.deepEqual(targetReplicas(changed.state), target)
+  return changed
 }
 
 /** Throws unknownPartition, notEnoughReplicas when those from before are not enough by themselves, unavailable. */

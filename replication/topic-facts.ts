@@ -6,6 +6,11 @@
 export const isrMinSetting = 'min.insync.replicas'
 
 export function isrMinOf(settings: Readonly<Record<string, string>>, replicas: number): number {
+  return Math.min(isrMinSetOf(settings) ?? Math.floor(replicas / 2) + 1, replicas)
+}
+
+/** The number that somebody set; undefined = the majority. */
+export function isrMinSetOf(settings: Readonly<Record<string, string>>): number | undefined {
   const text = settings[isrMinSetting]
-  return text === undefined || text === 'majority' ? Math.floor(replicas / 2) + 1 : Math.min(Number(text), replicas)
+  return text === undefined || text === 'majority' ? undefined : Number(text)
 }

@@ -5,7 +5,7 @@ import { setInterval } from 'node:timers/promises'
 import { connect } from '../../client/index.ts'
 import type { Playhead } from '../../client/index.ts'
 import { ServedBroker } from '../../test/e2e/served-broker.ts'
-import { untilInSync } from '../../test/services/in-sync.ts'
+import { untilInSync } from '../../test/services/until.ts'
 import { metric } from '../../test/services/tiered-history.ts'
 import { EtcdServer } from '../../test/replication/etcd-server.ts'
 

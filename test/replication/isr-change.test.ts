@@ -24,6 +24,7 @@ function* events(state: PartitionState, among: readonly number[]): Generator<Par
     yield { kind: 'cancelReassign', electable }
     yield { kind: 'reassign', target: electable }
     yield { kind: 'reassign', target: electable.toReversed() }
+    if (electable.length > 0) yield { kind: 'reassign', target: electable, isrMin: 1 }
   }
   for (let isrMin = 0; isrMin <= state.replicas.length + 1; isrMin++) yield { kind: 'setIsrMin', isrMin }
 }
@@ -239,6 +240,14 @@ test('a new target takes the place of the one under way: what had not caught up 
   assert.deepEqual([sorted(inSync.replicas), inSync.adding, sorted(inSync.removing)], [[1, 2, 3, 4, 5], [5], [3, 4]])
   const back = following(first, { kind: 'reassign', target: [1, 2, 3] })
   assert.deepEqual([back.replicas, back.adding, back.removing], [[1, 2, 3], [], []])
+})
+
+test('fewer replicas than are wanted in sync are no target, unless fewer are wanted with it (1,2 to 2)', () => {
+  const state = fresh([1, 2], 2)
+  assert.equal(following(state, { kind: 'reassign', target: [2] }), state)
+  const shrinking = following(state, { kind: 'reassign', target: [2], isrMin: 1 })
+  assert.deepEqual([shrinking.replicas, shrinking.removing, shrinking.isrMin], [[2, 1], [1], 1])
+  assert.equal(following(state, { kind: 'reassign', target: [2, 1], isrMin: 3 }).isrMin, 2)
 })
 
 test('the preferred leader leads only when it is in sync and there; the log start never goes back', () => {

@@ -103,6 +103,44 @@ test('one replica becomes three without a stop, and three become one (the majori
   })
 })
 
+test('two become one while the controller ends what came before and wants a majority: the last target is kept (40 seeds)', async () => {
+  for (let seed = 1; seed <= 40; seed++) {
+    await SimulatedCluster.run(seed, async (cluster) => {
+      await Promise.all([1, 2].map((broker) => cluster.start(broker)))
+      const { foundation } = cluster.brokers.get(1)!
+      const topicId = await createTopic(foundation, { name: 'one', partitions: 1, replicationFactor: 1, settings: {} })
+      const name = { topicId, partition: 0 }
+      const [home = 0] = cluster.state.partition(name)!.state.replicas
+      const second = 3 - home
+      const expanding = cluster.letEverybodyIn()
+      await reassignPartition(foundation, name, [home, second])
+      await cluster.until('two in sync', (now) => now.partition(name)?.state.isr.length === 2)
+      await reassignPartition(foundation, name, [second])
+      await cluster.until(`one (seed ${seed})`, (now) => now.partition(name)?.state.replicas.join() === `${second}`)
+      await expanding.stop()
+    })
+  }
+})
+
+test('fewer replicas than min.insync.replicas asks for are refused by name until the setting is lowered; majority goes with them', async () => {
+  await SimulatedCluster.run(7, async (cluster) => {
+    await Promise.all(ids.map((broker) => cluster.start(broker)))
+    const { foundation } = cluster.brokers.get(1)!
+    for (const inSync of ['2', 'majority']) {
+      const settings = { 'min.insync.replicas': inSync }
+      const topic = { name: `of-${inSync}`, partitions: 1, replicationFactor: 3, settings }
+      const name = { topicId: await createTopic(foundation, topic), partition: 0 }
+      const [home = 0] = cluster.state.partition(name)!.state.replicas
+      const narrowed = reassignPartition(foundation, name, [home])
+      if (inSync === '2') {
+        const message =
+          /of-2\/0: found 1 replicas, fewer than min.insync.replicas \(2\), wanted as many; lower the setting/
+        await assert.rejects(narrowed, { code: 'invalidArgument', message })
+      } else assert.equal((await narrowed).state.isrMin, 1)
+    }
+  })
+})
+
 test('a broker that is to go for good loses its replicas to others, within its rack where that can be', async () => {
   await SimulatedCluster.run(4, async (cluster) => {
     await four(cluster)

@@ -3,10 +3,9 @@ import assert from 'node:assert/strict'
 import { readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { sleep, systemClock } from '../../platform/clock.ts'
 import type { Playhead } from '../../client/index.ts'
 import { EtcdServer } from '../replication/etcd-server.ts'
-import { untilInSync } from './in-sync.ts'
+import { until, untilInSync } from './until.ts'
 import { ServedCluster } from './served-cluster.ts'
 
 let etcd: EtcdServer
@@ -62,13 +61,6 @@ async function bytesOn(cluster: ServedCluster, broker: number, topicId: string):
   for (const name of await segmentsOf(cluster, broker, topicId))
     bytes += (await stat(join(cluster.dataOf(broker), 'topics', topicId, '0', name)).catch(() => ({ size: 0 }))).size
   return bytes
-}
-
-async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
-  for (let looks = 0; !(await holds()); looks++) {
-    assert.ok(looks < 600, `not after a minute: ${what}`)
-    await sleep(systemClock, 100)
-  }
 }
 
 test('cluster: what retention.bytes and deleteRecords give up goes from all three disks; one that was lost, and a leader killed -9, change nothing of what is left', async () => {

@@ -7,7 +7,7 @@ import { after, before, test } from 'node:test'
 import { connect } from '../../client/index.ts'
 import type { Playhead } from '../../client/index.ts'
 import { EtcdServer } from '../replication/etcd-server.ts'
-import { untilInSync } from './in-sync.ts'
+import { untilInSync } from './until.ts'
 import { ServedCluster } from './served-cluster.ts'
 
 const event = { type: 'Added', data: 1 }

@@ -13,7 +13,7 @@ import type { ClientCredentials, Playhead } from '../../client/index.ts'
 import { Credentials } from '../../client/credentials.ts'
 import { eventBatch, fetchRequest, replicaFetchRequest } from '../broker/running-broker.ts'
 import { TemporaryDirectory } from '../temporary-directory.ts'
-import { untilInSync } from './in-sync.ts'
+import { untilInSync } from './until.ts'
 import { SecuredCluster } from './secured-cluster.ts'
 
 const adminToken = 'admin-token'.repeat(4)

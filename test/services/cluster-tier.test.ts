@@ -15,7 +15,7 @@ import { runPlayhead } from '../cli/run-playhead.ts'
 import { ServedBroker } from '../e2e/served-broker.ts'
 import { EtcdServer } from '../replication/etcd-server.ts'
 import { TemporaryDirectory } from '../temporary-directory.ts'
-import { untilInSync } from './in-sync.ts'
+import { untilInSync } from './until.ts'
 import { S3Service } from './s3-service.ts'
 import { metric, metricReached, readHistory, serveTiered, writeHistory } from './tiered-history.ts'
 

@@ -10,7 +10,7 @@ import { test } from 'node:test'
 import { connect } from '../../client/index.ts'
 import { replicaFetchRequest, replicaProgressRequest } from '../broker/running-broker.ts'
 import { makeAuthority, makeCertificate } from '../certificates.ts'
-import { untilInSync } from './in-sync.ts'
+import { untilInSync } from './until.ts'
 import { SecuredCluster } from './secured-cluster.ts'
 
 test('cluster with TLS and a secret (3 brokers, real etcd): a leader is killed, its events are there; strangers are refused', async () => {

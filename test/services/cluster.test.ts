@@ -13,7 +13,7 @@ import type { Playhead } from '../../client/index.ts'
 import { ServedBroker } from '../e2e/served-broker.ts'
 import { EtcdServer } from '../replication/etcd-server.ts'
 import { TemporaryDirectory } from '../temporary-directory.ts'
-import { untilInSync } from './in-sync.ts'
+import { until, untilInSync } from './until.ts'
 import { ServedCluster, sessionMs } from './served-cluster.ts'
 
 let etcd: EtcdServer
@@ -262,8 +262,10 @@ test('cluster: begun with a broker that has data, it has the topics, offsets and
   for (const topic of ['carts', 'trimmed']) await playhead.cluster.reassign(topic, 0, [1, 2])
   for (const topic of ['carts', 'trimmed']) await untilInSync(playhead, topic, 2)
   await playhead.cluster.reassign('trimmed', 0, [2])
-  while ((await playhead.topic('trimmed').describe()).partitions[0]!.replicas?.join() !== '2')
-    await sleep(systemClock, 100)
+  await until(
+    'trimmed on broker 2 alone',
+    async () => (await playhead.topic('trimmed').describe()).partitions[0]!.replicas?.join() === '2',
+  )
   const left = []
   for await (const event of playhead.topic('trimmed').stream('one').read()) left.push([event.version, event.offset])
   assert.deepEqual(left, [[2, 2]])
