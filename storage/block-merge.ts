@@ -106,7 +106,12 @@ export class BlockMerge {
       this.#copyOld(open, slice)
     }
     const isKnown = !old.done && order === 0
-    if (this.#extension.extend(isKnown ? old : undefined, parts)) return this.#putExtended(open, parts, slice, isKnown)
+    if (this.#extension.extend(isKnown ? old : undefined, parts)) {
+      this.#work++
+      declareVersions(parts, this.#extension.lastVersion)
+      this.#out.addEncoded(table.keys, slot, this.#extension.bytes, this.#extension.end)
+      return this.#added(open, isKnown, parts[0]!, this.#extension, slice)
+    }
     const known = isKnown ? old.head : undefined
     let head = known
     for (const part of parts) {
@@ -126,19 +131,14 @@ export class BlockMerge {
     const newest = parts.at(-1)!
     if (head?.lastOffset === newest.table.newestOffset(newest.slot)) declareVersions(parts, head.lastVersion)
     if (head === undefined || head === known) return // its entry is copied with those behind it
-    if (known !== undefined) old.next()
     this.#out.add(table.keys, slot, head)
-    this.#noteHead(parts[0]!, head, slice)
-    if (this.#out.hasPiece) this.#putPiece(open, slice)
+    this.#added(open, isKnown, parts[0]!, head, slice)
   }
 
-  #putExtended(open: OpenBlock, parts: readonly StreamPart[], slice: Slice, isKnown: boolean): void {
-    const { table, slot } = parts[0]!
-    this.#work++
-    declareVersions(parts, this.#extension.lastVersion)
+  /** The stream's new entry is written, in place of its old one if it is known. */
+  #added(open: OpenBlock, isKnown: boolean, part: StreamPart, head: StreamHead, slice: Slice): void {
     if (isKnown) open.old.next()
-    this.#out.addEncoded(table.keys, slot, this.#extension.bytes, this.#extension.end)
-    this.#noteHead(parts[0]!, this.#extension, slice)
+    this.#noteHead(part, head, slice)
     if (this.#out.hasPiece) this.#putPiece(open, slice)
   }
 

@@ -9,6 +9,7 @@
  */
 import { createHash } from 'node:crypto'
 import { PlayheadError } from '../protocol/errors.ts'
+import { isMissing } from '../platform/file-system.ts'
 import type { FileSystem } from '../platform/file-system.ts'
 import { isAlive, ownIdentity } from '../platform/process-identity.ts'
 import type { ProcessIdentity } from '../platform/process-identity.ts'
@@ -87,7 +88,7 @@ async function linked(fileSystem: FileSystem, own: string, path: string): Promis
     await fileSystem.link(own, path)
     return true
   } catch (error) {
-    if (hasCode(error, 'EEXIST')) return false
+    if (error instanceof Error && 'code' in error && error.code === 'EEXIST') return false
     throw error
   }
 }
@@ -116,7 +117,7 @@ async function removeIfThere(fileSystem: FileSystem, path: string): Promise<void
   try {
     await fileSystem.remove(path)
   } catch (error) {
-    if (!hasCode(error, 'ENOENT')) throw error
+    if (!isMissing(error)) throw error
   }
 }
 
@@ -125,7 +126,7 @@ async function readText(fileSystem: FileSystem, path: string): Promise<string | 
   try {
     file = await fileSystem.open(path, 'read')
   } catch (error) {
-    if (hasCode(error, 'ENOENT')) return undefined
+    if (isMissing(error)) return undefined
     throw error
   }
   try {
@@ -155,8 +156,4 @@ function inUse(directory: string, pid: number): PlayheadError {
     `${directory}: found it in use by process ${pid}, wanted it free; stop that broker or name another directory with --data`,
     { directory, pid },
   )
-}
-
-function hasCode(error: unknown, code: string): boolean {
-  return error instanceof Error && 'code' in error && error.code === code
 }

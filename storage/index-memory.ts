@@ -3,7 +3,7 @@
  * whenever a few megabytes were appended, and after each save; not with every event.
  * Invariant: what is kept for sidecars is never more than the limit for long, but for the segment that each log makes a sidecar of: one whose tables were
  * forgotten is read for its sidecar.
- * Neighbours: Log registers its index and Sealing itself, LogStore saves the largest indexes when it is `full`, Checkpointer makes appends wait when it
+ * Neighbours: Log registers its index and its Sealing, LogStore saves the largest indexes when it is `full`, Checkpointer makes appends wait when it
  * `overflows`, and saves take longer turns by its `haste` before that.
  */
 import { MiB } from '../protocol/limits.ts'

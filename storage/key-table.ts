@@ -8,7 +8,7 @@
  * keys that murmur2 hashes alike, so a key that finds no bucket within `looksMax` goes into a Map, whose hash has a secret.
  */
 import assert from 'node:assert/strict'
-import { murmur2, streamKeyHash } from '../protocol/murmur2.ts'
+import { murmur2 } from '../protocol/murmur2.ts'
 import { streamNameBytesMax } from '../protocol/limits.ts'
 import { grown } from './grown.ts'
 
@@ -96,7 +96,7 @@ export class KeyTable {
 
   /** streamKeyHash of the key. */
   hash(slot: number): number {
-    return streamKeyHash(this.#bytes, this.#ends[slot]!, this.#ends[slot + 1]!)
+    return murmur2(this.#bytes, this.#ends[slot], this.#ends[slot + 1])
   }
 
   /** The slot that the key has in another table, -1 when it has none there. `hash`: its streamKeyHash. */

@@ -97,12 +97,12 @@ export class Log {
     this.#identity = identity
     this.#settings = settings
     this.#recovered = recovered
-    context.indexMemory.add(recovered.index)
     this.#tail = new TailCache(context.tailBudget, context.settings.tailCacheBytesPerLog)
     this.#appender = this.#openAppender()
     this.#leadership = new Leadership(() => context.leaderEpoch, diskOf(this.#appender))
     const { index, salt, producers } = recovered
     this.#sealing = new Sealing({ context, identity, salt, index })
+    for (const holder of [index, this.#sealing]) context.indexMemory.add(holder)
     this.#chain = new SegmentChain(
       {
         context,
@@ -448,7 +448,7 @@ export class Log {
   }
 
   async #closeFiles(): Promise<void> {
-    this.#context.indexMemory.remove(this.#recovered.index)
+    for (const holder of [this.#recovered.index, this.#sealing]) this.#context.indexMemory.remove(holder)
     this.#tail.clear()
     for (const segment of this.#chain.segments) await this.#context.pool.close(segment)
   }

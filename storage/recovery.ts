@@ -168,12 +168,15 @@ class LogRecovery {
    */
   async #forgetIndexBehindCompaction(): Promise<void> {
     const [{ indexedTo, reachesTo }, { entries }] = [this.#index, this.#files]
-    const isBehind = entries.some(({ compaction, footer }, place) => {
-      const end = footer?.nextOffset ?? entries[place + 1]?.baseOffset ?? Infinity
-      return compaction > 0 && end > indexedTo
-    })
+    const last = entries[this.#lastRewritten]
+    const end = last?.footer?.nextOffset ?? entries[this.#lastRewritten + 1]?.baseOffset ?? Infinity
+    const isBehind = last !== undefined && end > indexedTo
     if (reachesTo === 0 || !isBehind) return
     this.#context.report('info', `${this.#name}: found an index saved before a compaction; it is made again`)
+    await this.#wipeIndex()
+  }
+
+  async #wipeIndex(): Promise<void> {
     await this.#index.wipe()
     this.#heads = await findHeads(this.#context.fileSystem, this.#identity.directory)
   }
@@ -376,8 +379,7 @@ class LogRecovery {
   async #indexAgain(): Promise<void> {
     this.#context.report('warn', `${this.#name}: the stream index is not this log's; it is made again`)
     this.#producersTo = this.#nextOffset // what producers have is known by now
-    await this.#index.wipe()
-    this.#heads = await findHeads(this.#context.fileSystem, this.#identity.directory)
+    await this.#wipeIndex()
     for (const [place, segment] of this.#segments.entries()) {
       const entry = this.#files.entries.find(({ baseOffset }) => baseOffset === segment.baseOffset)
       if (entry === undefined) continue

@@ -70,7 +70,6 @@ export class Sealing {
 
   constructor(options: SealingOptions) {
     this.#options = options
-    options.context.indexMemory.add(this)
   }
 
   /** Takes the segment over. */
@@ -99,7 +98,6 @@ export class Sealing {
   async stop(): Promise<void> {
     this.#stopped = true
     await this.#running
-    this.#options.context.indexMemory.remove(this)
   }
 
   /** The sparse indexes of a sealed segment. */
@@ -154,7 +152,7 @@ export class Sealing {
       known === undefined || kept === undefined
         ? await this.#read(segment, file, kept)
         : { checksum: known, tables: kept }
-    if (kept?.some(({ streams }) => streams > lookedUpMax)) await this.#saved(segment, kept)
+    if (tables !== undefined && kept?.some(({ streams }) => streams > lookedUpMax)) await this.#saved(segment, tables)
     const versionOf = index.versionsInOrder(tables === undefined ? undefined : segment.nextOffset)
     const parts = await writeSidecar({
       summary: {
@@ -214,11 +212,11 @@ export class Sealing {
    * A save of the index tells its tables which versions they hold, which is cheaper than to look for those of many streams. It comes every few
    * seconds, so it is worth waiting for, while the segments that wait are small in memory.
    */
-  async #saved(segment: Segment, tables: readonly RecentPostings[]): Promise<void> {
+  async #saved(segment: Segment, tables: SegmentTables): Promise<void> {
     const { context, index } = this.#options
     const deadlineMs = context.clock.monotonicMs() + saveWaitMsMax
     while (index.indexedTo < segment.nextOffset) {
-      const bytes = this.segmentTables.reduce((sum, { memoryBytes }) => sum + memoryBytes, bytesOf(tables))
+      const bytes = [tables, ...this.segmentTables].reduce((sum, { memoryBytes }) => sum + memoryBytes, 0)
       if (bytes > waitingBytesMax || index.captureFailed || context.clock.monotonicMs() > deadlineMs) return
       await sleep(context.clock, saveLookMs)
       if (this.#stopped) throw stopped
@@ -244,10 +242,6 @@ export class Sealing {
 }
 
 const nothing = Buffer.alloc(0)
-
-function bytesOf(tables: readonly RecentPostings[]): number {
-  return tables.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0)
-}
 
 /** A failed sync of a log file ends the process, here as anywhere. */
 async function cutToSize(context: StorageContext, segment: Segment, file: File): Promise<void> {

@@ -56,12 +56,8 @@ export async function recastSegment(source: RecastSource, segment: Segment, reca
     if (made.nextOffset !== recast.nextOffset) throw incomplete(segment.path, made.nextOffset, recast.nextOffset)
     made.file = file
     const sealing = new Sealing({ context, identity: { ...identity, directory }, salt, index })
-    try {
-      sealing.add({ segment: made, producers: Buffer.alloc(0), tables: undefined })
-      while (sealing.count > 0) await sleep(context.clock, lookMs)
-    } finally {
-      await sealing.stop()
-    }
+    sealing.add({ segment: made, producers: Buffer.alloc(0), tables: undefined })
+    while (sealing.count > 0) await sleep(context.clock, lookMs)
     return await context.fileSystem.exists(sidecarPath({ ...identity, directory }, made))
   } finally {
     await file.close()

@@ -6,6 +6,7 @@
  */
 import { formatUuid, uuidV7 } from '../../protocol/uuid.ts'
 import type { Clock } from '../../platform/clock.ts'
+import { isMissing } from '../../platform/file-system.ts'
 import type { FileSystem } from '../../platform/file-system.ts'
 import type { Random } from '../../platform/random.ts'
 import { directoryOf } from '../small-file.ts'
@@ -115,7 +116,7 @@ export class DirectoryStore implements ObjectStore {
       try {
         await this.#fileSystem.remove(this.#path(key))
       } catch (error) {
-        if (codeOf(error) !== 'ENOENT') throw error
+        if (!isMissing(error)) throw error
       }
     })
   }
@@ -181,7 +182,7 @@ export class DirectoryStore implements ObjectStore {
     try {
       file = await this.#fileSystem.open(this.#path(key), 'read')
     } catch (error) {
-      if (codeOf(error) === 'ENOENT') return undefined
+      if (isMissing(error)) return undefined
       throw error
     }
     try {
@@ -209,7 +210,7 @@ export class DirectoryStore implements ObjectStore {
       try {
         return await this.#fileSystem.list(directory)
       } catch (error) {
-        if (codeOf(error) === 'ENOENT') return []
+        if (isMissing(error)) return []
         throw error
       }
     })

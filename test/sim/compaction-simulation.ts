@@ -6,25 +6,22 @@
 // First, for its effect on node:zlib.
 import { noCounts, runSeed, withDeadline } from './run-seed.ts'
 import type { SimulationResult } from './run-seed.ts'
-import { connect, isPlayheadError } from '../../client/index.ts'
 import type { EventStream, Playhead } from '../../client/index.ts'
-import { verify } from '../../storage/verify.ts'
 import { expectedCodes } from './answers.ts'
-import { DiskFileSystem } from './disk-file-system.ts'
 import { brokerPort, dataDirectory } from './lone-broker.ts'
 import { Machine } from './machine.ts'
 import { Nemesis } from './nemesis.ts'
 import type { Fault } from './nemesis.ts'
 import { Network } from './network.ts'
+import { PatientClients } from './patient-clients.ts'
 import { Rot } from './rot.ts'
 import type { Scheduler } from './scheduler.ts'
-import { SimulatedProcess } from './simulated-process.ts'
 
 const eventsMax = 3_000_000
 const livenessMsMax = 120_000
 const topic = 'carts'
 const streams = ['s0', 's1', 's2', 's3', 's4']
-const clients = 3
+const clientCount = 3
 /** Those that end the broker, and with it what its cache has: it may go back to an older state of itself. */
 const kinds: readonly Fault[] = ['kill', 'power', 'stop', 'reset', 'full', 'slow']
 
@@ -56,14 +53,14 @@ class CompactionRun {
   readonly #scheduler: Scheduler
   readonly #onRemoved: (count: number) => void
   readonly #seed: number
-  readonly #network: Network
+  readonly #clients: PatientClients
   readonly #machine: Machine
   readonly #nemesis: Nemesis
   readonly #known = new Map(streams.map((name): [string, Known] => [name, noneKnown()]))
   readonly #durationMs: number
   #values = 0
   #isOver = false
-  #counts = { appends: 0, acknowledged: 0, refused: 0, reads: 0 }
+  #counts = { appends: 0, acknowledged: 0, reads: 0 }
 
   constructor(scheduler: Scheduler, seed: number, onRemoved: (count: number) => void) {
     const { random } = scheduler
@@ -72,7 +69,8 @@ class CompactionRun {
     this.#seed = seed
     this.#durationMs = random.pick([2_000, 4_000])
     const network = new Network(scheduler)
-    this.#network = network
+    const [addresses, timeoutsMs] = [`broker:${brokerPort}`, [300, 1_000, 5_000]]
+    this.#clients = new PatientClients({ scheduler, network, addresses, timeoutsMs, expected: expectedCodes })
     const settings = {
       cleanIntervalMs: random.pick([20, 200]),
       checkpointIntervalMs: random.pick([50, 1_000, 60_000]),
@@ -93,15 +91,15 @@ class CompactionRun {
   async main(): Promise<void> {
     const scheduler = this.#scheduler
     await this.#machine.start()
-    const first = await this.#connect('first')
+    const first = await this.#clients.connect('first')
     const settings = {
       'cleanup.policy': 'compact',
       'min.cleanable.dirty.ratio': '0',
       'segment.bytes': '1048576',
       'segment.ms': scheduler.random.pick(['100', '300']),
     }
-    await this.#insist(() => first.admin.createTopic(topic, { settings }), 'topicExists')
-    const work = Array.from({ length: clients }, (_, place) => this.#client(`client-${place}`))
+    await this.#clients.insist(() => first.admin.createTopic(topic, { settings }), 'topicExists')
+    const work = Array.from({ length: clientCount }, (_, place) => this.#client(`client-${place}`))
     const harm = this.#nemesis.run()
     const supervision = this.#nemesis.supervise()
     await scheduler.sleep(this.#durationMs, 'phase')
@@ -116,26 +114,34 @@ class CompactionRun {
     await this.#judge(first)
     await this.#withDeadline('close', first.close())
     await this.#withDeadline('stop', this.#machine.stop())
-    await this.#verify()
+    for (const damage of await this.#machine.verify()) this.findings.push(`verify: ${JSON.stringify(damage)}`)
   }
 
   result(): SimulationResult {
     const { starts, reports, bugs } = this.#machine
     const { hash, events, nowMs: simulatedMs, lines: trace = [] } = this.#scheduler
     const told = { seed: this.#seed, hash, anomalies: [], trace, faults: this.#nemesis.counts, reports, starts }
-    return { ...noCounts, ...told, ...this.#counts, events, simulatedMs, findings: [...this.findings, ...bugs] }
+    return {
+      ...noCounts,
+      ...told,
+      ...this.#counts,
+      refused: this.#clients.refused,
+      events,
+      simulatedMs,
+      findings: [...this.findings, ...bugs],
+    }
   }
 
   /** One call after the other until all is over; what a client must expect is no finding. */
   async #client(who: string): Promise<void> {
     const scheduler = this.#scheduler
-    const playhead = await this.#connect(who)
+    const playhead = await this.#clients.connect(who)
     while (!this.#isOver) {
       await scheduler.sleep(scheduler.between(0, 20), who)
       const name = scheduler.random.pick(streams)
       const stream = playhead.topic(topic).stream(name)
       const act = scheduler.random.below(4) === 0 ? this.#read(name, stream) : this.#append(name, stream)
-      await act.catch((error: unknown) => this.#expect(error))
+      await act.catch((error: unknown) => this.#clients.expect(error))
     }
     await playhead.close()
   }
@@ -185,51 +191,16 @@ class CompactionRun {
       const stream = playhead.topic(topic).stream(name)
       const { newest, count } = await this.#withDeadline(
         'read',
-        this.#insist(() => this.#read(name, stream)),
+        this.#clients.insist(() => this.#read(name, stream)),
       )
       removed += this.#known.get(name)!.events.size - count
       const { lastVersion } = await this.#withDeadline(
         'info',
-        this.#insist(() => stream.info()),
+        this.#clients.insist(() => stream.info()),
       )
       if (lastVersion !== newest) this.findings.push(`${name}: last version ${lastVersion}, ${newest} is the newest`)
     }
     this.#onRemoved(removed)
-  }
-
-  async #verify(): Promise<void> {
-    const process = new SimulatedProcess(this.#scheduler, 'verify')
-    const fileSystem = new DiskFileSystem(this.#machine.disk, process)
-    const scratchDirectory = '/verify'
-    await fileSystem.makeDirectory(scratchDirectory)
-    const options = { directory: dataDirectory, fileSystem, clock: process.clock, scratchDirectory }
-    const { damage } = await verify(options)
-    for (const each of damage) this.findings.push(`verify: ${JSON.stringify(each)}`)
-  }
-
-  async #connect(who: string): Promise<Playhead> {
-    const process = new SimulatedProcess(this.#scheduler, who)
-    const { clock, random } = process
-    const timeoutMs = this.#scheduler.random.pick([300, 1_000, 5_000])
-    const options = { clientName: who, timeoutMs, transport: this.#network.transport(process), clock, random }
-    return await this.#insist(() => connect(`broker:${brokerPort}`, options))
-  }
-
-  async #insist<T>(work: () => Promise<T>, enough?: string): Promise<T> {
-    for (;;) {
-      try {
-        return await work()
-      } catch (error) {
-        if (isPlayheadError(error) && error.code === enough) return undefined as T
-        this.#expect(error)
-        await this.#scheduler.sleep(50, 'again')
-      }
-    }
-  }
-
-  #expect(error: unknown): void {
-    this.#counts.refused++
-    if (!isPlayheadError(error) || !expectedCodes.has(error.code)) throw error
   }
 
   #withDeadline<T>(what: string, promise: Promise<T>): Promise<T> {

@@ -5,6 +5,7 @@
 import type { FileSystem } from '../../platform/file-system.ts'
 import { KiB } from '../../protocol/limits.ts'
 import type { StorageSettings } from '../../storage/storage-settings.ts'
+import { verify } from '../../storage/verify.ts'
 import { Disk } from './disk.ts'
 import { DiskFileSystem } from './disk-file-system.ts'
 import { dataDirectory, openLoneBroker } from './lone-broker.ts'
@@ -101,6 +102,16 @@ export class Machine {
         this.bugs.push(`start failed: ${String(error)}`)
       if (this.#run === run) this.#end('kill')
     }
+  }
+
+  /** What is wrong with the files; offline, while no broker runs. */
+  async verify(): Promise<Awaited<ReturnType<typeof verify>>['damage']> {
+    const process = new SimulatedProcess(this.#scheduler, 'verify')
+    const fileSystem = new DiskFileSystem(this.disk, process)
+    const scratchDirectory = '/verify'
+    await fileSystem.makeDirectory(scratchDirectory)
+    const { damage } = await verify({ directory: dataDirectory, fileSystem, clock: process.clock, scratchDirectory })
+    return damage
   }
 
   /** The wall clock jumps, for this run and those to come. */

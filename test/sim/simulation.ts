@@ -6,9 +6,7 @@
 // First, for its effect on node:zlib.
 import { recordedResult, runSeed, withDeadline } from './run-seed.ts'
 import type { SeedOptions, SimulationResult } from './run-seed.ts'
-import { verify } from '../../storage/verify.ts'
 import type { Anomaly, AnomalyKind, Dump } from '../history/history.ts'
-import { DiskFileSystem } from './disk-file-system.ts'
 import { dataDirectory } from './lone-broker.ts'
 import { Machine } from './machine.ts'
 import type { MachineOptions } from './machine.ts'
@@ -21,7 +19,6 @@ import type { Scheduler } from './scheduler.ts'
 import { Session } from './session.ts'
 import type { SessionOptions } from './session.ts'
 import { SessionPlaces } from './session-places.ts'
-import { SimulatedProcess } from './simulated-process.ts'
 import { topicName, Workload } from './workload.ts'
 import { overwriteLetGo } from '../overwrite-let-go.ts'
 
@@ -164,13 +161,7 @@ class Run {
     const after = await this.#contents('after')
     this.#compare(before, after)
     await this.#withDeadline('stop', this.#machine.stop())
-    const process = new SimulatedProcess(scheduler, 'verify')
-    const fileSystem = new DiskFileSystem(this.#machine.disk, process)
-    const scratchDirectory = '/verify'
-    await fileSystem.makeDirectory(scratchDirectory)
-    const options = { directory: dataDirectory, fileSystem, clock: process.clock, scratchDirectory }
-    const { damage: damages } = await verify(options)
-    this.#judgeVerified(damages)
+    this.#judgeVerified(await this.#machine.verify())
   }
 
   /** Offline, all that is wrong with segments is found, and nothing else. */

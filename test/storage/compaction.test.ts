@@ -57,6 +57,18 @@ class Topic {
     })
   }
 
+  /** By another process, from what this one has left on the disk and in the cache when it was killed. */
+  async openedAgain(left: MemoryFileSystem, cache: CheckpointStore): Promise<Topic> {
+    const again = new Topic(this.random)
+    again.written.push(...this.written)
+    again.nowMs = this.nowMs
+    again.checkpointStore = await copyOf(cache)
+    const fileSystem = left.copy()
+    await fileSystem.remove('/data/lock') // its process is dead
+    await again.open(fileSystem)
+    return again
+  }
+
   /** Also of a test that failed: what it left open would keep the whole run waiting. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.opened[Symbol.asyncDispose]()
@@ -223,13 +235,7 @@ test('compaction: killed before any change of a file, it goes on after the next 
   assert.ok(dying.moments.length > 12, `${dying.moments.length} moments`)
   for (const [place, { call, left }] of dying.moments.entries()) {
     for (const cache of [new MemoryCheckpointStore(), savedLongBefore, topic.checkpointStore]) {
-      const again = new Topic(topic.random)
-      again.written.push(...topic.written)
-      again.nowMs = topic.nowMs
-      again.checkpointStore = await copyOf(cache)
-      const fileSystem = left.copy()
-      await fileSystem.remove('/data/lock') // its process is dead
-      await again.open(fileSystem)
+      const again = await topic.openedAgain(left, cache)
       try {
         const { log } = again
         assert.deepEqual(log.damage, [])
@@ -268,13 +274,7 @@ test('compaction: it saves the index first, and waits where that cannot be saved
   })
   const wanted = topic.expected(topic.log.compaction.compactedTo, 3000)
   await check(topic, wanted)
-  await using killed = new Topic(topic.random)
-  killed.written.push(...topic.written)
-  killed.nowMs = topic.nowMs
-  killed.checkpointStore = await copyOf(topic.checkpointStore)
-  const fileSystem = topic.fileSystem.copy()
-  await fileSystem.remove('/data/lock')
-  await killed.open(fileSystem)
+  await using killed = await topic.openedAgain(topic.fileSystem, topic.checkpointStore)
   assert.deepEqual(
     killed.opened.reports.filter((report) => report.includes('made again')),
     [],

@@ -6,12 +6,11 @@
 // First, for its effect on node:zlib.
 import { noCounts, runSeed, withDeadline } from '../run-seed.ts'
 import type { SimulationResult } from '../run-seed.ts'
-import { connect, isPlayheadError } from '../../../client/index.ts'
-import type { EventStream, Playhead } from '../../../client/index.ts'
+import type { EventStream } from '../../../client/index.ts'
 import { clusterCodes, expectedCodes } from '../answers.ts'
 import { Network } from '../network.ts'
+import { PatientClients } from '../patient-clients.ts'
 import type { Scheduler } from '../scheduler.ts'
-import { SimulatedProcess } from '../simulated-process.ts'
 import { ClusterNemesis } from './cluster-nemesis.ts'
 import { Fleet } from './fleet.ts'
 
@@ -39,7 +38,7 @@ class LimitsRun {
   readonly findings: string[] = []
   readonly #scheduler: Scheduler
   readonly #seed: number
-  readonly #network: Network
+  readonly #clients: PatientClients
   readonly #fleet: Fleet
   readonly #nemesis: ClusterNemesis
   readonly #owned: readonly Owned[] = [
@@ -52,14 +51,16 @@ class LimitsRun {
   #lastVersion = -1
   #isOver = false
   #isEnded = false
-  #counts = { appends: 0, acknowledged: 0, refused: 0, reads: 0 }
+  #counts = { appends: 0, acknowledged: 0, reads: 0 }
 
   constructor(scheduler: Scheduler, seed: number) {
     this.#scheduler = scheduler
     this.#seed = seed
     const network = new Network(scheduler)
-    this.#network = network
     this.#fleet = new Fleet({ scheduler, network, count: 3, settings: {}, sessionMs, lagMsMax: 1_000 })
+    const { addresses } = this.#fleet
+    const expected = new Set([...expectedCodes, ...clusterCodes])
+    this.#clients = new PatientClients({ scheduler, network, addresses, timeoutsMs: [1_000, 5_000], expected })
     // Those that move leaderships, and let one go on that does not know it.
     const kinds = [
       'pause',
@@ -82,8 +83,8 @@ class LimitsRun {
     const fleet = this.#fleet
     const supervision = fleet.members.map((member) => fleet.supervise(member, () => this.#isEnded))
     while (fleet.state.sessions.size < 3) await scheduler.sleep(50, 'begin')
-    const first = await this.#connect('first')
-    await this.#insist(() => first.admin.createTopic(topic, { replicationFactor: 3 }), 'topicExists')
+    const first = await this.#clients.connect('first')
+    await this.#clients.insist(() => first.admin.createTopic(topic, { replicationFactor: 3 }), 'topicExists')
     const work = [
       this.#client('appender', (stream) => this.#append(stream)),
       this.#client('truncater', (stream) => this.#truncate(stream)),
@@ -110,7 +111,15 @@ class LimitsRun {
     const { hash, events, nowMs: simulatedMs, lines: trace = [] } = this.#scheduler
     const found = [...invariants.violations, ...findings, ...members.flatMap(({ machine }) => machine.bugs)]
     const told = { seed: this.#seed, hash, anomalies: [], trace, faults: this.#nemesis.counts, reports: [] }
-    return { ...noCounts, ...told, ...this.#counts, events, simulatedMs, findings: [...this.findings, ...found] }
+    return {
+      ...noCounts,
+      ...told,
+      ...this.#counts,
+      refused: this.#clients.refused,
+      events,
+      simulatedMs,
+      findings: [...this.findings, ...found],
+    }
   }
 
   async #append(stream: EventStream): Promise<void> {
@@ -165,13 +174,13 @@ class LimitsRun {
 
   /** Everything is well again: what holds is what was answered, at all brokers. */
   async #judge(stream: EventStream): Promise<void> {
-    const found = await this.#insist(() => stream.limits())
+    const found = await this.#clients.insist(() => stream.limits())
     for (const { limit, told, values } of this.#owned) {
       const isRight = told === undefined ? found[limit] <= values.least : found[limit] === told
       if (!isRight) this.findings.push(`${limit} ${found[limit]} in the end, ${told ?? 'unknown'} was answered last`)
     }
     if (found.truncateBefore < this.#floor) this.findings.push(`${found.truncateBefore} in the end, not ${this.#floor}`)
-    await this.#insist(() => this.#read(stream))
+    await this.#clients.insist(() => this.#read(stream))
     const same = ({ parts }: Fleet['members'][number]): boolean => {
       if (parts?.partitions.has(topic) !== true) return false // it is on its way
       const limits = parts.partitions.anyReplica(topic, 0).log.limits.get(name)
@@ -183,39 +192,16 @@ class LimitsRun {
   /** One call after the other, until all is over; what a client must expect is no finding. */
   async #client(who: string, act: (stream: EventStream) => Promise<void>): Promise<void> {
     const scheduler = this.#scheduler
-    const playhead = await this.#connect(who)
+    const playhead = await this.#clients.connect(who)
     const stream = playhead.topic(topic).stream(name)
     for (let isLast = false; !isLast; ) {
       await scheduler.sleep(scheduler.between(0, pauseMs), who)
       isLast = this.#isOver
-      await (isLast ? this.#insist(() => act(stream)) : act(stream)).catch((error: unknown) => this.#expect(error))
+      await (isLast ? this.#clients.insist(() => act(stream)) : act(stream)).catch((error: unknown) =>
+        this.#clients.expect(error),
+      )
     }
     await playhead.close()
-  }
-
-  async #connect(who: string): Promise<Playhead> {
-    const process = new SimulatedProcess(this.#scheduler, who)
-    const { clock, random } = process
-    const timeoutMs = this.#scheduler.random.pick([1_000, 5_000])
-    const options = { clientName: who, timeoutMs, transport: this.#network.transport(process), clock, random }
-    return await this.#insist(() => connect(this.#fleet.addresses, options))
-  }
-
-  async #insist<T>(work: () => Promise<T>, enough?: string): Promise<T> {
-    for (;;) {
-      try {
-        return await work()
-      } catch (error) {
-        if (isPlayheadError(error) && error.code === enough) return undefined as T
-        this.#expect(error)
-        await this.#scheduler.sleep(50, 'again')
-      }
-    }
-  }
-
-  #expect(error: unknown): void {
-    this.#counts.refused++
-    if (!isPlayheadError(error) || !(expectedCodes.has(error.code) || clusterCodes.has(error.code))) throw error
   }
 
   #withDeadline<T>(what: string, promise: Promise<T>): Promise<T> {
