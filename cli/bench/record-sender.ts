@@ -19,17 +19,19 @@ export class RecordSender {
   readonly #run: BenchRun
   readonly #producers: readonly Producer[]
   readonly #stamps = new Float64Array(stampsMax)
-  #pace: Pace | undefined
+  /** Undefined = as fast as the producers take them. */
+  readonly #pace: Pace | undefined
   #sent = 0
 
-  private constructor(run: BenchRun, producers: readonly Producer[]) {
+  private constructor(run: BenchRun, producers: readonly Producer[], pace: Pace | undefined) {
     this.#run = run
     this.#producers = producers
+    this.#pace = pace
   }
 
   /** One producer for each connection, ready to send. @throws PlayheadError `unknownTopic`, `unavailable` */
   static async open(run: BenchRun): Promise<RecordSender> {
-    const { batchBytes, lingerMs, inFlight, acks, compression, topic } = run.settings
+    const { batchBytes, lingerMs, inFlight, acks, compression, topic, rate } = run.settings
     const bufferBytesMax = Math.max(bufferBytesMin, 2 * batchBytes, Math.floor(bufferBytesAll / run.clients.length))
     const options = { batchBytes, lingerMs, inFlight, acks, compression, bufferBytesMax }
     const producers = run.clients.map((client) =>
@@ -37,7 +39,7 @@ export class RecordSender {
     )
     // Also makes sure that the layout is known, before which records wait as they are: they share one value.
     await Promise.all(producers.map((producer) => producer.flush({ signal: run.signal })))
-    return new RecordSender(run, producers)
+    return new RecordSender(run, producers, rate === undefined ? undefined : await Pace.open(rate, run.signal))
   }
 
   get producers(): readonly Producer[] {
@@ -56,13 +58,12 @@ export class RecordSender {
 
   /** Sends until the records or the time are used up, and resolves when all is written. @throws the signal's reason */
   async run(startedMs: number): Promise<void> {
-    const { rate, durationMs } = this.#run.settings
-    const untilMs = startedMs + durationMs
-    if (rate === undefined) {
+    const untilMs = startedMs + this.#run.settings.durationMs
+    if (this.#pace === undefined) {
       await this.#sendAll(untilMs)
     } else {
-      this.#pace = new Pace(startedMs, rate)
-      await this.#sendPaced(this.#pace, untilMs)
+      this.#pace.begin(startedMs)
+      await this.#sendPaced(this.#pace, untilMs).finally(() => this.#pace?.stop())
     }
     await Promise.all(this.#producers.map((producer) => producer.flush({ signal: this.#run.signal })))
     this.#run.signal.throwIfAborted()
@@ -92,7 +93,7 @@ export class RecordSender {
       const dueMs = pace.dueMs(sequence)
       const nowMs = performance.now()
       if (dueMs >= untilMs || nowMs >= untilMs) return
-      if (dueMs > nowMs) await pace.wait(dueMs, signal)
+      if (dueMs > nowMs) await pace.wait(dueMs)
       else signal.throwIfAborted()
       const room = producers[sequence % producers.length]!.send(load.record(sequence))
       this.#sent = sequence + 1

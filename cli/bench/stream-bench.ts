@@ -43,12 +43,13 @@ class ConditionalAppends {
 
   async run(): Promise<void> {
     const { settings, measurement, signal } = this.#run
+    const pace = settings.rate === undefined ? undefined : await Pace.open(settings.rate, signal)
     const startedMs = measurement.begin()
-    const pace = settings.rate === undefined ? undefined : new Pace(startedMs, settings.rate)
+    pace?.begin(startedMs)
     const appenders = Array.from({ length: settings.inFlight }, () =>
       this.#append(pace, startedMs + settings.durationMs).catch((error: unknown) => this.#run.fail(error)),
     )
-    await Promise.all(appenders)
+    await Promise.all(appenders).finally(() => pace?.stop())
     signal.throwIfAborted()
   }
 
@@ -61,7 +62,7 @@ class ConditionalAppends {
       if (pace !== undefined) {
         const dueMs = pace.dueMs(sequence)
         if (dueMs >= untilMs) return
-        if (dueMs > sentMs) await pace.wait(dueMs, signal)
+        if (dueMs > sentMs) await pace.wait(dueMs)
         sentMs = dueMs
       }
       if (performance.now() >= untilMs) return
