@@ -106,6 +106,7 @@ const method = `## Method
 
 - Rounds alternate: Playhead's broker starts on an empty directory, does its work and stops; then the peer the same. One server is alive at a time; its
   directory is removed and the page cache's dirty pages are written before the next starts. A line shows medians of the rounds and half of their range, and the ratio of the medians.
+- Before the first round most of the free memory is touched once: a virtual machine gets its memory from its host page by page, which whoever comes first would pay for.
 - One client process and one server share the machine, over loopback. Record sizes are the same on both sides; counts differ, so that each measurement takes seconds.
 - Every record is accounted for, or the figure does not count: each side must hold as many records as its tool says it wrote and read back as many. Offsets or sequence numbers must
   follow one another where a program of ours reads (NATS, RabbitMQ, UmaDB, the latency of Kafka); Playhead's directory is then read byte by byte by \`playhead verify\`.

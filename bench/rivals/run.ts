@@ -12,7 +12,7 @@ import { parseRivalsArguments, usage } from './arguments.ts'
 import type { RivalsArguments } from './arguments.ts'
 import { Comparison } from './comparison.ts'
 import { kafka } from './kafka.ts'
-import { machineOf, ourVersion } from './machine.ts'
+import { machineOf, ourVersion, touchMemory } from './machine.ts'
 import { nats } from './nats.ts'
 import { tableOf } from './page.ts'
 import type { Peer } from './peer.ts'
@@ -73,6 +73,7 @@ async function measure(wanted: RivalsArguments, directory: string): Promise<RunR
   const startedAt = new Date()
   const peers: PeerResult[] = []
   const failures: string[] = []
+  if (!wanted.scale.isQuick) console.log(`${Math.round((await touchMemory()) / 2 ** 30)} GB of memory touched`)
   for (const name of wanted.peers) {
     const peer = known.find((each) => each.name === name)!
     console.log(`\n== ${peer.title}`)
