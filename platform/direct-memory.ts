@@ -1,7 +1,7 @@
 /**
  * Memory that the disk can be written from directly: it begins and ends where pages do. A fixed amount for the whole process, cut into pieces of
  * three sizes; whoever finds none left waits in line. WebAssembly's memory is the one kind in this runtime that promises to lie on pages.
- * Called by direct-writer.ts.
+ * Called by direct-writer.ts; storage/first-passage.ts has pages of its own, to read into.
  */
 const KiB = 1024
 const MiB = 1024 * KiB
@@ -23,7 +23,7 @@ declare const WebAssembly: {
 const wasmPageBytes = 64 * KiB
 
 /** Zeroed memory that begins on a page. Takes no room until it is written to. Throws RangeError where the system does not give as much address space. */
-function onPages(bytes: number): Buffer {
+export function onPages(bytes: number): Buffer {
   const pages = Math.ceil(bytes / wasmPageBytes)
   return Buffer.from(new WebAssembly.Memory({ initial: pages, maximum: pages }).buffer)
 }

@@ -28,6 +28,11 @@ export interface File {
   readonly path: string
   /** Reads into the whole of `target` from byte `position` of the file; answers the bytes read, fewer only at the end of the file. */
   read(target: Buffer, position: number): Promise<number>
+  /**
+   * As `read`, past the page cache, which is left as it is: for who goes through a file that others will not. `target` begins on a page, and it and
+   * `position` are multiples of `appendBlockBytes`. Undefined where that cannot be done; without this method it never can.
+   */
+  readDirect?(target: Buffer, position: number): Promise<number | undefined>
   /** Writes all bytes of `parts`, one after the other, from byte `position` on; a short write is continued, never reported as done. */
   write(parts: readonly Buffer[], position: number): Promise<void>
   /**

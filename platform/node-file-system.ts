@@ -6,6 +6,7 @@
  */
 import fs from 'node:fs'
 import path from 'node:path'
+import { DirectReader } from './direct-reader.ts'
 import { DirectWriter } from './direct-writer.ts'
 import { appendBlockBytes, blocksEnd, SyncFailure } from './file-system.ts'
 import type { File, FileSystem } from './file-system.ts'
@@ -26,6 +27,8 @@ class NodeFile implements File {
   #direct: DirectWriter | undefined
   /** The file system has refused a direct write: there are none any more. The writer stays open until the end, as it may be in use. */
   #refusesDirect = false
+  /** For reads past the page cache, from the first of them on; undefined = not here. */
+  #openingReader: Promise<DirectReader | undefined> | undefined
 
   constructor(filePath: string, descriptor: number) {
     this.path = filePath
@@ -45,6 +48,12 @@ class NodeFile implements File {
       done += count
     }
     return done
+  }
+
+  async readDirect(target: Buffer, position: number): Promise<number | undefined> {
+    const descriptor = this.#fd
+    this.#openingReader ??= DirectReader.open(descriptor)
+    return await (await this.#openingReader)?.read(target, position)
   }
 
   async append(parts: readonly Buffer[], position: number): Promise<void> {
@@ -152,12 +161,13 @@ class NodeFile implements File {
   }
 
   async close(): Promise<void> {
-    const opening = this.#opening
+    const [opening, openingReader] = [this.#opening, this.#openingReader]
     this.#opening = undefined
+    this.#openingReader = undefined
     const descriptor = this.#descriptor
     this.#descriptor = undefined
     try {
-      await (await opening)?.close()
+      await Promise.all([opening, openingReader].map(async (direct) => (await direct)?.close()))
     } finally {
       if (descriptor !== undefined) await closeDescriptor(descriptor)
     }

@@ -19,6 +19,7 @@ import { LmdbCheckpointStore } from './lmdb-checkpoint-store.ts'
 import { aloneCleaning, heldCleaning } from './log-cleaning.ts'
 import { inParallel } from './in-parallel.ts'
 import type { IncomingLog } from './incoming-log.ts'
+import { FirstPassage } from './first-passage.ts'
 import { Haste } from './haste.ts'
 import { IndexMemory } from './index-memory.ts'
 import type { Log } from './log.ts'
@@ -272,6 +273,7 @@ function contextOf(
     decompression: new DecompressionMemory(settings.decompressionBytesTotalMax),
     readAheadBudget: new ByteBudget(settings.readAheadBytes),
     readMemory: new FrameMemory(keptReadBytesMax),
+    firstPassage: new FirstPassage(clock),
     groupMemory: new FrameMemory(keptGroupBytesMax),
     groupBudget: new ByteBudget(settings.tailCacheBytes / groupShare),
     progress: new RecoveryProgress(clock, report),

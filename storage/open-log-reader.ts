@@ -21,13 +21,14 @@ export interface LogReaderParts {
 }
 
 export function openLogReader({ name, context, recovered, tail, sealing, extent }: LogReaderParts): LogReader {
-  const { pool, report, settings, decompression, readMemory: memory, clock, readAheadBudget } = context
+  const { pool, report, settings, decompression, readMemory: memory, clock, readAheadBudget, firstPassage } = context
   const { salt, damage, index, limits } = recovered
   const segments = new SegmentReader({
     pool,
     salt,
     damage,
     memory,
+    firstPassage,
     loadIndexes: (segment, file) => sealing.loadIndexes(segment, file),
     onDamage: (range) => report('warn', `${name}: ${describeRange(range)}`),
   })

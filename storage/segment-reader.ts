@@ -12,6 +12,7 @@ import type { File } from '../platform/file-system.ts'
 import { corruptBatch } from './damage.ts'
 import type { Damage, DamagedRange } from './damage.ts'
 import { nextBatchFrame } from './frame-search.ts'
+import type { FirstPassage } from './first-passage.ts'
 import type { OffsetIndex } from './offset-index.ts'
 import { blockOf, rangeFrom, segmentPlace } from './read-plan.ts'
 import type { ByteRange } from './read-plan.ts'
@@ -56,6 +57,7 @@ export interface SegmentReaderOptions {
   readonly damage: Damage
   /** What is read lies in, of all logs. */
   readonly memory: FrameMemory
+  readonly firstPassage: FirstPassage
   readonly loadIndexes: LoadIndexes
   /** Damage that was not known before. */
   readonly onDamage: (range: DamagedRange) => void
@@ -102,7 +104,8 @@ export class SegmentReader {
     const pin = await this.#options.pool.pin(segment, this.#options.loadIndexes)
     try {
       const range = rangeFrom(pin.indexes.offsets, offset, maxBytes, endPosition)
-      const { bytes, piece } = await this.#readPiece(pin.file, range)
+      const passed = this.#options.firstPassage.read(pin.file, segment, range)
+      const { bytes, piece } = (await passed) ?? (await this.#readPiece(pin.file, range))
       const wanted = { offset, endOffset: segmentLimit, limitOffset: segmentLimit }
       const found = this.#cut(pin, segment, { bytes, range }, wanted)
       const next = segment.compaction === 0 ? offset : offsetBehind(pin.indexes.offsets, range, segmentLimit)

@@ -8,6 +8,7 @@ import type { ByteBudget } from './byte-budget.ts'
 import type { CheckpointStore } from './checkpoint-store.ts'
 import type { CommitFigures } from './counted-buckets.ts'
 import type { DecompressionMemory } from './decompression-memory.ts'
+import type { FirstPassage } from './first-passage.ts'
 import type { Haste } from './haste.ts'
 import type { IndexMemory } from './index-memory.ts'
 import type { RecoveryProgress } from './recovery-progress.ts'
@@ -32,6 +33,7 @@ export interface StorageContext {
   readonly readAheadBudget: ByteBudget
   /** What is read for others lies in, until they have sent it. */
   readonly readMemory: FrameMemory
+  readonly firstPassage: FirstPassage
   /** What small batches are copied into, until the tail cache drops them. */
   readonly groupMemory: FrameMemory
   /** Of that, what logs go on filling. */

@@ -10,8 +10,8 @@ export class TemporaryDirectory {
     this.path = path
   }
 
-  static async make(): Promise<TemporaryDirectory> {
-    return new TemporaryDirectory(await mkdtemp(join(tmpdir(), 'playhead-test-')))
+  static async make(parent = tmpdir()): Promise<TemporaryDirectory> {
+    return new TemporaryDirectory(await mkdtemp(join(parent, 'playhead-test-')))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

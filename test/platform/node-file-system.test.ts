@@ -4,6 +4,7 @@ import fs from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { onPages } from '../../platform/direct-memory.ts'
 import { nodeFileSystem } from '../../platform/node-file-system.ts'
 import { SeededRandom } from '../storage/seeded-random.ts'
 import { TemporaryDirectory } from '../temporary-directory.ts'
@@ -260,5 +261,56 @@ test('file system: once a sync has failed, none resolves, and none is asked for 
   assert.equal(fdatasync.mock.callCount(), 1)
   await assert.rejects(file.sync(), { code: 'EIO' })
   await assert.rejects(file.allocate(4, 8192), { name: 'SyncFailure' })
+  await file.close()
+})
+
+test('file system: reads past the page cache have what was written, appended and not yet synced, up to the end of the file', async () => {
+  await using directory = await TemporaryDirectory.make()
+  const path = join(directory.path, 'file')
+  const file = await nodeFileSystem.open(path, 'create')
+  const expected = patterned(3 * MiB + 777, 5)
+  await file.allocate(0, 4 * MiB)
+  await file.append([expected.subarray(0, MiB + 100)], 0)
+  await file.write([expected.subarray(MiB + 100)], MiB + 100)
+  await file.truncate(expected.length)
+  const target = onPages(4 * MiB)
+  const count = await file.readDirect?.(target, 0)
+  assert.equal(count, expected.length)
+  assert.ok(target.subarray(0, count).equals(expected))
+  assert.equal(await file.readDirect?.(target.subarray(0, 8192), MiB), 8192)
+  assert.ok(target.subarray(0, 8192).equals(expected.subarray(MiB, MiB + 8192)))
+  assert.equal(await file.readDirect?.(target, 4 * MiB), 0)
+  assert.equal(await file.readDirect?.(target.subarray(1, 4097), 0), undefined) // not on a page: refused, from now on
+  assert.equal(await file.readDirect?.(target, 0), undefined)
+  await file.close()
+  await assert.rejects(async () => file.readDirect?.(target, 0), /is closed/)
+})
+
+test('file system: reads past the page cache are of the file that was opened, whatever is at its path by now', async () => {
+  await using directory = await TemporaryDirectory.make()
+  const [path, other] = [join(directory.path, 'file'), join(directory.path, 'other')]
+  for (const [place, each] of [path, other].entries()) {
+    const made = await nodeFileSystem.open(each, 'create')
+    await made.write([patterned(MiB, place)], 0)
+    await made.close()
+  }
+  const file = await nodeFileSystem.open(path, 'read')
+  const target = onPages(MiB)
+  await nodeFileSystem.rename(other, path)
+  assert.equal(await file.readDirect?.(target, 0), MiB)
+  assert.ok(target.equals(patterned(MiB, 0)))
+  await nodeFileSystem.remove(path)
+  assert.equal(await file.readDirect?.(target, 0), MiB)
+  await file.close()
+})
+
+test('file system: where reads past the page cache are not to be had, they say so or are right (memory file system)', async () => {
+  await using directory = await TemporaryDirectory.make('/dev/shm')
+  const path = join(directory.path, 'file')
+  const file = await nodeFileSystem.open(path, 'create')
+  await file.write([patterned(MiB, 3)], 0)
+  const target = onPages(MiB)
+  const count = await file.readDirect?.(target, 0)
+  assert.ok(count === undefined || (count === MiB && target.equals(patterned(MiB, 3))), String(count))
   await file.close()
 })
