@@ -11,14 +11,12 @@ import type { OurWork } from './our-work.ts'
 import { SingleProcessPeer } from './peer.ts'
 import type { Durability, Peer, StartedPeer, Workload } from './peer.ts'
 import { RunningServer, freePort } from './running-server.ts'
-import { recordsPerSecondEndToEnd, scaled } from './scale.ts'
+import { endToEndSeconds, recordsPerSecondEndToEnd, scaled, warmUpSeconds } from './scale.ts'
 import type { Scale } from './scale.ts'
 import { cacheFolder, fetchOnce, needPrograms, runTool } from './tool.ts'
 
 const version = '4.1.0'
 const driver = join(import.meta.dirname, 'kafka-driver')
-const warmUpSeconds = 2
-const endToEndSeconds = 10
 const distinctValues = 500
 
 /** What Kafka's start scripts give the JVM. */
@@ -249,7 +247,7 @@ export const kafka: Peer = {
     `server: KRaft, one node, -Xmx1g -Xms1g ${gc.join(' ')}, group.initial.rebalance.delay.ms=0`,
     `Kafka's tools: -Xmx1g, ${kafkaProducerSettings.join(' ')}, values from a file; ConsumerPerformance counts from its first fetch`,
     `kcat: ${kcatClient}; timed from start to end of the process, output discarded`,
-    `latency: a Java producer (acks=all, linger.ms=0) and consumer in one process at ${recordsPerSecondEndToEnd} records/s, measured from the intended send time after ${warmUpSeconds} s of warm-up (Playhead: from its first record)`,
+    `latency: a Java producer (acks=all, linger.ms=0) and consumer in one process at ${recordsPerSecondEndToEnd} records/s, measured from the intended send time after ${warmUpSeconds} s of warm-up on both sides`,
   ],
   workloads: [
     ...workloadsOf(100),

@@ -10,14 +10,13 @@ import type { Figure, Latency } from './figure.ts'
 import { titleOf } from './our-work.ts'
 import type { ConditionalAppendWork, ConsumeWork, EndToEndWork, OurWork, ProduceWork } from './our-work.ts'
 import { RunningServer, freePort } from './running-server.ts'
-import { recordsPerSecondEndToEnd, scaled } from './scale.ts'
+import { endToEndSeconds, recordsPerSecondEndToEnd, scaled, warmUpSeconds } from './scale.ts'
 import type { Scale } from './scale.ts'
 import { runTool } from './tool.ts'
 
 const command = join(import.meta.dirname, '..', '..', 'bin', 'playhead')
 const batchBytes = 262_144
 const lingerMs = 5
-const endToEndSeconds = 10
 
 /** The JSON of `playhead bench`, as far as it is used here. */
 interface BenchReport {
@@ -107,8 +106,10 @@ export class OurServer implements AsyncDisposable {
   }
 
   async #endToEnd(work: EndToEndWork, scale: Scale): Promise<Figure> {
-    const records = Math.round((recordsPerSecondEndToEnd * endToEndSeconds) / scale.divisor)
-    const flags = ['--rate', String(recordsPerSecondEndToEnd), '--acks', 'all', '--linger', '0']
+    const warmUp = warmUpSeconds / scale.divisor
+    const records = Math.round(recordsPerSecondEndToEnd * (endToEndSeconds / scale.divisor + warmUp))
+    const pace = ['--rate', String(recordsPerSecondEndToEnd), '--warm-up', String(warmUp)]
+    const flags = [...pace, '--acks', 'all', '--linger', '0']
     const { latencyMs } = await this.#write('end-to-end', work, records, flags)
     return { records, latencyMs }
   }

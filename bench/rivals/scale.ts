@@ -10,6 +10,9 @@ export interface Scale {
 }
 
 export const recordsPerSecondEndToEnd = 5_000
+/** Measured, after what comes first. */
+export const endToEndSeconds = 10
+export const warmUpSeconds = 2
 
 const quickDivisor = 8
 

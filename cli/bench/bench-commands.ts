@@ -43,6 +43,9 @@ function addWork(bench: Command, work: BenchWork, session: () => Session): void 
   )
   command.option('--rate <records>', 'records a second in all (default: as fast as it goes, end-to-end 5,000)')
   command.option('--duration <seconds>', 'end after this time', (text) => secondsOf('--duration', text))
+  command.option('--warm-up <seconds>', 'of end-to-end: latency counts after this time (default: 0)', (text) =>
+    secondsOf('--warm-up', text),
+  )
   command.option('--compression <none|gzip|zstd>', 'of batches (default: none)')
   add(integer('--connections <count>', 1), 'clients in this process (default: 1)')
   add(integer('--reads <count>', 0), 'streams that stream reads after its appends, ten events each (default: 10,000)')

@@ -24,6 +24,7 @@ export interface BenchFlags {
   readonly inFlight?: number
   readonly rate?: string
   readonly duration?: number
+  readonly warmUp?: number
   readonly compression?: string
   readonly connections?: number
   readonly reads?: number
@@ -48,6 +49,8 @@ export interface BenchSettings {
   readonly rate: number | undefined
   /** Infinity: until the records are done. */
   readonly durationMs: number
+  /** What was due before that has no latency that counts. */
+  readonly warmUpMs: number
   readonly compression: Compression
   readonly connections: number
   /** Stream reads after the appends. */
@@ -76,7 +79,7 @@ export const readsDefault = 10_000
 
 /** Flags that mean nothing to a work: taken, so that one line of flags serves all four, and named on stderr. */
 const withoutMeaning: Readonly<Record<BenchWork, readonly (keyof BenchFlags)[]>> = {
-  produce: ['reads'],
+  produce: ['reads', 'warmUp'],
   consume: [
     'recordBytes',
     'batchBytes',
@@ -85,12 +88,13 @@ const withoutMeaning: Readonly<Record<BenchWork, readonly (keyof BenchFlags)[]>>
     'linger',
     'inFlight',
     'rate',
+    'warmUp',
     'compression',
     'reads',
     'seed',
   ],
   'end-to-end': ['reads'],
-  stream: ['batchBytes', 'acks', 'linger', 'compression'],
+  stream: ['batchBytes', 'acks', 'linger', 'compression', 'warmUp'],
 }
 
 /** Throws UsageError. */
@@ -111,6 +115,7 @@ export function settingsOfFlags(work: BenchWork, flags: BenchFlags): BenchSettin
     inFlight: own.inFlight ?? inFlightDefault[work],
     rate: rateOf(work, own.rate),
     durationMs: own.duration === undefined ? Number.POSITIVE_INFINITY : own.duration * 1000,
+    warmUpMs: (own.warmUp ?? 0) * 1000,
     compression: oneOf('--compression', own.compression, ['none', 'gzip', 'zstd']),
     connections: own.connections ?? 1,
     reads: own.reads ?? readsDefault,
@@ -148,7 +153,7 @@ export function checkAgainstTopic(settings: BenchSettings, described: TopicDescr
 }
 
 function checkRanges(settings: BenchSettings): void {
-  const { work, records, recordBytes, batchBytes, streams, inFlight, connections, seed } = settings
+  const { work, records, recordBytes, batchBytes, streams, inFlight, connections, seed, warmUpMs } = settings
   if (recordBytes < sequenceBytes) {
     throw new UsageError(`--record-bytes: found ${recordBytes}, wanted ${sequenceBytes} … ${recordBytesMax}`)
   }
@@ -158,6 +163,11 @@ function checkRanges(settings: BenchSettings): void {
   atMost('--in-flight', inFlight, inFlightMax, 'what a connection takes')
   atMost('--connections', connections, connectionsMax, 'of one process')
   atMost('--seed', seed, 2 ** 32 - 1, '32 bits')
+  const runMs = Math.min(settings.durationMs, (records * 1000) / (settings.rate ?? Infinity))
+  if (warmUpMs > 0 && warmUpMs >= runMs)
+    throw new UsageError(
+      `--warm-up: found ${warmUpMs / 1000}, wanted less than the ${runMs / 1000} s that the run takes`,
+    )
   if (work === 'stream') {
     if (streams === 0) throw new UsageError('--streams: found 0, wanted at least 1: bench stream writes to streams')
     atMost('--in-flight', inFlight, streams, '--streams: one append under way for each, so that its version is known')

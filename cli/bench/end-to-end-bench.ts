@@ -15,12 +15,18 @@ export async function endToEndBench(run: BenchRun): Promise<void> {
   signal.addEventListener('abort', stopReading, { once: true })
   const replay = clients[0]!.topic(settings.topic).replay({ from: 'end', follow: true, signal: reading.signal })
   await replay.ranges() // what "end" means is settled before the first record
-  const received = readUntil(run, sender, replay, () => reading.signal.aborted).catch((error: unknown) => {
-    // Ended by us: all is received, or the run has a reason of its own.
-    if (!(reading.signal.aborted && error === reading.signal.reason)) run.fail(error)
-  })
+  let countedFromMs = 0
+  const isCounted = (dueMs: number) => dueMs >= countedFromMs
+  const received = readUntil(run, sender, replay, { isCounted, isOver: () => reading.signal.aborted }).catch(
+    (error: unknown) => {
+      // Ended by us: all is received, or the run has a reason of its own.
+      if (!(reading.signal.aborted && error === reading.signal.reason)) run.fail(error)
+    },
+  )
   try {
-    await sender.run(measurement.begin())
+    const startedMs = measurement.begin()
+    countedFromMs = startedMs + settings.warmUpMs
+    await sender.run(startedMs)
     await untilReceived(run, sender)
   } finally {
     reading.abort(new Error('all is received'))
@@ -33,13 +39,16 @@ async function readUntil(
   { load, measurement }: BenchRun,
   sender: RecordSender,
   replay: Replay,
-  isOver: () => boolean,
+  { isCounted, isOver }: { isCounted: (dueMs: number) => boolean; isOver: () => boolean },
 ): Promise<void> {
   for await (const batch of replay) {
     const nowMs = performance.now()
     for (const { value } of batch) {
       const sequence = load.sequenceOf(value)
-      if (sequence >= 0) measurement.add(1, load.recordBytes, nowMs, nowMs - sender.sentMs(sequence))
+      if (sequence < 0) continue
+      const dueMs = sender.sentMs(sequence)
+      if (isCounted(dueMs)) measurement.add(1, load.recordBytes, nowMs, nowMs - dueMs)
+      else measurement.addUntimed(1, load.recordBytes, nowMs)
     }
     if (isOver()) return
   }

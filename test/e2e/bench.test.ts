@@ -73,6 +73,7 @@ test('bench produce: compressed, with linger, at a set rate, null keys: all ackn
 test('bench end-to-end: the reader gets all, also on a topic that holds records of an earlier run', async () => {
   checkShape(await bench('end-to-end', 'e2e', '--records', '500', '--rate', '2500'), 500, 50_000)
   checkShape(await bench('end-to-end', 'e2e', '--records', '300', '--rate', '2500'), 300, 30_000)
+  checkShape(await bench('end-to-end', 'e2e', '--records', '900', '--rate', '2500', '--warm-up', '0.2'), 900, 90_000)
 })
 
 test('bench stream: conditional appends on a new topic and again on what stands there, then reads', async () => {

@@ -19,6 +19,8 @@ const nonsense: readonly (readonly [work: BenchWork, flags: Partial<BenchFlags>,
   ['end-to-end', { connections: 1_000 }, /^--connections: found 1000, wanted at most 256/],
   ['produce', { inFlight: 100_000 }, /^--in-flight: found 100000, wanted at most/],
   ['produce', { seed: 2 ** 32 }, /^--seed: found 4294967296, wanted at most 4294967295/],
+  ['end-to-end', { warmUp: 10, duration: 10 }, /^--warm-up: found 10, wanted less than the 10 s that the run takes$/],
+  ['end-to-end', { warmUp: 10 }, /^--warm-up: found 10, wanted less than the 10 s/],
   ['stream', { streams: 0 }, /^--streams: found 0, wanted at least 1/],
   ['stream', { streams: 5, inFlight: 6 }, /^--in-flight: found 6, wanted at most 5 \(--streams/],
 ]
