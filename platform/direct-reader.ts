@@ -1,6 +1,6 @@
 /**
- * DirectReader: reads of one file past the page cache (O_DIRECT): the disk fills our memory. Neither is anything copied nor are pages found for it, which
- * costs several times as much processor time (docs/decisions/0050). Neighbour: NodeFile has one for each file that is read so.
+ * DirectReader: reads of one file past the page cache (O_DIRECT): the disk fills our memory. No pages are found for it, which costs several times as much
+ * processor time (docs/decisions/0050). Neighbour: NodeFile has one for each file that is read so.
  */
 import fs from 'node:fs'
 
@@ -8,7 +8,7 @@ const { O_DIRECT, O_RDONLY } = fs.constants as { O_DIRECT?: number; O_RDONLY: nu
 
 export class DirectReader {
   readonly #descriptor: number
-  /** The file system has refused a direct read: some show only then that they cannot do it, or want larger blocks. */
+  /** A direct read was refused, as by file systems that show only then that they cannot do it, or failed: the other way says why. */
   #refuses = false
 
   private constructor(descriptor: number) {
@@ -28,15 +28,13 @@ export class DirectReader {
     })
   }
 
-  /** The bytes read, fewer than asked for at the end of the file or where the kernel stopped short; undefined where it is refused. */
+  /** The bytes read, fewer than asked for at the end of the file or where the kernel stopped short; undefined where that fails, from then on. */
   read(target: Buffer, position: number): Promise<number | undefined> {
     if (this.#refuses) return Promise.resolve(undefined)
-    return new Promise((resolve, reject) => {
+    return new Promise((resolve) => {
       fs.read(this.#descriptor, target, 0, target.length, position, (error, count) => {
-        if (!error) return resolve(count)
-        if (error.code !== 'EINVAL') return reject(error)
-        this.#refuses = true
-        resolve(undefined)
+        if (error) this.#refuses = true
+        resolve(error ? undefined : count)
       })
     })
   }

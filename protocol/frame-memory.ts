@@ -11,18 +11,13 @@ import { KiB, MiB } from './limits.ts'
 /** Smaller ones are of quiet connections, and cost little. */
 const keptPieceBytesMin = 64 * KiB
 
-/** Where a piece goes when all have let go of it. */
-export interface PieceHome {
-  takeBack(bytes: Buffer): void
-}
-
 export class FramePiece {
   readonly bytes: Buffer
-  readonly #memory: PieceHome
+  readonly #memory: FrameMemory
   #holders = 1
 
   /** Held once, by whoever asked for it. */
-  constructor(bytes: Buffer, memory: PieceHome) {
+  constructor(bytes: Buffer, memory: FrameMemory) {
     this.bytes = bytes
     this.#memory = memory
   }
@@ -39,7 +34,7 @@ export class FramePiece {
   }
 }
 
-export class FrameMemory implements PieceHome {
+export class FrameMemory {
   /** Told of each piece that all have let go of, before anyone else gets it: tests overwrite it, so that whoever still looks is found. */
   static onTakenBack: (bytes: Buffer) => void = () => {}
   readonly #keptBytesMax: number

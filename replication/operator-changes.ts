@@ -39,6 +39,18 @@ export async function reassignPartition(
   }
   if (missing.length > 0)
     throw wrong(`new replicas on brokers ${missing.join(', ')} which are not there`, 'brokers that run')
+  const leaving = target.filter((broker) => state.draining.get(broker)?.record.what === 'replicas')
+  if (leaving.length > 0)
+    throw wrong(
+      `replicas on brokers ${leaving.join(', ')} which are to lose all of theirs`,
+      'others, or the draining lifted first',
+    )
+  const isOwn = state.topics.get(name.topicId)?.record.internal === true
+  if (isOwn && target.length < targetReplicas(seen.state).length)
+    throw wrong(
+      `${target.length} replicas, fewer than now`,
+      "as many: the controller keeps three of Playhead's own topics",
+    )
   if (target.length < Math.min(isrMinSetOf(settings) ?? 0, seen.state.isrMin)) {
     throw wrong(
       `${target.length} replicas, fewer than ${isrMinSetting} (${seen.state.isrMin})`,

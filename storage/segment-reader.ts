@@ -44,6 +44,9 @@ export interface RangeRead {
   readonly nextOffset: number
 }
 
+/** Thrown by #cut for doubted bytes. */
+const doubted = new Error('found damage that was not known')
+
 /** Bytes read at once when a whole range of a segment is looked through. */
 const lookThroughBytes = 1024 * 1024
 
@@ -104,10 +107,8 @@ export class SegmentReader {
     const pin = await this.#options.pool.pin(segment, this.#options.loadIndexes)
     try {
       const range = rangeFrom(pin.indexes.offsets, offset, maxBytes, endPosition)
-      const passed = this.#options.firstPassage.read(pin.file, segment, range)
-      const { bytes, piece } = (await passed) ?? (await this.#readPiece(pin.file, range))
       const wanted = { offset, endOffset: segmentLimit, limitOffset: segmentLimit }
-      const found = this.#cut(pin, segment, { bytes, range }, wanted)
+      const { batches: found, piece } = await this.#readAndCut(pin, segment, range, wanted)
       const next = segment.compaction === 0 ? offset : offsetBehind(pin.indexes.offsets, range, segmentLimit)
       return { batches: withinBytes(found, maxBytes), piece, next }
     } finally {
@@ -214,6 +215,23 @@ export class SegmentReader {
     return { batches: holding, piece }
   }
 
+  /** What damage the bytes that were read past the page cache have is believed once they are read through it. */
+  async #readAndCut(pin: PinnedSegment, segment: Segment, range: ByteRange, wanted: OffsetRange): Promise<BatchesRead> {
+    const rangeBytes = range.endPosition - range.position
+    const piece = this.#options.memory.take(rangeBytes)
+    const target = piece.bytes.subarray(0, rangeBytes)
+    try {
+      const isPassed = await this.#options.firstPassage.read(pin.file, segment, range, target)
+      const batches = isPassed ? this.#cutIfSound(pin, segment, { bytes: target, range }, wanted) : undefined
+      if (batches !== undefined) return { batches, piece }
+      const bytes = await readRange(pin.file, range, target)
+      return { batches: this.#cut(pin, segment, { bytes, range }, wanted), piece }
+    } catch (error) {
+      piece.letGo()
+      throw error
+    }
+  }
+
   /** The bytes of the range in a piece that is held for the caller. */
   async #readPiece(file: File, range: ByteRange): Promise<{ bytes: Buffer; piece: FramePiece }> {
     const rangeBytes = range.endPosition - range.position
@@ -231,8 +249,28 @@ export class SegmentReader {
     }
   }
 
+  /** As #cut, undefined when damage comes that was not known. */
+  #cutIfSound(
+    pin: PinnedSegment,
+    segment: Segment,
+    read: ReadBytes,
+    wanted: OffsetRange,
+  ): readonly FoundBatch[] | undefined {
+    try {
+      return this.#cut(pin, segment, { ...read, isDoubted: true }, wanted)
+    } catch (error) {
+      if (error === doubted) return undefined
+      throw error
+    }
+  }
+
   /** The batches in `range` that hold what is wanted, up to the first damage. Throws corruptBatch when that comes first. */
-  #cut(pin: PinnedSegment, segment: Segment, { bytes, range }: ReadBytes, wanted: OffsetRange): FoundBatch[] {
+  #cut(
+    pin: PinnedSegment,
+    segment: Segment,
+    { bytes, range, isDoubted }: ReadBytes,
+    wanted: OffsetRange,
+  ): FoundBatch[] {
     const { offset, endOffset, limitOffset } = wanted
     const batches: FoundBatch[] = []
     const entry = pin.indexes.offsets.floorPosition(range.position)
@@ -242,7 +280,9 @@ export class SegmentReader {
       const problem = this.#frameFault(segment, bytes, at, expected, offset)
       if (problem !== undefined) {
         const place = { bytes, at, offset: expected, range, limitOffset }
-        const lost = this.#options.damage.at(expected) ?? this.#newDamage(pin, segment, place, problem)
+        const known = this.#options.damage.at(expected)
+        if (known === undefined && isDoubted === true) throw doubted
+        const lost = known ?? this.#newDamage(pin, segment, place, problem)
         const isLoss = lost.nextOffset > expected
         if (isLoss && batches.length > 0) break
         if (isLoss && lost.nextOffset > offset) throw corruptBatch(lost)
@@ -335,6 +375,8 @@ interface Block {
 interface ReadBytes {
   readonly bytes: Buffer
   readonly range: ByteRange
+  /** Nothing is remembered as damaged by them. */
+  readonly isDoubted?: true
 }
 
 /** Where in the bytes of `range` the damage was met, and which offset comes next there. */
@@ -388,7 +430,7 @@ async function readRange(
   return count === bytes.length ? bytes : bytes.subarray(0, count)
 }
 
-function withinBytes(batches: FoundBatch[], maxBytes: number): FoundBatch[] {
+function withinBytes(batches: readonly FoundBatch[], maxBytes: number): readonly FoundBatch[] {
   let bytes = 0
   let count = 0
   for (const batch of batches) {

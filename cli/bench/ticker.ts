@@ -15,6 +15,9 @@ export interface Ticking {
   readonly told: Int32Array<SharedArrayBuffer>
 }
 
+/** What lies between two looks at a clock when nothing comes between. */
+const apartMsMax = 0.005
+
 /** More ticks would be nothing but work: who waits less long takes turns. */
 const everyMsMin = 0.1
 
@@ -51,8 +54,9 @@ export class Ticker {
   /** `firstMs`: `performance.now()` of this thread. */
   begin(firstMs: number, everyMs: number): void {
     const { times, told } = this.#ticking
-    times[0] = firstMs + monotonicMs() - performance.now()
+    times[0] = firstMs + clockOffsetMs()
     times[1] = Math.max(everyMs, everyMsMin)
+    this.#worker.ref() // while ticks come, who waits for one keeps the process alive
     Atomics.compareExchange(told, 0, 0, 1)
     Atomics.notify(told, 0)
   }
@@ -81,4 +85,18 @@ export class Ticker {
     Atomics.notify(count, 0)
     void this.#worker.terminate()
   }
+}
+
+/** From `performance.now()` to `monotonicMs`. Both are read until nothing came between: a pause would put all ticks as much too early. */
+function clockOffsetMs(): number {
+  let offsetMs = 0
+  for (let [tries, apartMs] = [0, Infinity]; tries < 1000 && apartMs > apartMsMax; tries++) {
+    const beforeMs = performance.now()
+    const nowMs = monotonicMs()
+    const afterMs = performance.now()
+    if (afterMs - beforeMs >= apartMs) continue
+    apartMs = afterMs - beforeMs
+    offsetMs = nowMs - (beforeMs + afterMs) / 2
+  }
+  return offsetMs
 }

@@ -141,6 +141,23 @@ test('fewer replicas than min.insync.replicas asks for are refused by name until
   })
 })
 
+test('no replicas are moved to a broker that is to lose all of its own, nor fewer of our own topics than there are', async () => {
+  await SimulatedCluster.run(8, async (cluster) => {
+    await Promise.all(ids.map((broker) => cluster.start(broker)))
+    const { foundation } = cluster.brokers.get(1)!
+    const topic = { partitions: 1, replicationFactor: 2, settings: {} }
+    const own = await createTopic(foundation, { name: '__own', internal: true, ...topic })
+    const carts = await createTopic(foundation, { name: 'carts', ...topic })
+    await drainBroker(foundation, 4, 'replicas')
+    const leaving = /carts\/0: found replicas on brokers 4 which are to lose all of theirs, wanted others/
+    await assert.rejects(reassignPartition(foundation, { topicId: carts, partition: 0 }, [1, 4]), { message: leaving })
+    const name = { topicId: own, partition: 0 }
+    const [home = 0] = cluster.state.partition(name)!.state.replicas
+    const fewer = /__own\/0: found 1 replicas, fewer than now, wanted as many/
+    await assert.rejects(reassignPartition(foundation, name, [home]), { message: fewer })
+  })
+})
+
 test('a broker that is to go for good loses its replicas to others, within its rack where that can be', async () => {
   await SimulatedCluster.run(4, async (cluster) => {
     await four(cluster)
