@@ -3,6 +3,7 @@
  * processor time (docs/decisions/0050). Neighbour: NodeFile has one for each file that is read so.
  */
 import fs from 'node:fs'
+import { closeDescriptor, openIfPossible } from './descriptor.ts'
 
 const { O_DIRECT, O_RDONLY } = fs.constants as { O_DIRECT?: number; O_RDONLY: number }
 
@@ -16,16 +17,13 @@ export class DirectReader {
   }
 
   /**
-   * Of the file that is open as `descriptor`: by now its path may lead to another one, or nowhere. Undefined where it cannot be done, whatever the reason:
-   * that descriptor can do without.
+   * Of the file that is open as `descriptor`: by now its path may lead to another one, or nowhere. Undefined where it cannot be done: that descriptor can do
+   * without.
    */
-  static open(descriptor: number): Promise<DirectReader | undefined> {
-    if (O_DIRECT === undefined) return Promise.resolve(undefined)
-    return new Promise((resolve) => {
-      fs.open(`/proc/self/fd/${descriptor}`, O_RDONLY | O_DIRECT, (error, opened) =>
-        resolve(error ? undefined : new DirectReader(opened)),
-      )
-    })
+  static async open(descriptor: number): Promise<DirectReader | undefined> {
+    if (O_DIRECT === undefined) return undefined
+    const opened = await openIfPossible(`/proc/self/fd/${descriptor}`, O_RDONLY | O_DIRECT)
+    return opened === undefined ? undefined : new DirectReader(opened)
   }
 
   /** The bytes read, fewer than asked for at the end of the file or where the kernel stopped short; undefined where that fails, from then on. */
@@ -40,8 +38,6 @@ export class DirectReader {
   }
 
   close(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      fs.close(this.#descriptor, (error) => (error ? reject(error) : resolve()))
-    })
+    return closeDescriptor(this.#descriptor)
   }
 }

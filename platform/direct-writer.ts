@@ -7,6 +7,7 @@
  * Neighbour: NodeFile has one for each file that is appended to.
  */
 import fs from 'node:fs'
+import { closeDescriptor, openIfPossible } from './descriptor.ts'
 import { DirectMemory } from './direct-memory.ts'
 import { appendBlockBytes, blocksEnd } from './file-system.ts'
 
@@ -80,9 +81,7 @@ export class DirectWriter {
   }
 
   close(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      fs.close(this.#descriptor, (error) => (error ? reject(error) : resolve()))
-    })
+    return closeDescriptor(this.#descriptor)
   }
 
   /** What stands in the block from `start` up to `at`. */
@@ -120,13 +119,6 @@ class PartsReader {
     this.restBytes -= end - at
     return end - at
   }
-}
-
-/** Undefined whatever the reason: the descriptor that the file has already can do without. */
-function openIfPossible(path: string, flags: number): Promise<number | undefined> {
-  return new Promise((resolve) => {
-    fs.open(path, flags, (error, descriptor) => resolve(error ? undefined : descriptor))
-  })
 }
 
 async function writeAll(descriptor: number, bytes: Buffer, position: number): Promise<void> {

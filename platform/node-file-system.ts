@@ -6,6 +6,7 @@
  */
 import fs from 'node:fs'
 import path from 'node:path'
+import { closeDescriptor } from './descriptor.ts'
 import { DirectReader } from './direct-reader.ts'
 import { DirectWriter } from './direct-writer.ts'
 import { appendBlockBytes, blocksEnd, SyncFailure } from './file-system.ts'
@@ -172,12 +173,6 @@ class NodeFile implements File {
       if (descriptor !== undefined) await closeDescriptor(descriptor)
     }
   }
-}
-
-function closeDescriptor(descriptor: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    fs.close(descriptor, (error) => (error ? reject(error) : resolve()))
-  })
 }
 
 /** What is made here is the broker's: no other user of the machine reads events, verifiers or tokens. */

@@ -14,6 +14,12 @@ export interface ByteRange {
   readonly endPosition: number
 }
 
+/** Bytes between two index entries, and the offsets wanted from them. */
+export interface Block {
+  readonly range: ByteRange
+  readonly offsets: readonly number[]
+}
+
 /** The place in `segments` (in order of offsets) of the one that holds `offset`, or would; -1 when it lies before the first. */
 export function segmentPlace(segments: readonly Segment[], offset: number): number {
   let low = 0
@@ -45,6 +51,25 @@ export function rangeFrom(index: OffsetIndex, offset: number, maxBytes: number, 
   if (wanted >= endPosition) return { position: first.position, endPosition }
   const last = index.floorPosition(wanted)
   return { position: first.position, endPosition: Math.max(first.endPosition, last < 0 ? 0 : index.position(last)) }
+}
+
+/** The blocks that hold the batches of `offsets`, which ascend. */
+export function blocksOf(index: OffsetIndex, offsets: readonly number[], endPosition: number): Block[] {
+  const blocks: Block[] = []
+  for (let at = 0; at < offsets.length; ) {
+    const range = blockOf(index, offsets[at] ?? 0, endPosition)
+    let end = at + 1
+    while (end < offsets.length && blockOf(index, offsets[end] ?? 0, endPosition)?.position === range.position) end++
+    blocks.push({ range, offsets: offsets.slice(at, end) })
+    at = end
+  }
+  return blocks
+}
+
+/** Where the first batch behind these bytes of a segment begins; `limitOffset` when there is none. */
+export function offsetBehind(offsets: OffsetIndex, range: ByteRange, limitOffset: number): number {
+  const entry = offsets.floorPosition(range.endPosition - 1) + 1
+  return Math.min(limitOffset, entry < offsets.count ? offsets.offset(entry) : limitOffset)
 }
 
 function blockEnd(index: OffsetIndex, entry: number, endPosition: number): number {

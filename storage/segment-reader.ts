@@ -13,9 +13,8 @@ import { corruptBatch } from './damage.ts'
 import type { Damage, DamagedRange } from './damage.ts'
 import { nextBatchFrame } from './frame-search.ts'
 import type { FirstPassage } from './first-passage.ts'
-import type { OffsetIndex } from './offset-index.ts'
-import { blockOf, rangeFrom, segmentPlace } from './read-plan.ts'
-import type { ByteRange } from './read-plan.ts'
+import { blocksOf, offsetBehind, rangeFrom, segmentPlace } from './read-plan.ts'
+import type { Block, ByteRange } from './read-plan.ts'
 import type { Segment } from './segment.ts'
 import { FRAME_BYTES, frameAppendTime, frameBatchBytes, frameProblem } from './segment-format.ts'
 import type { LoadIndexes, PinnedSegment, SegmentPool } from './segment-pool.ts'
@@ -365,12 +364,6 @@ interface OffsetRange {
   readonly limitOffset: number
 }
 
-/** Bytes between two index entries, and the offsets wanted from them. */
-interface Block {
-  readonly range: ByteRange
-  readonly offsets: readonly number[]
-}
-
 /** What the file has at `range`. */
 interface ReadBytes {
   readonly bytes: Buffer
@@ -386,24 +379,6 @@ interface DamagedPlace {
   readonly offset: number
   readonly range: ByteRange
   readonly limitOffset: number
-}
-
-/** Where the first batch behind these bytes of a segment begins; `limitOffset` when there is none. */
-function offsetBehind(offsets: OffsetIndex, range: ByteRange, limitOffset: number): number {
-  const entry = offsets.floorPosition(range.endPosition - 1) + 1
-  return Math.min(limitOffset, entry < offsets.count ? offsets.offset(entry) : limitOffset)
-}
-
-function blocksOf(index: OffsetIndex, offsets: readonly number[], endPosition: number): Block[] {
-  const blocks: Block[] = []
-  for (let at = 0; at < offsets.length; ) {
-    const range = blockOf(index, offsets[at] ?? 0, endPosition)
-    let end = at + 1
-    while (end < offsets.length && blockOf(index, offsets[end] ?? 0, endPosition)?.position === range.position) end++
-    blocks.push({ range, offsets: offsets.slice(at, end) })
-    at = end
-  }
-  return blocks
 }
 
 async function visitAll(

@@ -4,7 +4,7 @@
  * answered twice, whatever is killed, whatever the cache has forgotten. Called by compaction-simulation.test.ts.
  */
 // First, for its effect on node:zlib.
-import { noCounts, runSeed, withDeadline } from './run-seed.ts'
+import { emptyResult, runSeed, scheduledResult, withDeadline } from './run-seed.ts'
 import type { SimulationResult } from './run-seed.ts'
 import type { EventStream, Playhead } from '../../client/index.ts'
 import { expectedCodes } from './answers.ts'
@@ -119,15 +119,14 @@ class CompactionRun {
 
   result(): SimulationResult {
     const { starts, reports, bugs } = this.#machine
-    const { hash, events, nowMs: simulatedMs, lines: trace = [] } = this.#scheduler
-    const told = { seed: this.#seed, hash, anomalies: [], trace, faults: this.#nemesis.counts, reports, starts }
     return {
-      ...noCounts,
-      ...told,
+      ...emptyResult(this.#seed),
+      ...scheduledResult(this.#scheduler),
       ...this.#counts,
       refused: this.#clients.refused,
-      events,
-      simulatedMs,
+      faults: this.#nemesis.counts,
+      reports,
+      starts,
       findings: [...this.findings, ...bugs],
     }
   }

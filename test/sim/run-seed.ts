@@ -77,8 +77,17 @@ export function recordedResult(
 ): Omit<SimulationResult, 'seed' | 'findings' | 'faults' | 'starts' | 'reports'> {
   const { anomalies, operations } = recorder.finish()
   const { appends, acknowledged, refused, reads } = recorder
-  const { hash, events, nowMs: simulatedMs, lines: trace = [] } = scheduler
-  return { anomalies, operations, appends, acknowledged, refused, reads, hash, events, simulatedMs, trace }
+  return { anomalies, operations, appends, acknowledged, refused, reads, ...scheduledResult(scheduler) }
+}
+
+/** As far as the scheduler has it. */
+export function scheduledResult({
+  hash,
+  events,
+  nowMs: simulatedMs,
+  lines: trace = [],
+}: Scheduler): Pick<SimulationResult, 'hash' | 'events' | 'simulatedMs' | 'trace'> {
+  return { hash, events, simulatedMs, trace }
 }
 
 /** What is not done within `msMax` never will be; `why`, in words, is asked then. */

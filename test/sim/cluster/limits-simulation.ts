@@ -4,7 +4,7 @@
  * end all brokers hide the same. Called by cluster-limits.test.ts.
  */
 // First, for its effect on node:zlib.
-import { noCounts, runSeed, withDeadline } from '../run-seed.ts'
+import { emptyResult, runSeed, scheduledResult, withDeadline } from '../run-seed.ts'
 import type { SimulationResult } from '../run-seed.ts'
 import type { EventStream } from '../../../client/index.ts'
 import { clusterCodes, expectedCodes } from '../answers.ts'
@@ -108,16 +108,13 @@ class LimitsRun {
 
   result(): SimulationResult {
     const { members, invariants, findings } = this.#fleet
-    const { hash, events, nowMs: simulatedMs, lines: trace = [] } = this.#scheduler
     const found = [...invariants.violations, ...findings, ...members.flatMap(({ machine }) => machine.bugs)]
-    const told = { seed: this.#seed, hash, anomalies: [], trace, faults: this.#nemesis.counts, reports: [] }
     return {
-      ...noCounts,
-      ...told,
+      ...emptyResult(this.#seed),
+      ...scheduledResult(this.#scheduler),
       ...this.#counts,
       refused: this.#clients.refused,
-      events,
-      simulatedMs,
+      faults: this.#nemesis.counts,
       findings: [...this.findings, ...found],
     }
   }
