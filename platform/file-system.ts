@@ -29,6 +29,11 @@ export interface File {
   /** Reads into the whole of `target` from byte `position` of the file; answers the bytes read, fewer only at the end of the file. */
   read(target: Buffer, position: number): Promise<number>
   /**
+   * As `read`, at once: where the bytes likely lie in memory, and so few are wanted that the event loop may be held for them. Undefined where not, and
+   * nothing of `target` is to be looked at then; without this method it is never done.
+   */
+  readNow?(target: Buffer, position: number): number | undefined
+  /**
    * As `read`, past the page cache, which is left as it is: for who goes through a file that others will not. `target` begins on a page, and it and
    * `position` are multiples of `appendBlockBytes`. Undefined where that cannot be done; without this method it never can.
    */

@@ -15,8 +15,8 @@ const POLYNOMIAL = 0x82f6_3b78
 /** tables[k][b]: the effect of byte b followed by k zero bytes; built when first needed, since most processes never need them. */
 let tables: readonly Uint32Array[] | undefined
 
-/** Eight bytes a step ("slicing by 8"). `seed` is the CRC of the bytes before these. */
-export function crc32cTypeScript(bytes: Buffer, seed = 0): number {
+/** Of bytes [from, to), eight a step ("slicing by 8"). `seed` is the CRC of the bytes before these. */
+export function crc32cTypeScript(bytes: Buffer, seed = 0, from = 0, to = bytes.length): number {
   tables ??= buildTables()
   const [t0, t1, t2, t3, t4, t5, t6, t7] = tables as [
     Uint32Array,
@@ -29,8 +29,8 @@ export function crc32cTypeScript(bytes: Buffer, seed = 0): number {
     Uint32Array,
   ]
   let crc = ~seed
-  let at = 0
-  const eights = bytes.length - (bytes.length % 8)
+  let at = from
+  const eights = to - ((to - from) % 8)
   for (; at < eights; at += 8) {
     crc ^= bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)
     crc =
@@ -43,7 +43,7 @@ export function crc32cTypeScript(bytes: Buffer, seed = 0): number {
       t1[bytes[at + 6]!]! ^
       t0[bytes[at + 7]!]!
   }
-  for (; at < bytes.length; at++) crc = (crc >>> 8) ^ t0[(crc ^ bytes[at]!) & 0xff]!
+  for (; at < to; at++) crc = (crc >>> 8) ^ t0[(crc ^ bytes[at]!) & 0xff]!
   return ~crc >>> 0
 }
 

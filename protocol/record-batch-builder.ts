@@ -166,15 +166,21 @@ let idleBuilder: RecordBatchBuilder | undefined
  * from the epoch than timestampMax becomes that: one such record must not make its stream unreadable.
  */
 export function encodeSparseBatch(records: readonly LogRecord[]): Buffer {
-  const builder = new RecordBatchBuilder()
+  const builder = idleBuilder ?? new RecordBatchBuilder()
+  idleBuilder = undefined
   const batches: Buffer[] = []
-  let first = 0
+  let [first, bytesMax] = [0, 0]
+  const build = () => {
+    batches.push(builder.build())
+    bytesMax = Math.max(bytesMax, batches.at(-1)!.length)
+  }
   for (const record of records) {
-    if (builder.recordCount > 0 && record.offset - first > offsetDeltaMax) batches.push(builder.build())
+    if (builder.recordCount > 0 && record.offset - first > offsetDeltaMax) build()
     if (builder.recordCount === 0) first = record.offset
     builder.appendAt(shown(record), record.offset)
   }
-  if (builder.recordCount > 0) batches.push(builder.build())
+  if (builder.recordCount > 0) build()
+  if (bytesMax <= FIRST_BYTES) idleBuilder = builder
   return batches.length === 1 ? batches[0]! : Buffer.concat(batches)
 }
 

@@ -132,6 +132,13 @@ function takePlaces(count: number): Places {
   return { array: shared, at }
 }
 
+/** The keys of the valid batch at `at`; undefined where they are not to be had at once, or some of its offsets are missing: eachKey has those. */
+export function keysOf(bytes: Buffer, at: number): BatchKeys | undefined {
+  const count = recordCount(bytes, at)
+  if (codec(bytes, at) !== 'none' || lastOffsetDelta(bytes, at) !== count - 1) return undefined
+  return BatchKeys.of(bytes.subarray(0, at + batchBytes(bytes, at)), at + BATCH_HEADER_BYTES, count)
+}
+
 export type KeyVisitor = (bytes: Buffer, keyStart: number, keyEnd: number, hash: number, offset: number) => void
 
 /** Calls `visit` for each record with a key of the valid batch at `at`, `hash` being its streamKeyHash; waits only if it is compressed. */

@@ -10,6 +10,7 @@
  * Neighbours: StoredPostings looks streams up in blocks, IndexCapture merges what is new into them.
  */
 import { decodeHead, encodeHead, type StoredHead } from './index-keys.ts'
+import { compareKeys } from './key-order.ts'
 import type { KeyTable } from './key-table.ts'
 import { damagedIndex } from './damaged-index.ts'
 import { VarintReader, varintBytesMax, writeVarint } from './postings.ts'
@@ -80,7 +81,7 @@ export class HeadEntries {
   /** Moves on to the entry of `name`, from before the first; false when there is none. */
   find(name: Buffer): boolean {
     while (this.next()) {
-      const order = this.bytes.compare(name, 0, name.length, this.nameStart, this.nameEnd)
+      const order = compareKeys(this.bytes, this.nameStart, this.nameEnd, name, 0, name.length)
       if (order >= 0) return order === 0
     }
     return false

@@ -10,6 +10,7 @@
 import assert from 'node:assert/strict'
 import { open, type RootDatabase } from 'lmdb'
 import type { FileSystem } from '../platform/file-system.ts'
+import { WarmReads } from '../platform/warm-reads.ts'
 import { lmdbFileProblem, lmdbRoomProblem } from '../platform/lmdb-file.ts'
 import { crc32c, crc32cTypeScript } from '../protocol/crc32c.ts'
 import { PlayheadError } from '../protocol/errors.ts'
@@ -58,6 +59,8 @@ export class LmdbCheckpointStore implements CheckpointStore {
   readonly stats: CheckpointStats = { gets: 0, puts: 0, transactions: 0, failedTransactions: 0, badValues: 0 }
   readonly #database: Database
   readonly #options: LmdbCheckpointStoreOptions
+  /** Of the mapped file: its pages are read from the disk when they are first touched. */
+  readonly #warmReads = new WarmReads()
   #fruitless: boolean
   /** The marker is being written. */
   #marking: Promise<void> | undefined
@@ -102,8 +105,10 @@ export class LmdbCheckpointStore implements CheckpointStore {
 
   get(key: Buffer): Buffer | undefined {
     this.stats.gets++
+    const startMs = this.#warmReads.begin()
     try {
       const stored = this.#database.get(key)
+      if (startMs !== undefined) this.#warmReads.ended(startMs)
       return stored === undefined ? undefined : this.#unwrap(key, stored)
     } catch (error) {
       return this.#unreadable(error)
@@ -111,7 +116,7 @@ export class LmdbCheckpointStore implements CheckpointStore {
   }
 
   async prefetch(keys: readonly Buffer[]): Promise<void> {
-    if (keys.length === 0) return
+    if (keys.length === 0 || this.#warmReads.begin() !== undefined) return
     try {
       await this.#database.prefetch([...keys])
     } catch {
@@ -126,11 +131,13 @@ export class LmdbCheckpointStore implements CheckpointStore {
         ? { start: from, end: to }
         : { start: to, end: from, exclusiveStart: true, inclusiveEnd: true, reverse: true }
     const entries: CheckpointEntry[] = []
+    const startMs = limit === 1 ? this.#warmReads.begin() : undefined
     try {
       for (const { key, value: stored } of this.#database.getRange({ ...bounds, limit })) {
         const value = this.#unwrap(key, stored)
         if (value !== undefined) entries.push({ key, value })
       }
+      if (startMs !== undefined) this.#warmReads.ended(startMs)
     } catch (error) {
       this.#unreadable(error)
     }

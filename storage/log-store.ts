@@ -24,6 +24,7 @@ import { Haste } from './haste.ts'
 import { IndexMemory } from './index-memory.ts'
 import type { Log } from './log.ts'
 import { RecoveryProgress } from './recovery-progress.ts'
+import { ScanWindows } from './scan-slices.ts'
 import { SegmentPool } from './segment-pool.ts'
 import type { Report, StorageContext } from './storage-context.ts'
 import type { StorageSettings } from './storage-settings.ts'
@@ -221,6 +222,7 @@ export class LogStore {
   async #openAll(isReplicated: boolean): Promise<void> {
     await this.#topics.open()
     this.#context.progress.end()
+    this.#context.scanWindows.end()
     if (isReplicated) return
     let epoch = -1
     for (const log of this.#topics.logs()) epoch = Math.max(epoch, log.recoveredEpoch)
@@ -277,6 +279,7 @@ function contextOf(
     groupMemory: new FrameMemory(keptGroupBytesMax),
     groupBudget: new ByteBudget(settings.tailCacheBytes / groupShare),
     progress: new RecoveryProgress(clock, report),
+    scanWindows: new ScanWindows(),
     commits: new CommitFigures(),
     get leaderEpoch() {
       return directory.facts.epoch

@@ -1,5 +1,7 @@
 /** Puts the reader of one log together from what recovery found. Called by Log; LogReader is what comes of it. */
+import { BatchCutter } from './batch-cutter.ts'
 import { describeRange } from './damage.ts'
+import type { DamagedRange } from './damage.ts'
 import { LogReader } from './log-reader.ts'
 import type { LogExtent } from './log-reader.ts'
 import type { RecoveredLog } from './recovery.ts'
@@ -23,14 +25,14 @@ export interface LogReaderParts {
 export function openLogReader({ name, context, recovered, tail, sealing, extent }: LogReaderParts): LogReader {
   const { pool, report, settings, decompression, readMemory: memory, clock, readAheadBudget, firstPassage } = context
   const { salt, damage, index, limits } = recovered
+  const onDamage = (range: DamagedRange): void => report('warn', `${name}: ${describeRange(range)}`)
   const segments = new SegmentReader({
     pool,
-    salt,
+    cutter: new BatchCutter({ salt, damage, onDamage }),
     damage,
     memory,
     firstPassage,
     loadIndexes: (segment, file) => sealing.loadIndexes(segment, file),
-    onDamage: (range) => report('warn', `${name}: ${describeRange(range)}`),
   })
   const streams = new StreamReader({ index, reader: segments, tail, settings, decompression })
   return new LogReader({

@@ -66,6 +66,21 @@ export function blocksOf(index: OffsetIndex, offsets: readonly number[], endPosi
   return blocks
 }
 
+/** The blocks in their order, in groups of at most so many, each ended by the block that brings it to so many bytes. */
+export function* blockGroups(blocks: readonly Block[], blocksMax: number, bytesMax: number): Generator<Block[]> {
+  let group: Block[] = []
+  let bytes = 0
+  for (const block of blocks) {
+    group.push(block)
+    bytes += block.range.endPosition - block.range.position
+    if (group.length < blocksMax && bytes < bytesMax) continue
+    yield group
+    group = []
+    bytes = 0
+  }
+  if (group.length > 0) yield group
+}
+
 /** Where the first batch behind these bytes of a segment begins; `limitOffset` when there is none. */
 export function offsetBehind(offsets: OffsetIndex, range: ByteRange, limitOffset: number): number {
   const entry = offsets.floorPosition(range.endPosition - 1) + 1

@@ -19,16 +19,25 @@ import { VarintReader } from '../protocol/varint.ts'
 import type { DecompressionMemory } from './decompression-memory.ts'
 
 /**
- * The records of `batch` at `offsets` (ascending, all within it), in order. Throws invalidBatch when the batch does not hold them; with `some` those that
- * it does not hold are left out.
+ * The records of `batch` at `offsets` (ascending, all within it), in order: at once where it is not compressed. Throws invalidBatch when the batch does
+ * not hold them; with `some` those that it does not hold are left out.
  */
-export async function cutRecords(
+export function cutRecords(
   batch: Buffer,
   offsets: readonly number[],
   decompression: DecompressionMemory,
   wanted: 'all' | 'some' = 'all',
-): Promise<LogRecord[]> {
+): LogRecord[] | Promise<LogRecord[]> {
   if (codec(batch) === 'none') return cutFrom(batch, batch.subarray(BATCH_HEADER_BYTES), offsets, wanted)
+  return cutCompressed(batch, offsets, decompression, wanted)
+}
+
+async function cutCompressed(
+  batch: Buffer,
+  offsets: readonly number[],
+  decompression: DecompressionMemory,
+  wanted: 'all' | 'some',
+): Promise<LogRecord[]> {
   const { records, letGo } = await decompression.decompress(batch, decompressedBytesMax)
   try {
     return cutFrom(batch, records, offsets, wanted)

@@ -17,7 +17,7 @@ import { Damage, describeRange } from './damage.ts'
 import type { DamagedRange } from './damage.ts'
 import { logPrefix } from './index-keys.ts'
 import { batchFactsAt, producerBatchAt } from './batch-facts.ts'
-import { eachKey, eachKeyVersion } from './batch-streams.ts'
+import { eachKey, eachKeyVersion, keysOf } from './batch-streams.ts'
 import { ProducerState } from './producer-state.ts'
 import { readCheckpoint } from './recovery-checkpoint.ts'
 import type { RecoveryCheckpoint } from './recovery-checkpoint.ts'
@@ -239,6 +239,11 @@ class LogRecovery {
         if (offset >= indexedTo) this.#index.addKeyVersion(records, from, to, offset, version)
       })
     }
+    const keys = baseOffset < indexedTo ? undefined : keysOf(bytes, batchStart)
+    if (keys !== undefined) {
+      this.#index.addBatch(keys, baseOffset)
+      return undefined
+    }
     return eachKey(bytes, batchStart, decompressedBytesMax, (records, from, to, hash, offset) => {
       if (offset >= indexedTo) this.#index.addKey(records, from, to, hash, offset)
     })
@@ -265,27 +270,30 @@ class LogRecovery {
 
   async #indexFromSidecar(segment: Segment, recovery: SegmentRecovery, entry: SegmentFile): Promise<void> {
     const { indexedTo } = this.#index
-    if (indexedTo <= segment.baseOffset) {
-      try {
-        await using sidecar = await Sidecar.open(this.#context.fileSystem, sidecarPath(this.#identity, segment))
-        await sidecar.checkBody() // before the first of it is taken in: half of it could not be taken back
-        const lost = this.#damage.ranges.findLast(
-          ({ offset, nextOffset }) => nextOffset <= segment.baseOffset && segment.baseOffset - offset < lostOffsetsMax,
-        )
-        this.#index.beginSegment(lost?.offset ?? segment.baseOffset)
-        for await (const { stream, firstVersion, offsets } of sidecar.postings()) {
-          if (lost !== undefined) this.#indexMissing(stream, firstVersion, lost)
-          this.#index.addPostings(stream, firstVersion, offsets)
+    try {
+      await using sidecar = await Sidecar.open(this.#context.fileSystem, sidecarPath(this.#identity, segment))
+      await sidecar.checkBody() // before the first of it is taken in: half of it could not be taken back
+      const lost = this.#damage.ranges.findLast(
+        ({ offset, nextOffset }) =>
+          indexedTo <= segment.baseOffset &&
+          nextOffset <= segment.baseOffset &&
+          segment.baseOffset - offset < lostOffsetsMax,
+      )
+      this.#index.beginSegment(lost?.offset ?? Math.max(segment.baseOffset, indexedTo))
+      for await (const entries of sidecar.blocks()) {
+        while (entries.next()) {
+          if (lost !== undefined) this.#indexMissing(entries.stream, entries.firstVersion, lost)
+          this.#index.addPostings(entries, indexedTo)
         }
-        this.#replayed(segment.endPosition)
-        return
-      } catch (error) {
-        if (!(error instanceof PlayheadError)) throw error
-        this.#context.report(
-          'warn',
-          `${segment.path}: its sidecar cannot be used (${error.message}); the segment is read instead`,
-        )
       }
+      this.#replayed(segment.endPosition)
+      return
+    } catch (error) {
+      if (!(error instanceof PlayheadError)) throw error
+      this.#context.report(
+        'warn',
+        `${segment.path}: its sidecar cannot be used (${error.message}); the segment is read instead`,
+      )
     }
     this.#beginReplay(entry)
     await recovery.replay(segment, (frame) => this.#replay(frame, entry))
@@ -322,10 +330,12 @@ class LogRecovery {
     }
   }
 
-  /** An index made anew from a long history must not wait in memory for the end of it. */
+  /** An index made anew from a long history must not wait in memory for the end of it. What a broker has room for is saved when it serves. */
   async #saveLargeIndex(nextOffset: number, isWanted = false): Promise<void> {
     const { dirtyBytes } = this.#index
-    if (dirtyBytes === 0 || (dirtyBytes < this.#context.settings.indexMemoryBytes / 4 && !isWanted)) return
+    const { indexMemory } = this.#context
+    indexMemory.look()
+    if (dirtyBytes === 0 || (indexMemory.usedBytes + dirtyBytes < indexMemory.limitBytes / 2 && !isWanted)) return
     try {
       await this.#index.capture(nextOffset).write([])
     } catch (error) {

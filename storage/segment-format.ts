@@ -24,7 +24,7 @@
  */
 import assert from 'node:assert/strict'
 import { readU64LE, writeU64LE } from '../protocol/bytes.ts'
-import { crc32c } from '../protocol/crc32c.ts'
+import { crc32c, crc32cTypeScript } from '../protocol/crc32c.ts'
 import { PlayheadError } from '../protocol/errors.ts'
 import { BATCH_CHECKED_FROM } from '../protocol/record-batch.ts'
 
@@ -156,8 +156,8 @@ export function frameCrcOf(bytes: Buffer, at: number): number {
  */
 export function frameProblem(bytes: Buffer, at: number, end: number, salt: Buffer): string | undefined {
   if (end - at < FRAME_BYTES) return `${end - at} bytes where a frame has ${FRAME_BYTES}`
-  if (bytes.compare(salt, 0, SALT_BYTES, at + FRAME_SALT, at + FRAME_SALT + SALT_BYTES) !== 0)
-    return 'no frame of this log'
+  for (let index = 0; index < SALT_BYTES; index++)
+    if (bytes[at + FRAME_SALT + index] !== salt[index]) return 'no frame of this log'
   const batchBytes = frameBatchBytes(bytes, at)
   if (batchBytes !== 0 && batchBytes < BATCH_BYTES_MIN) return `a batch of ${batchBytes} bytes`
   if (batchBytes !== 0 && end - at < FRAME_SCRATCH_BYTES) return 'a batch cut off in its header'
@@ -165,8 +165,9 @@ export function frameProblem(bytes: Buffer, at: number, end: number, salt: Buffe
   return undefined
 }
 
+/** Of so few bytes that the way into native code, and the view that it wants of them, would cost more. */
 function frameCrc(bytes: Buffer, at: number, batchBytes: number): number {
-  return crc32c(bytes.subarray(at + BATCH_BYTES, at + FRAME_BYTES + (batchBytes === 0 ? 0 : COVERED_BATCH_BYTES)))
+  return crc32cTypeScript(bytes, 0, at + BATCH_BYTES, at + FRAME_BYTES + (batchBytes === 0 ? 0 : COVERED_BATCH_BYTES))
 }
 
 const segmentName = /^(\d{20})\.log$/

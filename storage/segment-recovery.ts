@@ -14,6 +14,7 @@ import type { RecoveryCheckpoint } from './recovery-checkpoint.ts'
 import { Segment } from './segment.ts'
 import { FRAME_BYTES, frameBatchBytes, frameProblem, SEGMENT_HEADER_BYTES } from './segment-format.ts'
 import type { SegmentFile } from './segment-files.ts'
+import type { ScanWindow } from './scan-slices.ts'
 import { ownFault, scanSegment } from './segment-scan.ts'
 import type { LogPlace, ScanEnd, ScannedFrame } from './segment-scan.ts'
 import type { LogIdentity, StorageContext } from './storage-context.ts'
@@ -82,7 +83,7 @@ export class SegmentRecovery {
     try {
       const reading = nextBase === undefined ? file : readingAround(file)
       const from = (await this.#fromCheckpoint(reading)) ?? this.#start()
-      await this.#readOn(reading, from, visit)
+      await this.#readThrough(reading, from, visit)
       if (nextBase === undefined) {
         this.frameFloor = await repairTail({
           context,
@@ -110,6 +111,7 @@ export class SegmentRecovery {
     const { context, entry, salt } = this.#options
     const opened = await context.fileSystem.open(entry.path, 'read')
     const file = readingAround(opened)
+    const windows = context.scanWindows.take(segment.endPosition)
     try {
       let place = this.#start()
       while (place.nextOffset < segment.nextOffset) {
@@ -121,6 +123,7 @@ export class SegmentRecovery {
             endPosition: segment.endPosition,
             endOffset: segment.nextOffset,
             isSparse: segment.compaction > 0,
+            windows,
             clock: context.clock,
           },
           visit,
@@ -131,6 +134,7 @@ export class SegmentRecovery {
         place = { position: next.batch.position, nextOffset: next.batch.baseOffset, leaderEpoch: end.leaderEpoch }
       }
     } finally {
+      if (windows !== undefined) context.scanWindows.give()
       await file.close()
     }
   }
@@ -143,7 +147,17 @@ export class SegmentRecovery {
     }
   }
 
-  async #readOn(file: File, from: LogPlace, visit: Visit): Promise<void> {
+  async #readThrough(file: File, from: LogPlace, visit: Visit): Promise<void> {
+    const { scanWindows } = this.#options.context
+    const windows = scanWindows.take(this.#options.entry.sizeBytes - from.position)
+    try {
+      await this.#readOn(file, from, windows, visit)
+    } finally {
+      if (windows !== undefined) scanWindows.give()
+    }
+  }
+
+  async #readOn(file: File, from: LogPlace, windows: ScanWindow | undefined, visit: Visit): Promise<void> {
     const { context, entry, salt, nextBase } = this.#options
     const segment = this.#segment
     for (let place = from; ; ) {
@@ -155,6 +169,7 @@ export class SegmentRecovery {
           endPosition: entry.sizeBytes,
           endOffset: nextBase ?? Infinity,
           isSparse: segment.compaction > 0,
+          windows,
           clock: context.clock,
         },
         (frame) => this.#take(frame, visit),

@@ -8,6 +8,7 @@ import { isPlayheadError } from '../protocol/errors.ts'
 import { MiB } from '../protocol/limits.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { File } from '../platform/file-system.ts'
+import { PlainSlices, SlicesAhead, type ScanWindow, type Slices } from './scan-slices.ts'
 import {
   FRAME_BYTES,
   FRAME_SCRATCH_BYTES,
@@ -58,20 +59,35 @@ export interface ScanOptions {
   readonly isSparse?: boolean
   /** Read at once, and between two yields to the event loop; a larger batch gets a larger buffer for itself. */
   readonly sliceBytes?: number
+  /** To read ahead through; slices have the size of these then. */
+  readonly windows?: ScanWindow | undefined
   readonly clock: Clock
 }
 
+type Visit = (frame: ScannedFrame) => Promise<void> | void
+
 /** Visits each valid frame from `from` on, until the first that is not. */
-export async function scanSegment(
-  options: ScanOptions,
-  visit: (frame: ScannedFrame) => Promise<void> | void,
-): Promise<ScanEnd> {
-  const { file, salt, endPosition, clock, endOffset = Infinity, sliceBytes = sliceBytesDefault } = options
+export async function scanSegment(options: ScanOptions, visit: Visit): Promise<ScanEnd> {
+  const { file, endPosition, from, windows, sliceBytes = sliceBytesDefault } = options
+  const slices =
+    windows === undefined
+      ? new PlainSlices(
+          file,
+          endPosition,
+          Math.max(FRAME_SCRATCH_BYTES, Math.min(sliceBytes, endPosition - from.position)),
+        )
+      : new SlicesAhead(file, endPosition, windows)
+  try {
+    return await scanSlices(options, slices, visit)
+  } finally {
+    await slices.close()
+  }
+}
+
+async function scanSlices(options: ScanOptions, slices: Slices, visit: Visit): Promise<ScanEnd> {
+  const { salt, endPosition, clock, endOffset = Infinity } = options
   const isSparse = options.isSparse === true
   let { position, nextOffset: offset, leaderEpoch: epoch } = options.from
-  let slice = Buffer.allocUnsafeSlow(Math.max(FRAME_SCRATCH_BYTES, Math.min(sliceBytes, endPosition - position)))
-  let start = position
-  let end = position
   const stopAt = (problem: string | undefined): ScanEnd => ({
     position,
     nextOffset: offset,
@@ -81,43 +97,41 @@ export async function scanSegment(
 
   /** Brings at least `neededBytes` at `position` into the slice; false when the file has not so many. */
   const fill = async (neededBytes: number): Promise<boolean> => {
-    if (position + neededBytes <= end) return true
+    if (position + neededBytes <= slices.end) return true
     if (position + neededBytes > endPosition) return false
     await clock.yield()
-    if (neededBytes > slice.length) slice = Buffer.allocUnsafeSlow(neededBytes)
-    start = position
-    end = start + (await file.read(slice.subarray(0, Math.min(slice.length, endPosition - start)), start))
-    return position + neededBytes <= end
+    return slices.fill(position, neededBytes)
   }
 
   for (;;) {
     if (position >= endPosition || offset >= endOffset) return stopAt(undefined)
     // A frame without a batch may be the last thing in the file, with nothing behind it.
     if (!(await fill(FRAME_SCRATCH_BYTES)) && !(await fill(FRAME_BYTES))) return stopAt('fewer bytes than a frame has')
-    const at = position - start
-    const problem = frameProblem(slice, at, end - start, salt)
+    const at = position - slices.start
+    const problem = frameProblem(slices.bytes, at, slices.end - slices.start, salt)
     if (problem !== undefined) return stopAt(problem)
-    const bodyBytes = frameBatchBytes(slice, at)
+    const bodyBytes = frameBatchBytes(slices.bytes, at)
     if (!(await fill(FRAME_BYTES + bodyBytes))) return stopAt('a batch that is longer than the file')
+    const { bytes, start } = slices
     const frameAt = position - start
     const batchStart = frameAt + FRAME_BYTES
     const batchEnd = batchStart + bodyBytes
     if (bodyBytes > 0) {
-      const fault = batchFault(slice, batchStart, batchEnd, { offset, epoch, isSparse })
+      const fault = batchFault(bytes, batchStart, batchEnd, { offset, epoch, isSparse })
       if (fault !== undefined) return stopAt(fault)
-    } else if (isSparse && position + FRAME_BYTES >= endPosition) offset = Math.max(offset, frameFloor(slice, frameAt))
+    } else if (isSparse && position + FRAME_BYTES >= endPosition) offset = Math.max(offset, frameFloor(bytes, frameAt))
     const visiting = visit({
       position,
-      bytes: slice,
+      bytes,
       batchStart,
       batchEnd,
-      appendTimeMs: frameAppendTime(slice, frameAt),
-      floor: frameFloor(slice, frameAt),
+      appendTimeMs: frameAppendTime(bytes, frameAt),
+      floor: frameFloor(bytes, frameAt),
     })
     if (visiting !== undefined) await visiting
     if (bodyBytes > 0) {
-      offset = nextOffset(slice, batchStart)
-      epoch = leaderEpoch(slice, batchStart)
+      offset = nextOffset(bytes, batchStart)
+      epoch = leaderEpoch(bytes, batchStart)
     }
     position += FRAME_BYTES + bodyBytes
   }

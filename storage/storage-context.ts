@@ -12,6 +12,7 @@ import type { FirstPassage } from './first-passage.ts'
 import type { Haste } from './haste.ts'
 import type { IndexMemory } from './index-memory.ts'
 import type { RecoveryProgress } from './recovery-progress.ts'
+import type { ScanWindows } from './scan-slices.ts'
 import type { SegmentPool } from './segment-pool.ts'
 import type { StorageSettings } from './storage-settings.ts'
 import type { TailCacheBudget } from './tail-cache.ts'
@@ -43,6 +44,7 @@ export interface StorageContext {
   readonly leaderEpoch: number
   /** Of the start that is under way. */
   readonly progress: RecoveryProgress
+  readonly scanWindows: ScanWindows
   readonly report: Report
   /** A write or sync failed: the process must end. */
   readonly onFatal: (error: Error) => void

@@ -22,6 +22,7 @@ import { SegmentTables } from './segment-tables.ts'
 import { StoredPostings } from './stored-postings.ts'
 import { covered, everything, type KeptEvents, lastAfter, noHead, type StreamExtent } from './stream-extent.ts'
 import type { StreamLimits } from './stream-limits.ts'
+import { StreamLook, type StreamParts, type TablePart } from './stream-look.ts'
 import { compareNames, firstNames } from './stream-names.ts'
 import { versionsInOrder } from './versions-in-order.ts'
 
@@ -38,20 +39,17 @@ export interface StreamIndexOptions {
   readonly headCacheBytesMax?: number
 }
 
-export interface Lookup {
-  readonly stream: string
-  readonly fromVersion: number
-  readonly count: number
-  /** Events at or past this offset are not there. */
-  readonly limitOffset: number
-  /** `backwards`: the `count` versions that end with fromVersion (or the last one, if that is less). */
-  readonly direction: 'forwards' | 'backwards'
-}
-
-/** Offsets ascend, whatever the direction; offsets[i] is that of version firstVersion + i. */
-export interface FoundVersions {
+/** Those of one stream, as a sidecar has them. */
+export interface SegmentPostings {
+  /** The stream's name is at bytes [nameStart, nameEnd). */
+  readonly bytes: Buffer
+  readonly nameStart: number
+  readonly nameEnd: number
+  /** Of the first event. */
   readonly firstVersion: number
-  readonly offsets: number[]
+  /** Events: nextOffset() answers so many offsets. */
+  readonly count: number
+  nextOffset(): number
 }
 
 export interface ListStreams {
@@ -64,23 +62,6 @@ export interface ListStreams {
 
 const headsPerRange = 1024
 const headCacheBytesDefault = 8 * 1024 * 1024
-
-/** The events of a stream in one table: those from place `from` on, the first of them has version `firstVersion`. */
-interface TablePart {
-  readonly table: RecentPostings
-  readonly slot: number
-  readonly from: number
-  readonly firstVersion: number
-}
-
-/** A stream, whole: the stored part and the parts in tables, one after the other without gap. */
-interface StreamParts {
-  readonly stream: string
-  readonly head: StoredHead | undefined
-  readonly firstVersion: number
-  readonly lastVersion: number
-  readonly tables: readonly TablePart[]
-}
 
 export class StreamIndex {
   readonly #options: StreamIndexOptions
@@ -212,11 +193,22 @@ export class StreamIndex {
     this.#frozen.push(table)
   }
 
-  /** Events of a stream in one segment, from its sidecar, in any order of streams; after beginSegment. `firstVersion`: of offsets[0]. */
-  addPostings(stream: string, firstVersion: number, offsets: readonly number[]): void {
-    for (const offset of offsets) this.add(stream, offset)
-    const slot = this.#active.slotOf(stream)
-    if (slot >= 0 && this.#active.count(slot) === offsets.length) this.#active.declareFirstVersion(slot, firstVersion)
+  /** Events of a stream in one segment at or past `fromOffset`, in any order of streams; after beginSegment. Throws what the postings throw. */
+  addPostings(postings: SegmentPostings, fromOffset = 0): void {
+    const { bytes, nameStart, nameEnd, firstVersion, count } = postings
+    const hash = streamKeyHash(bytes, nameStart, nameEnd)
+    let [skipped, slot] = [0, -1]
+    for (let left = count; left > 0; left--) {
+      const offset = postings.nextOffset()
+      if (offset < fromOffset) {
+        skipped++
+        continue
+      }
+      if (!this.#active.fits(offset)) this.#freeze()
+      slot = this.#active.add(bytes, nameStart, nameEnd, hash, offset)
+    }
+    if (slot >= 0 && this.#active.count(slot) === count - skipped)
+      this.#active.declareFirstVersion(slot, firstVersion + skipped)
   }
 
   /** The version of the newest event, committed or not; -1: none. Reads the store if the stream is cold. */
@@ -246,44 +238,37 @@ export class StreamIndex {
   async prefetch(streams: readonly string[]): Promise<void> {
     const cold = streams.filter((stream) => this.isCold(stream))
     if (cold.length === 0) return
-    await this.#options.store.prefetch(cold.map((stream) => headBlockKey(this.#options.prefix, Buffer.from(stream))))
+    await this.prefetchPages(cold)
     for (const stream of cold) this.#head(stream)
+  }
+
+  /** The same for who looks at the streams anyway. */
+  prefetchPages(streams: readonly string[]): Promise<void> {
+    return this.#options.store.prefetch(
+      streams.map((stream) => headBlockKey(this.#options.prefix, Buffer.from(stream))),
+    )
+  }
+
+  /** The stream as it is now, for who reads it: it is warm from then on. */
+  look(stream: string): StreamLook {
+    const parts = this.#parts(stream)
+    if (this.isCold(stream)) this.#heads.set(stream, streamHeadOf(parts.stored))
+    return this.#lookAt(parts)
   }
 
   /** What the stream is, of its events below `limitOffset`. */
   lastBelow(stream: string, limitOffset: number): StreamExtent {
-    const parts = this.#parts(stream)
-    const lastVersion = this.#floorVersion(parts, limitOffset) - 1
-    const firstVersion = this.#firstKept(parts)
-    if (lastVersion < firstVersion) return { lastVersion, firstVersion: lastVersion + 1, lastOffset: -1 }
-    return { lastVersion, firstVersion, lastOffset: this.#offsets(parts, lastVersion, lastVersion + 1)[0]! }
-  }
-
-  /** Where the asked-for versions are; fewer than `count` at either end of the stream. */
-  lookup({ stream, fromVersion, count, limitOffset, direction }: Lookup): FoundVersions {
-    const parts = this.#parts(stream)
-    const end = this.#floorVersion(parts, limitOffset)
-    const firstKept = this.#firstKept(parts)
-    let first = Math.max(fromVersion, firstKept)
-    let to = Math.min(end, first + count)
-    if (direction === 'backwards') {
-      to = Math.min(fromVersion + 1, end)
-      first = Math.max(firstKept, to - count)
-    }
-    return { firstVersion: first, offsets: first < to ? this.#offsets(parts, first, to) : [] }
+    return this.#lookAt(this.#parts(stream)).lastBelow(limitOffset)
   }
 
   /** The first version of `stream` at or past `offset`, there or not. */
   versionFrom(stream: string, offset: number): number {
-    return this.#floorVersion(this.#parts(stream), offset)
+    return this.#lookAt(this.#parts(stream)).versionFrom(offset)
   }
 
   /** The version of the event of `stream` at exactly `offset`; -1 when that offset is not one of its events. */
   versionAt(stream: string, offset: number): number {
-    const parts = this.#parts(stream)
-    const version = this.#floorVersion(parts, offset)
-    if (version > parts.lastVersion) return -1
-    return this.#offsets(parts, version, version + 1)[0] === offset ? version : -1
+    return this.#lookAt(this.#parts(stream)).versionAt(offset)
   }
 
   /** As versions-in-order.ts has it: `versionAt` of many streams' first events. */
@@ -322,7 +307,7 @@ export class StreamIndex {
     const names = this.#names('', afterStream, limit)
     const heads = names.map((stream) => ({
       stream,
-      lastVersion: this.#floorVersion(this.#parts(stream), endOffset) - 1,
+      lastVersion: this.versionFrom(stream, endOffset) - 1,
     }))
     return { heads: heads.filter(({ lastVersion }) => lastVersion >= 0), lastName: names.at(-1) }
   }
@@ -411,15 +396,18 @@ export class StreamIndex {
     }
     const known = this.#heads.get(stream)
     if (known !== undefined) return known
-    const stored = this.#stored.head(stream)
-    const { lastVersion, firstVersion, lastOffset } = stored ?? noHead
-    const head = { lastVersion, firstVersion, lastOffset }
+    const head = streamHeadOf(this.#stored.head(stream))
     this.#heads.set(stream, head)
     return head
   }
 
+  #lookAt(parts: StreamParts): StreamLook {
+    const { kept, limits } = this.#options
+    return new StreamLook(parts, this.#stored, kept ?? everything, limits)
+  }
+
   /** The stored head is read first: what it covers is in the store whatever else happens. */
-  #parts(stream: string): StreamParts {
+  #parts(stream: string): StreamParts & { readonly stored: StoredHead | undefined } {
     const stored = this.#state.hasStreams ? this.#stored.head(stream) : undefined
     const lastOffset = stored?.lastOffset ?? -1
     let head = stored
@@ -438,44 +426,12 @@ export class StreamIndex {
       }
       known = { firstVersion, lastVersion, lastOffset }
     }
-    return { stream, head, firstVersion: known.firstVersion, lastVersion: known.lastVersion, tables }
+    return { stream, stored, head, firstVersion: known.firstVersion, lastVersion: known.lastVersion, tables }
   }
+}
 
-  /** The first version that is there for readers; lastVersion + 1 when there is none. */
-  #firstKept(parts: StreamParts): number {
-    const { logStartOffset, compactedTo } = (this.#options.kept ?? everything)()
-    let first = parts.firstVersion
-    if (logStartOffset > 0) first = Math.max(first, this.#floorVersion(parts, logStartOffset))
-    if (compactedTo > logStartOffset) first = Math.max(first, this.#floorVersion(parts, compactedTo) - 1)
-    const { limits } = this.#options
-    if (limits === undefined || limits.size === 0) return first
-    const { committedOffset } = limits
-    // What is not committed may never have been: it pushes nothing out.
-    const isCounted = committedOffset !== undefined && limits.get(parts.stream).maxCount > 0
-    const countedTo = isCounted ? this.#floorVersion(parts, committedOffset()) - 1 : parts.lastVersion
-    return Math.max(first, limits.firstVersion(parts.stream, parts.lastVersion, countedTo))
-  }
-
-  /** The first version whose offset is not below `limit`; lastVersion + 1 when there is none. */
-  #floorVersion({ stream, head, firstVersion, tables }: StreamParts, limit: number): number {
-    for (const { table, slot, from, firstVersion: version } of tables.toReversed()) {
-      const below = table.countBelow(slot, limit)
-      if (below > from) return version + below - from
-    }
-    return head === undefined ? firstVersion : this.#stored.floorVersion(stream, head, limit)
-  }
-
-  /** Offsets of versions [from, to), which must exist. */
-  #offsets({ stream, head, tables }: StreamParts, from: number, to: number): number[] {
-    const offsets: number[] = []
-    const storedEnd = head === undefined ? 0 : head.lastVersion + 1
-    if (head !== undefined && from < storedEnd) this.#stored.read(stream, head, from, Math.min(to, storedEnd), offsets)
-    for (const part of tables) {
-      const shift = part.from - part.firstVersion
-      const end = Math.min(part.table.count(part.slot), to + shift)
-      const first = Math.max(part.from, from + shift)
-      if (first < end) part.table.read(part.slot, first, end, offsets)
-    }
-    return offsets
-  }
+/** What of it is kept in memory. */
+function streamHeadOf(stored: StoredHead | undefined): StreamHead {
+  const { lastVersion, firstVersion, lastOffset } = stored ?? noHead
+  return { lastVersion, firstVersion, lastOffset }
 }

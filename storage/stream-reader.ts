@@ -15,6 +15,7 @@ import type { Segment } from './segment.ts'
 import type { SegmentReader } from './segment-reader.ts'
 import type { StorageSettings } from './storage-settings.ts'
 import type { StreamIndex } from './stream-index.ts'
+import type { StreamLook } from './stream-look.ts'
 import type { TailCache } from './tail-cache.ts'
 import { Turns } from './turns.ts'
 
@@ -81,9 +82,10 @@ export class StreamReader {
     const { index, settings } = this.#options
     const { stream, limitOffset, backwards } = request
     checkStream(stream)
-    if (index.isCold(stream)) await index.prefetch([stream])
-    const { firstVersion: firstKept, lastVersion } = index.lastBelow(stream, limitOffset)
-    const firstVersion = fromOffset === 0 ? firstKept : Math.max(firstKept, index.versionFrom(stream, fromOffset))
+    if (index.isCold(stream)) await index.prefetchPages([stream])
+    let look: StreamLook | undefined = index.look(stream)
+    const { firstVersion: firstKept, lastVersion } = look.versionsBelow(limitOffset)
+    const firstVersion = fromOffset === 0 ? firstKept : Math.max(firstKept, look.versionFrom(fromOffset))
     if (lastVersion < 0) return { records: [], versions: [], lastVersion }
     const within = (version: number) => version >= firstVersion && version <= lastVersion
     let version = backwards
@@ -94,7 +96,9 @@ export class StreamReader {
     while (within(version) && !page.full && examined < settings.examinedEventsMax) {
       const count = Math.min(page.stepEvents, request.asOf === undefined ? page.missing : stepEventsMax)
       const direction = backwards ? 'backwards' : 'forwards'
-      const found = index.lookup({ stream, fromVersion: version, count, limitOffset, direction })
+      look ??= index.look(stream)
+      const found = look.lookup({ fromVersion: version, count, limitOffset, direction })
+      look = undefined // no longer so after the next line
       const step = await this.#fetch(request, segments, found, !page.empty)
       if (step.count === 0) break // damage comes next: what stands before it is answered first
       version = page.take(step)
@@ -150,6 +154,7 @@ export class StreamReader {
       }
       at = end
     }
+    if (parts.length === 1) return parts[0]!
     const records: LogRecord[] = []
     for (const result of await Promise.allSettled(parts)) {
       if (result.status === 'rejected') throw result.reason
@@ -158,10 +163,10 @@ export class StreamReader {
     return records
   }
 
-  #fromTail(cached: Buffer, offsets: readonly number[]): Promise<LogRecord[]> {
+  async #fromTail(cached: Buffer, offsets: readonly number[]): Promise<LogRecord[]> {
     // What is in the cache may be looked at in this turn only: decompression takes longer.
     const batch = codec(cached) === 'none' ? cached : Buffer.from(cached)
-    return Promise.resolve(cutRecords(batch, offsets, this.#options.decompression))
+    return cutRecords(batch, offsets, this.#options.decompression)
   }
 
   async #fromFile(segments: readonly Segment[], offsets: readonly number[], limitOffset: number): Promise<LogRecord[]> {
@@ -169,13 +174,15 @@ export class StreamReader {
     let at = 0
     const { reader, decompression } = this.#options
     const isSparse = (segments[segmentPlace(segments, offsets[0] ?? 0)]?.compaction ?? 0) > 0
-    await reader.eachBatchOf(segments, offsets, limitOffset, async (batch) => {
+    await reader.eachBatchOf(segments, offsets, limitOffset, (batch) => {
       if (isSparse) while ((offsets[at] ?? Infinity) < baseOffset(batch)) at++
       const from = at
       while ((offsets[at] ?? Infinity) < nextOffset(batch)) at++
       if ((offsets[from] ?? Infinity) < baseOffset(batch)) throw new Error(`offset ${offsets[from]} was not found`)
-      const found = await cutRecords(batch, offsets.slice(from, at), decompression, isSparse ? 'some' : 'all')
+      const found = cutRecords(batch, offsets.slice(from, at), decompression, isSparse ? 'some' : 'all')
+      if (found instanceof Promise) return found.then((cut) => void records.push(...cut))
       records.push(...found)
+      return undefined
     })
     return records
   }

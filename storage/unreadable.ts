@@ -34,11 +34,22 @@ export async function readAround(file: File, target: Buffer, position: number): 
   return Math.max(0, end - position)
 }
 
-/** The file, read like that. */
+/** Like file.readNow; what the disk cannot read is for `readAround`. */
+export function readNow(file: File, target: Buffer, position: number): number | undefined {
+  try {
+    return file.readNow?.(target, position)
+  } catch (error) {
+    if (isUnreadable(error)) return undefined
+    throw error
+  }
+}
+
+/** The file, read like readAround does. */
 export function readingAround(file: File): File {
   return {
     path: file.path,
     read: (target, position) => readAround(file, target, position),
+    readDirect: (target, position) => file.readDirect?.(target, position) ?? Promise.resolve(undefined),
     write: (parts, position) => file.write(parts, position),
     append: (parts, position) => file.append(parts, position),
     sync: () => file.sync(),

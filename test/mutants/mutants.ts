@@ -225,7 +225,7 @@ export const mutants: readonly Mutant[] = [
     by: { kinds: ['flip'] },
     edits: [
       {
-        file: 'storage/segment-reader.ts',
+        file: 'storage/batch-cutter.ts',
         find: '    return ownFault(bytes, start, start + batchBytes)\n',
         replace: '    return start < 0 ? ownFault(bytes, start, start + batchBytes) : undefined\n',
       },

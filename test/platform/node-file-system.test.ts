@@ -29,6 +29,27 @@ test('file system: writes of many parts at a position, reads up to the end (3,00
   await file.close()
 })
 
+test('file system: reads at once say the same as others (bytes just written, up to and past the end), and are not for large targets', async () => {
+  await using directory = await TemporaryDirectory.make()
+  const file = await nodeFileSystem.open(join(directory.path, 'file'), 'create')
+  const written = Buffer.from(Array.from({ length: 200_000 }, (_, place) => place * 7))
+  await file.write([written], 0)
+  const [now, later] = [Buffer.alloc(10_000), Buffer.alloc(10_000)]
+  let answered = 0
+  for (const position of [0, 1, 5_000, 195_000, 199_999, 200_000, 300_000]) {
+    const count = file.readNow!(now, position)
+    assert.equal(await file.read(later, position), Math.max(0, Math.min(10_000, 200_000 - position)))
+    if (count === undefined) continue // somebody else reads the disk
+    answered++
+    assert.equal(count, Math.max(0, Math.min(10_000, 200_000 - position)))
+    assert.ok(now.subarray(0, count).equals(later.subarray(0, count)))
+  }
+  assert.ok(answered > 0)
+  assert.equal(file.readNow!(Buffer.alloc(100_000), 0), undefined)
+  await file.close()
+  assert.throws(() => file.readNow!(now, 0), /is closed/)
+})
+
 test('file system: allocate writes zeros and grows the file, truncate cuts it', async () => {
   await using directory = await TemporaryDirectory.make()
   const path = join(directory.path, 'file')
