@@ -58,16 +58,17 @@ class NodeFile implements File {
   }
 
   readNow(target: Buffer, position: number): number | undefined {
-    const startMs = target.length > readNowBytesMax ? undefined : warmReads.begin()
-    if (startMs === undefined) return undefined
-    let done = 0
-    while (done < target.length) {
-      const count = fs.readSync(this.#fd, target, done, target.length - done, position + done)
-      if (count === 0) break
-      done += count
-    }
-    warmReads.ended(startMs)
-    return done
+    const descriptor = this.#fd
+    if (target.length > readNowBytesMax || !warmReads.areLikely) return undefined
+    return warmReads.measured(() => {
+      let done = 0
+      while (done < target.length) {
+        const count = fs.readSync(descriptor, target, done, target.length - done, position + done)
+        if (count === 0) break
+        done += count
+      }
+      return done
+    })
   }
 
   async readDirect(target: Buffer, position: number): Promise<number | undefined> {

@@ -3,11 +3,13 @@
  * the thread pool costs ten times such a read; a read that does wait for a disk holds up everybody.
  * Invariant: of any time, no more than about a twentieth passes waiting for a disk this way, however slow it is: who met it asks the pool for
  * twenty times as long.
- * Neighbours: node-file-system.ts and the checkpoint store ask before they read, and tell how it went.
+ * Neighbours: node-file-system.ts and the checkpoint store read through it.
  */
 
-/** Reads of memory are over before; a little of what disks answer is, too. */
-const quickMs = 0.25
+/** Reads of memory are over before. */
+const quickMs = 0.05
+/** So long is never believed to have been anything but the disk, whatever the kernel counts: some file systems tell it nothing. */
+const longMs = 5
 const restShare = 20
 
 export interface WarmReadsClock {
@@ -32,8 +34,26 @@ export class WarmReads {
     this.#diskReads = clock.diskReads()
   }
 
-  /** When a read may begin at once, the moment for `ended`; undefined when it should not. */
-  begin(): number | undefined {
+  /** Whether to read at once. */
+  get areLikely(): boolean {
+    return this.#begin() !== undefined
+  }
+
+  /** What `read` answers or throws; how long it took says what is likely from then on, unless it was not likely before. */
+  measured<T>(read: () => T): T {
+    const startMs = this.#begin()
+    let hasFailed = true
+    try {
+      const answer = read()
+      hasFailed = false
+      return answer
+    } finally {
+      if (startMs !== undefined) this.#ended(startMs, hasFailed)
+    }
+  }
+
+  /** The moment; undefined while resting. */
+  #begin(): number | undefined {
     const nowMs = this.#clock.nowMs()
     if (nowMs < this.#restUntilMs) return undefined
     if (this.#restUntilMs > -Infinity) {
@@ -43,13 +63,14 @@ export class WarmReads {
     return nowMs
   }
 
-  /** The read that began then is over. What took long without the disk having been read was the collector, or another process. */
-  ended(startMs: number): void {
+  /** What took a while without the disk having been read was the collector, or another process. */
+  #ended(startMs: number, hasFailed: boolean): void {
     const nowMs = this.#clock.nowMs()
     const tookMs = nowMs - startMs
     if (tookMs < quickMs) return
     const diskReads = this.#clock.diskReads()
-    if (diskReads !== undefined && diskReads === this.#diskReads) return
+    const isOther = diskReads !== undefined && diskReads === this.#diskReads
+    if (isOther && tookMs < longMs && !hasFailed) return
     this.#diskReads = diskReads
     this.#restUntilMs = nowMs + restShare * tookMs
   }

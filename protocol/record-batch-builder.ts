@@ -8,7 +8,7 @@ import { BATCH_HEADER_BYTES, sealBatch } from './batch-header.ts'
 import type { Compression } from './batch-header.ts'
 import { compressRecords } from './compression.ts'
 import { PlayheadError } from './errors.ts'
-import { blobBytes, recordRoomBytes, writeRecord } from './record.ts'
+import { blobBytes, PackedRecord, packedRoomBytes, recordRoomBytes, writePacked, writeRecord } from './record.ts'
 import type { LogRecord, RecordContent, RecordInput } from './record.ts'
 import type { BatchMemory } from './batch-memory.ts'
 import { timestampMax } from './time.ts'
@@ -63,10 +63,16 @@ export class RecordBatchBuilder {
 
   /** Adds a record that keeps its offset, which is larger than all before and less than 2^31 after the first. */
   appendAt(record: RecordInput, offset: number): void {
-    if (this.#count === 0) this.#baseOffset = offset
-    const offsetDelta = offset - this.#baseOffset
-    assert(offsetDelta > this.#lastOffsetDelta && offsetDelta <= offsetDeltaMax)
-    this.#append(record, record.timestamp, offsetDelta)
+    this.#append(record, record.timestamp, this.#offsetDeltaOf(offset))
+  }
+
+  /** The same for a record that is not decoded. */
+  appendPackedAt({ timestamp, packed }: PackedRecord, offset: number): void {
+    const offsetDelta = this.#offsetDeltaOf(offset)
+    const timestampDelta = this.#timestampDeltaOf(timestamp)
+    this.#haveRoom(packedRoomBytes(packed.length))
+    this.#end = writePacked(this.#bytes, this.#end, packed, timestampDelta, offsetDelta)
+    this.#added(timestamp, offsetDelta)
   }
 
   /**
@@ -118,18 +124,36 @@ export class RecordBatchBuilder {
     return batch
   }
 
-  #append(record: RecordContent, timestamp: number, offsetDelta: number): void {
+  #offsetDeltaOf(offset: number): number {
+    if (this.#count === 0) this.#baseOffset = offset
+    const offsetDelta = offset - this.#baseOffset
+    assert(offsetDelta > this.#lastOffsetDelta && offsetDelta <= offsetDeltaMax)
+    return offsetDelta
+  }
+
+  #timestampDeltaOf(timestamp: number): number {
     checkTimestamp(timestamp)
     if (this.#count === 0) {
       this.#baseTimestamp = timestamp
       this.#maxTimestamp = timestamp
     }
-    const timestampDelta = timestamp - this.#baseTimestamp
+    return timestamp - this.#baseTimestamp
+  }
+
+  #append(record: RecordContent, timestamp: number, offsetDelta: number): void {
+    const timestampDelta = this.#timestampDeltaOf(timestamp)
     const keyBytes = blobBytes(record.key)
     const valueBytes = blobBytes(record.value)
-    const room = recordRoomBytes(record, keyBytes, valueBytes)
-    if (this.#end + room > this.#bytes.length) this.#makeRoom(room)
+    this.#haveRoom(recordRoomBytes(record, keyBytes, valueBytes))
     this.#end = writeRecord(this.#bytes, this.#end, record, keyBytes, valueBytes, timestampDelta, offsetDelta)
+    this.#added(timestamp, offsetDelta)
+  }
+
+  #haveRoom(room: number): void {
+    if (this.#end + room > this.#bytes.length) this.#makeRoom(room)
+  }
+
+  #added(timestamp: number, offsetDelta: number): void {
     this.#count++
     this.#lastOffsetDelta = offsetDelta
     if (timestamp > this.#maxTimestamp) this.#maxTimestamp = timestamp
@@ -177,16 +201,18 @@ export function encodeSparseBatch(records: readonly LogRecord[]): Buffer {
   for (const record of records) {
     if (builder.recordCount > 0 && record.offset - first > offsetDeltaMax) build()
     if (builder.recordCount === 0) first = record.offset
-    builder.appendAt(shown(record), record.offset)
+    const { offset, timestamp } = record
+    const isShown = Math.abs(timestamp) <= timestampMax
+    if (record instanceof PackedRecord && isShown) builder.appendPackedAt(record, offset)
+    else builder.appendAt(isShown ? record : shown(record), offset)
   }
   if (builder.recordCount > 0) build()
   if (bytesMax <= FIRST_BYTES) idleBuilder = builder
   return batches.length === 1 ? batches[0]! : Buffer.concat(batches)
 }
 
-function shown(record: LogRecord): LogRecord {
-  if (Math.abs(record.timestamp) <= timestampMax) return record
-  return { ...record, timestamp: Math.sign(record.timestamp) * timestampMax }
+function shown({ key, value, headers, timestamp }: LogRecord): RecordInput {
+  return { key, value, headers, timestamp: Math.sign(timestamp) * timestampMax }
 }
 
 /** Throws invalidEvent unless it is whole ms since the epoch, as far from it as Dates go. */

@@ -7,8 +7,7 @@
  * `length` counts everything after itself. Deltas are to the batch's base timestamp and base offset.
  * Decoding is total: any bytes give records or invalidBatch. Neighbours: record-batch.ts reads, record-batch-builder.ts writes.
  */
-import type { VarintReader } from './varint.ts'
-import { VARINT_BYTES_MAX, varintBytes, writeVarint } from './varint.ts'
+import { VARINT_BYTES_MAX, VarintReader, varintBytes, writeVarint } from './varint.ts'
 
 export interface RecordHeader {
   key: string
@@ -51,6 +50,11 @@ export const RECORD_BYTES_MIN = 7
 export function blobBytes(blob: string | Buffer | null | undefined): number {
   if (blob === null || blob === undefined) return -1
   return typeof blob === 'string' ? textBytes(blob) : blob.length
+}
+
+/** Room that a record may need at most whose packed bytes are so many. */
+export function packedRoomBytes(packedBytes: number): number {
+  return RECORD_FIELDS_ROOM + packedBytes
 }
 
 /** Room that a record may need at most, `keyBytes` and `valueBytes` being those of its blobs. */
@@ -113,22 +117,56 @@ function writeHeaders(bytes: Buffer, at: number, headers: readonly RecordInputHe
   return at
 }
 
-/** The record at the reader's place, which moves behind it. Throws invalidBatch. */
-export function readRecord(reader: VarintReader, baseOffset: number, baseTimestamp: number): LogRecord {
-  const batchEnd = reader.end
-  const bodyBytes = reader.length(0)
-  const end = reader.at + bodyBytes
-  reader.end = end
-  if (bodyBytes < RECORD_BYTES_MIN - 1)
-    throw reader.invalid(`a record of ${bodyBytes} bytes`, `at least ${RECORD_BYTES_MIN - 1}`)
-  reader.at++ // attributes: unused by the format
-  const timestamp = baseTimestamp + reader.next()
-  const offset = baseOffset + reader.next()
-  const key = readBlob(reader)
-  const value = readBlob(reader)
-  const headers = readHeaders(reader)
-  reader.end = batchEnd
-  return { offset, timestamp, key, value, headers }
+/**
+ * A record with what follows its deltas as it stands in its batch. Key, value and headers are decoded when they are asked for, and throw invalidBatch then:
+ * whoever sends the record on does not ask.
+ */
+export class PackedRecord implements LogRecord {
+  readonly offset: number
+  readonly timestamp: number
+  /** From the key's length to the end of the record. */
+  readonly packed: Buffer
+  #content: Pick<LogRecord, 'key' | 'value' | 'headers'> | undefined
+
+  constructor(offset: number, timestamp: number, packed: Buffer) {
+    this.offset = offset
+    this.timestamp = timestamp
+    this.packed = packed
+  }
+
+  get key(): Buffer | null {
+    return this.#unpacked().key
+  }
+
+  get value(): Buffer | null {
+    return this.#unpacked().value
+  }
+
+  get headers(): RecordHeader[] {
+    return this.#unpacked().headers
+  }
+
+  #unpacked() {
+    if (this.#content !== undefined) return this.#content
+    const reader = new VarintReader(this.packed, 0, this.packed.length)
+    this.#content = { key: readBlob(reader), value: readBlob(reader), headers: readHeaders(reader) }
+    return this.#content
+  }
+}
+
+/** As writeRecord. */
+export function writePacked(
+  bytes: Buffer,
+  at: number,
+  packed: Buffer,
+  timestampDelta: number,
+  offsetDelta: number,
+): number {
+  at = writeVarint(bytes, at, 1 + varintBytes(timestampDelta) + varintBytes(offsetDelta) + packed.length)
+  bytes[at++] = 0
+  at = writeVarint(bytes, at, timestampDelta)
+  at = writeVarint(bytes, at, offsetDelta)
+  return at + packed.copy(bytes, at)
 }
 
 /** The headers of the record that ends where the reader does, which moves there. Throws invalidBatch. */

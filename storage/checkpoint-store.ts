@@ -35,6 +35,8 @@ export interface CheckpointStore {
   readonly stats: CheckpointStats
   /** Synchronous; may block for a page fault unless `prefetch` came before. A value with a bad checksum reads as absent and is counted. */
   get(key: Buffer): Buffer | undefined
+  /** Whether `get` is likely to be answered from memory; else `prefetch` comes first. A hint, too. */
+  readonly isWarm: boolean
   /** Touches the pages of these keys off the event loop. A hint: no result depends on it, and it never rejects. */
   prefetch(keys: readonly Buffer[]): Promise<void>
   /** Entries with `from` <= key < `to` in byte order, at most `limit` of them; synchronous. Entries with a bad checksum are left out and counted. */

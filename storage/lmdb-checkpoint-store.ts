@@ -105,18 +105,20 @@ export class LmdbCheckpointStore implements CheckpointStore {
 
   get(key: Buffer): Buffer | undefined {
     this.stats.gets++
-    const startMs = this.#warmReads.begin()
     try {
-      const stored = this.#database.get(key)
-      if (startMs !== undefined) this.#warmReads.ended(startMs)
+      const stored = this.#warmReads.measured(() => this.#database.get(key))
       return stored === undefined ? undefined : this.#unwrap(key, stored)
     } catch (error) {
       return this.#unreadable(error)
     }
   }
 
+  get isWarm(): boolean {
+    return this.#warmReads.areLikely
+  }
+
   async prefetch(keys: readonly Buffer[]): Promise<void> {
-    if (keys.length === 0 || this.#warmReads.begin() !== undefined) return
+    if (keys.length === 0) return
     try {
       await this.#database.prefetch([...keys])
     } catch {
@@ -131,13 +133,16 @@ export class LmdbCheckpointStore implements CheckpointStore {
         ? { start: from, end: to }
         : { start: to, end: from, exclusiveStart: true, inclusiveEnd: true, reverse: true }
     const entries: CheckpointEntry[] = []
-    const startMs = limit === 1 ? this.#warmReads.begin() : undefined
-    try {
+    const read = () => {
       for (const { key, value: stored } of this.#database.getRange({ ...bounds, limit })) {
         const value = this.#unwrap(key, stored)
         if (value !== undefined) entries.push({ key, value })
       }
-      if (startMs !== undefined) this.#warmReads.ended(startMs)
+    }
+    try {
+      // Of many it is not known how long they take in memory.
+      if (limit === 1) this.#warmReads.measured(read)
+      else read()
     } catch (error) {
       this.#unreadable(error)
     }

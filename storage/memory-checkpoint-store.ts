@@ -12,6 +12,8 @@ import type {
 } from './checkpoint-store.ts'
 
 export class MemoryCheckpointStore implements CheckpointStore {
+  /** As those that are not: whoever would prefetch does. */
+  readonly isWarm = false
   readonly stats: CheckpointStats = { gets: 0, puts: 0, transactions: 0, failedTransactions: 0, badValues: 0 }
   readonly #values = new Map<string, Buffer>()
   /** Keys as latin1 text: its order of UTF-16 units is the order of the bytes. */

@@ -32,9 +32,10 @@ export function openLogReader({ name, context, recovered, tail, sealing, extent 
     damage,
     memory,
     firstPassage,
+    clock,
     loadIndexes: (segment, file) => sealing.loadIndexes(segment, file),
   })
-  const streams = new StreamReader({ index, reader: segments, tail, settings, decompression })
+  const streams = new StreamReader({ index, reader: segments, tail, settings, decompression, clock })
   return new LogReader({
     name,
     tail,

@@ -13,8 +13,7 @@ import {
 } from '../protocol/record-batch.ts'
 import { PlayheadError } from '../protocol/errors.ts'
 import { decompressedBytesMax } from '../protocol/limits.ts'
-import { readRecord } from '../protocol/record.ts'
-import type { LogRecord } from '../protocol/record.ts'
+import { PackedRecord } from '../protocol/record.ts'
 import { VarintReader } from '../protocol/varint.ts'
 import type { DecompressionMemory } from './decompression-memory.ts'
 
@@ -27,7 +26,7 @@ export function cutRecords(
   offsets: readonly number[],
   decompression: DecompressionMemory,
   wanted: 'all' | 'some' = 'all',
-): LogRecord[] | Promise<LogRecord[]> {
+): PackedRecord[] | Promise<PackedRecord[]> {
   if (codec(batch) === 'none') return cutFrom(batch, batch.subarray(BATCH_HEADER_BYTES), offsets, wanted)
   return cutCompressed(batch, offsets, decompression, wanted)
 }
@@ -37,7 +36,7 @@ async function cutCompressed(
   offsets: readonly number[],
   decompression: DecompressionMemory,
   wanted: 'all' | 'some',
-): Promise<LogRecord[]> {
+): Promise<PackedRecord[]> {
   const { records, letGo } = await decompression.decompress(batch, decompressedBytesMax)
   try {
     return cutFrom(batch, records, offsets, wanted)
@@ -46,25 +45,22 @@ async function cutCompressed(
   }
 }
 
-function cutFrom(batch: Buffer, records: Buffer, offsets: readonly number[], wanted: 'all' | 'some'): LogRecord[] {
-  const cut: LogRecord[] = []
+function cutFrom(batch: Buffer, records: Buffer, offsets: readonly number[], wanted: 'all' | 'some'): PackedRecord[] {
+  const cut: PackedRecord[] = []
   let next = 0
   const base = baseOffset(batch)
   const reader = new VarintReader(records, 0, records.length)
   for (let left = recordCount(batch); left > 0 && next < offsets.length; left--) {
-    const start = reader.at
     const bodyBytes = reader.length(1)
     const end = reader.at + bodyBytes
     reader.at++ // attributes
-    reader.next() // timestamp delta
+    const timestampDelta = reader.next()
     const offset = base + reader.next()
     if (wanted === 'some') while ((offsets[next] ?? Infinity) < offset) next++
     if (offset === offsets[next]) {
       next++
-      const copy = Buffer.from(records.subarray(start, end))
-      const record = readRecord(new VarintReader(copy, 0, copy.length), base, baseTimestamp(batch))
-      if (isAppendTime(batch)) record.timestamp = maxTimestamp(batch)
-      cut.push(record)
+      const timestamp = isAppendTime(batch) ? maxTimestamp(batch) : baseTimestamp(batch) + timestampDelta
+      cut.push(new PackedRecord(offset, timestamp, Buffer.from(records.subarray(reader.at, end))))
     }
     reader.at = end
   }

@@ -20,6 +20,7 @@ import { batchFactsAt, producerBatchAt } from './batch-facts.ts'
 import { eachKey, eachKeyVersion, keysOf } from './batch-streams.ts'
 import { ProducerState } from './producer-state.ts'
 import { readCheckpoint } from './recovery-checkpoint.ts'
+import { restoreProducers } from './restored-producers.ts'
 import type { RecoveryCheckpoint } from './recovery-checkpoint.ts'
 import type { Segment } from './segment.ts'
 import { SALT_BYTES } from './segment-format.ts'
@@ -31,7 +32,6 @@ import type { SegmentFile, SegmentFiles } from './segment-files.ts'
 import { SegmentRecovery } from './segment-recovery.ts'
 import type { ScannedFrame } from './segment-scan.ts'
 import { Sidecar } from './sidecar.ts'
-import { SectionKind } from './sidecar-format.ts'
 import { sidecarPath } from './sealing.ts'
 import type { LogIdentity, StorageContext } from './storage-context.ts'
 import { StreamIndex } from './stream-index.ts'
@@ -61,6 +61,8 @@ export interface RecoveredLog {
 
 /** How far behind a segment damage may begin to share its table in the index, which has 32 bits for an offset. */
 const lostOffsetsMax = 2 ** 31
+/** Of the memory of all indexes: one that has less than this part of it unsaved is not worth a save on the way. */
+const smallShare = 16
 
 /** Throws damagedData when the files cannot be one log, unsupportedFormat when a newer release wrote them. */
 export async function recoverLog(context: StorageContext, identity: LogIdentity): Promise<RecoveredLog> {
@@ -132,6 +134,17 @@ class LogRecovery {
   }
 
   async run(): Promise<RecoveredLog> {
+    const { indexMemory } = this.#context
+    indexMemory.add(this.#index)
+    try {
+      return await this.#recover()
+    } catch (error) {
+      indexMemory.remove(this.#index)
+      throw error
+    }
+  }
+
+  async #recover(): Promise<RecoveredLog> {
     for (const note of this.#files.damage) this.#note(note)
     // Also of what cannot be read now: no later batch may be told an earlier time.
     this.#lastAppendTimeMs = this.#checkpoint?.facts.lastAppendTimeMs ?? 0
@@ -270,22 +283,24 @@ class LogRecovery {
 
   async #indexFromSidecar(segment: Segment, recovery: SegmentRecovery, entry: SegmentFile): Promise<void> {
     const { indexedTo } = this.#index
+    const lost =
+      indexedTo > segment.baseOffset
+        ? undefined
+        : this.#damage.ranges.findLast(
+            ({ offset, nextOffset }) =>
+              nextOffset <= segment.baseOffset && segment.baseOffset - offset < lostOffsetsMax,
+          )
     try {
       await using sidecar = await Sidecar.open(this.#context.fileSystem, sidecarPath(this.#identity, segment))
-      await sidecar.checkBody() // before the first of it is taken in: half of it could not be taken back
-      const lost = this.#damage.ranges.findLast(
-        ({ offset, nextOffset }) =>
-          indexedTo <= segment.baseOffset &&
-          nextOffset <= segment.baseOffset &&
-          segment.baseOffset - offset < lostOffsetsMax,
-      )
-      this.#index.beginSegment(lost?.offset ?? Math.max(segment.baseOffset, indexedTo))
-      for await (const entries of sidecar.blocks()) {
-        while (entries.next()) {
-          if (lost !== undefined) this.#indexMissing(entries.stream, entries.firstVersion, lost)
-          this.#index.addPostings(entries, indexedTo)
+      await sidecar.checkBody()
+      await this.#index.addSegment(lost?.offset ?? Math.max(segment.baseOffset, indexedTo), async () => {
+        for await (const entries of sidecar.blocks()) {
+          while (entries.next()) {
+            if (lost !== undefined) this.#indexMissing(entries.stream, entries.firstVersion, lost)
+            this.#index.addPostings(entries, indexedTo)
+          }
         }
-      }
+      })
       this.#replayed(segment.endPosition)
       return
     } catch (error) {
@@ -333,9 +348,7 @@ class LogRecovery {
   /** An index made anew from a long history must not wait in memory for the end of it. What a broker has room for is saved when it serves. */
   async #saveLargeIndex(nextOffset: number, isWanted = false): Promise<void> {
     const { dirtyBytes } = this.#index
-    const { indexMemory } = this.#context
-    indexMemory.look()
-    if (dirtyBytes === 0 || (indexMemory.usedBytes + dirtyBytes < indexMemory.limitBytes / 2 && !isWanted)) return
+    if (dirtyBytes === 0 || !(isWanted || this.#isLarge(dirtyBytes))) return
     try {
       await this.#index.capture(nextOffset).write([])
     } catch (error) {
@@ -343,46 +356,25 @@ class LogRecovery {
     }
   }
 
-  /** The newest state of the producers that some sidecar or the checkpoint has. */
+  /** Whether what is not saved of all logs takes half of their memory, and this one is not one that has next to nothing of it. */
+  #isLarge(dirtyBytes: number): boolean {
+    const { indexMemory } = this.#context
+    if (dirtyBytes < indexMemory.limitBytes / smallShare) return false
+    indexMemory.look()
+    return indexMemory.usedBytes >= indexMemory.limitBytes / 2
+  }
+
   async #restoreProducers(): Promise<void> {
-    const { facts, producers } = this.#checkpoint ?? {}
-    const sealed = this.#files.entries.filter(({ footer }) => footer !== undefined)
-    if (
-      facts !== undefined &&
-      producers !== undefined &&
-      facts.nextOffset >= (sealed.at(-1)?.footer?.nextOffset ?? 0)
-    ) {
-      if (this.#restore(producers, facts.nextOffset)) return
-    }
-    for (const entry of sealed.toReversed()) {
-      const snapshot = await this.#producersOf(entry)
-      if (snapshot !== undefined && this.#restore(snapshot, entry.footer?.nextOffset ?? 0)) return
-    }
-  }
-
-  async #producersOf(entry: SegmentFile): Promise<Buffer | undefined> {
-    try {
-      await using sidecar = await Sidecar.open(this.#context.fileSystem, sidecarPath(this.#identity, entry))
-      return await sidecar.section(SectionKind.producers)
-    } catch (error) {
-      if (!(error instanceof PlayheadError)) throw error
-      return undefined
-    }
-  }
-
-  /** False when the snapshot is none. */
-  #restore(snapshot: Buffer, nextOffset: number): boolean {
-    if (snapshot.length === 0) return false
-    try {
-      this.#producers.restore(snapshot)
-      this.#producersTo = nextOffset
-      // Of batches that cannot be read any more, too: no later one may be told an earlier time.
-      this.#lastAppendTimeMs = Math.max(this.#lastAppendTimeMs, this.#producers.lastTimeMs)
-      return true
-    } catch (error) {
-      if (!(error instanceof PlayheadError)) throw error
-      return false
-    }
+    const [context, identity, checkpoint, producers] = [
+      this.#context,
+      this.#identity,
+      this.#checkpoint,
+      this.#producers,
+    ]
+    const { entries } = this.#files
+    this.#producersTo = await restoreProducers({ context, identity, entries, checkpoint, producers })
+    // Of batches that cannot be read any more, too: no later one may be told an earlier time.
+    this.#lastAppendTimeMs = Math.max(this.#lastAppendTimeMs, producers.lastTimeMs)
   }
 
   /** What the index has is not this log's: it is made anew from all segments. */

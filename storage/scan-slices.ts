@@ -1,7 +1,7 @@
 /**
  * Slices of a segment file for a scan, which looks at one frame after the other: a slice holds the next frame whole. Plain ones are read when they are
  * wanted, by whoever scans while a broker works. Those of a start are read ahead, and past the page cache where that can be done: what was written so is
- * in no cache, and pages found and filled for it cost more than the scan itself (docs/decisions/0051).
+ * in no cache, and pages found and filled for it cost more than the scan itself (docs/decisions/0052).
  * Invariant: `bytes` are what the file has at [start, end). Neighbours: segment-scan.ts; recovery lends the windows.
  */
 import { appendBlockBytes, blocksEnd } from '../platform/file-system.ts'
@@ -15,8 +15,6 @@ export interface Slices {
   readonly end: number
   /** Brings at least `neededBytes` at `position`, which does not go back, into `bytes`; false when there are not so many before the end. */
   fill(position: number, neededBytes: number): Promise<boolean>
-  /** Resolves when nothing is read any more. */
-  close(): Promise<void>
 }
 
 export class PlainSlices implements Slices {
@@ -44,10 +42,6 @@ export class PlainSlices implements Slices {
     this.end = position + (await this.#file.read(wanted, position))
     return position + neededBytes <= this.end
   }
-
-  async close(): Promise<void> {
-    // nothing is ever read ahead
-  }
 }
 
 /** Where the next slice goes while one is looked at; what is left of that one is copied before it. */
@@ -56,7 +50,7 @@ export type ScanWindow = readonly [Buffer, Buffer]
 export interface WindowSizes {
   /** Read at once: whole blocks of files. */
   readonly chunkBytes: number
-  /** Whole blocks, too. A frame that leaves more than this behind in a slice is read by itself. */
+  /** Whole blocks, too. A frame that leaves more than this behind in a slice begins another one. */
   readonly leftBytesMax: number
 }
 
@@ -77,6 +71,8 @@ export class SlicesAhead implements Slices {
   /** The one in use and the other. */
   #windows: ScanWindow
   #next: Chunk | undefined
+  /** From the first frame on that no window holds: there will be others. */
+  #plain: PlainSlices | undefined
   bytes: Buffer = Buffer.alloc(0)
   start = 0
   end = 0
@@ -93,7 +89,8 @@ export class SlicesAhead implements Slices {
     const leftBytes = this.end - position
     const goesOn =
       leftBytes >= 0 && position >= this.start && leftBytes <= leftBytesMax && this.#next?.position === this.end
-    if (neededBytes > chunkBytes - appendBlockBytes) return this.#fillAlone(position, neededBytes)
+    if (this.#plain !== undefined || neededBytes > chunkBytes - appendBlockBytes)
+      return this.#fillPlain(position, neededBytes)
     if (!goesOn) await this.#begin(position - (position % appendBlockBytes))
     const left = goesOn ? leftBytes : 0
     const chunk = this.#next!
@@ -108,18 +105,20 @@ export class SlicesAhead implements Slices {
     return position + neededBytes <= this.end
   }
 
+  /** Resolves when nothing is read any more. */
   async close(): Promise<void> {
     await this.#next?.read.catch(() => undefined)
     this.#next = undefined
   }
 
-  /** One frame that no window holds. */
-  async #fillAlone(position: number, neededBytes: number): Promise<boolean> {
+  async #fillPlain(position: number, neededBytes: number): Promise<boolean> {
     await this.close()
-    this.bytes = Buffer.allocUnsafeSlow(neededBytes)
-    this.start = position
-    this.end = position + (await this.#file.read(this.bytes, position))
-    return position + neededBytes <= this.end
+    this.#plain ??= new PlainSlices(this.#file, this.#endPosition, 2 * this.#sizes.chunkBytes)
+    const isFilled = await this.#plain.fill(position, neededBytes)
+    this.bytes = this.#plain.bytes
+    this.start = this.#plain.start
+    this.end = this.#plain.end
+    return isFilled
   }
 
   async #begin(position: number): Promise<void> {

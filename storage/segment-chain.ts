@@ -23,6 +23,8 @@ import { Turns } from './turns.ts'
 
 /** A follower's segment grows no further, wherever its leader begins the next. */
 const followedBytesMax = 4 * GiB
+/** A step that lasts no longer was too small. */
+const quickStepMs = 250
 /** Zeros asked for in one call of the file system. */
 const allocationPartBytes = 4 * MiB
 
@@ -54,6 +56,8 @@ export class SegmentChain {
   /** The next bytes of what is being allocated; never rejects. */
   #allocatingPart: Promise<void> | undefined
   #stepBytes: number
+  /** When the last step was begun. */
+  #steppedMs = -Infinity
   /** The disk had no room for so many bytes: until then, what needs as many is refused without asking it again. */
   #full: { readonly bytes: number; readonly refusal: unknown; readonly untilMs: number } | undefined
 
@@ -263,18 +267,21 @@ export class SegmentChain {
   }
 
   /**
-   * The next step of zeroed space, doubling while the log keeps asking; a batch larger than a step or the segment gets what it needs. Where there is
-   * no room for a step, just what is needed; that may be nothing.
+   * The next step of zeroed space, doubling while the log asks again within a quarter of a second: of many logs each writes ahead what it soon needs, not what one
+   * alone would. A batch larger than a step or the segment gets what it needs. Where there is no room for a step, just what is needed; that may be nothing.
    */
   async #allocateNow(active: Segment, neededEnd: number): Promise<void> {
-    const { settings } = this.#options.context
+    const { settings, clock } = this.#options.context
+    const nowMs = clock.monotonicMs()
     const { segmentBytes } = this.#options.settings()
     const enough = blocksEnd(neededEnd)
     const stepEnd = Math.max(enough, blocksEnd(Math.min(active.allocatedEnd + this.#stepBytes, segmentBytes)))
     if (!this.#isFull) {
       try {
         await this.#grow(active, stepEnd)
-        this.#stepBytes = Math.min(this.#stepBytes * 2, settings.allocationBytesMax)
+        if (nowMs - this.#steppedMs < quickStepMs)
+          this.#stepBytes = Math.min(this.#stepBytes * 2, settings.allocationBytesMax)
+        this.#steppedMs = nowMs
         return
       } catch (error) {
         if (!isPlayheadError(error, 'diskFull') || enough === stepEnd) throw error

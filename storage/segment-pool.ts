@@ -84,7 +84,7 @@ export class SegmentPool {
     try {
       await open.opened
       const { file, indexes } = segment
-      assert(file !== undefined && indexes !== undefined, `${segment.path} is not open`)
+      if (file === undefined || indexes === undefined) throw new Error(`${segment.path} is not open`)
       return { file, indexes, release: () => this.#release(segment, open) }
     } catch (error) {
       open.pins--

@@ -5,10 +5,11 @@
  */
 import assert from 'node:assert/strict'
 import type { FrameMemory, FramePiece } from '../protocol/frame-memory.ts'
+import type { Yielding } from '../platform/clock.ts'
 import type { File } from '../platform/file-system.ts'
 import type { BatchCutter, FoundBatch, OffsetRange } from './batch-cutter.ts'
 import { corruptBatch } from './damage.ts'
-import type { Damage } from './damage.ts'
+import type { Damage, DamagedRange } from './damage.ts'
 import type { FirstPassage } from './first-passage.ts'
 import { blockGroups, blocksOf, offsetBehind, rangeFrom, segmentPlace } from './read-plan.ts'
 import type { Block, ByteRange } from './read-plan.ts'
@@ -48,6 +49,7 @@ export interface SegmentReaderOptions {
   /** What is read lies in, of all logs. */
   readonly memory: FrameMemory
   readonly firstPassage: FirstPassage
+  readonly clock: Yielding
   readonly loadIndexes: LoadIndexes
 }
 
@@ -121,21 +123,26 @@ export class SegmentReader {
     const pin = await this.#options.pool.pin(segment, this.#options.loadIndexes)
     try {
       const blocks = blocksOf(pin.indexes.offsets, offsets, endPosition)
-      for (const group of blockGroups(blocks, sideBySideMax, sideBySideBytesMax))
-        await this.#visitGroup(pin, segment, group, segmentLimit, visit)
+      let hasWaited = true
+      for (const group of blockGroups(blocks, sideBySideMax, sideBySideBytesMax)) {
+        if (!hasWaited) await this.#options.clock.yield()
+        hasWaited = await this.#visitGroup(pin, segment, group, segmentLimit, visit)
+      }
     } finally {
       pin.release()
     }
   }
 
-  /** The blocks lie in one piece, one behind the other. */
+  /** The blocks lie in one piece, one behind the other. Answers whether others had their turn meanwhile. Damage known is not read. */
   async #visitGroup(
     pin: PinnedSegment,
     segment: Segment,
-    blocks: readonly Block[],
+    group: readonly Block[],
     limitOffset: number,
     visit: (batch: Buffer) => Promise<void> | undefined,
-  ): Promise<void> {
+  ): Promise<boolean> {
+    const damaged = group.findIndex((block) => this.#damageIn(block) !== undefined)
+    const blocks = damaged < 0 ? group : group.slice(0, damaged)
     const bytes = blocks.reduce((sum, { range }) => sum + lengthOf(range), 0)
     const piece = this.#options.memory.take(Math.max(bytes, groupBytesMin))
     try {
@@ -147,9 +154,20 @@ export class SegmentReader {
           if (visiting !== undefined) await visiting
         }
       }
+      if (damaged >= 0) throw corruptBatch(this.#damageIn(group[damaged]!)!)
+      return found instanceof Promise
     } finally {
       piece.letGo()
     }
+  }
+
+  /** What is known to be damaged of the block's offsets. */
+  #damageIn({ offsets }: Block): DamagedRange | undefined {
+    for (const offset of offsets) {
+      const damaged = this.#options.damage.at(offset)
+      if (damaged !== undefined) return damaged
+    }
+    return undefined
   }
 
   /** The batches of the block that hold its offsets. Throws corruptBatch. */
@@ -160,10 +178,6 @@ export class SegmentReader {
     bytes: Buffer,
     limitOffset: number,
   ): FoundBatch[] {
-    for (const offset of wanted) {
-      const damaged = this.#options.damage.at(offset)
-      if (damaged !== undefined) throw corruptBatch(damaged)
-    }
     const [offset, last] = [wanted[0] ?? 0, wanted.at(-1) ?? 0]
     const { offsets } = pin.indexes
     const cut = this.#options.cutter.cut(
@@ -174,7 +188,7 @@ export class SegmentReader {
     const end = batches.at(-1)?.nextOffset ?? 0
     const damaged = cut.damage ?? (last >= end ? this.#options.damage.at(end) : undefined)
     if (damaged !== undefined) throw corruptBatch(damaged)
-    assert(last < end || segment.compaction > 0, `${segment.path}: offset ${last} is not in its block`)
+    if (last >= end && segment.compaction === 0) throw new Error(`${segment.path}: offset ${last} is not in its block`)
     let at = 0
     const holding: FoundBatch[] = []
     for (const batch of batches) {

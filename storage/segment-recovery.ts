@@ -147,13 +147,20 @@ export class SegmentRecovery {
     }
   }
 
+  /** Ahead through windows, if there are any, and through a descriptor of its own, which goes with what it was read past the page cache with. */
   async #readThrough(file: File, from: LogPlace, visit: Visit): Promise<void> {
-    const { scanWindows } = this.#options.context
-    const windows = scanWindows.take(this.#options.entry.sizeBytes - from.position)
+    const { context, entry, nextBase } = this.#options
+    const windows = context.scanWindows.take(entry.sizeBytes - from.position)
+    if (windows === undefined) return this.#readOn(file, from, windows, visit)
     try {
-      await this.#readOn(file, from, windows, visit)
+      const opened = await context.fileSystem.open(entry.path, 'read')
+      try {
+        await this.#readOn(nextBase === undefined ? opened : readingAround(opened), from, windows, visit)
+      } finally {
+        await opened.close()
+      }
     } finally {
-      if (windows !== undefined) scanWindows.give()
+      context.scanWindows.give()
     }
   }
 

@@ -5,10 +5,10 @@
  */
 import { baseOffset, batchBytes, checkAnyBatch, leaderEpoch, nextOffset } from '../protocol/record-batch.ts'
 import { isPlayheadError } from '../protocol/errors.ts'
-import { MiB } from '../protocol/limits.ts'
+import { KiB, MiB } from '../protocol/limits.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { File } from '../platform/file-system.ts'
-import { PlainSlices, SlicesAhead, type ScanWindow, type Slices } from './scan-slices.ts'
+import { PlainSlices, type ScanWindow, type Slices, SlicesAhead } from './scan-slices.ts'
 import {
   FRAME_BYTES,
   FRAME_SCRATCH_BYTES,
@@ -19,6 +19,8 @@ import {
 } from './segment-format.ts'
 
 const sliceBytesDefault = 4 * MiB
+/** Mostly it is the end of the log, with zeros behind it. */
+const againBytes = 256 * KiB
 
 /** Where a log stands between two frames. */
 export interface LogPlace {
@@ -68,20 +70,23 @@ type Visit = (frame: ScannedFrame) => Promise<void> | void
 
 /** Visits each valid frame from `from` on, until the first that is not. */
 export async function scanSegment(options: ScanOptions, visit: Visit): Promise<ScanEnd> {
-  const { file, endPosition, from, windows, sliceBytes = sliceBytesDefault } = options
-  const slices =
-    windows === undefined
-      ? new PlainSlices(
-          file,
-          endPosition,
-          Math.max(FRAME_SCRATCH_BYTES, Math.min(sliceBytes, endPosition - from.position)),
-        )
-      : new SlicesAhead(file, endPosition, windows)
+  const { windows, sliceBytes = sliceBytesDefault } = options
+  if (windows === undefined) return scanPlain(options, sliceBytes, visit)
+  const ahead = new SlicesAhead(options.file, options.endPosition, windows)
+  let end: ScanEnd
   try {
-    return await scanSlices(options, slices, visit)
+    end = await scanSlices(options, ahead, visit)
   } finally {
-    await slices.close()
+    await ahead.close()
   }
+  // What came past the page cache is believed when it is sound. What is not may be cut for that, so it is looked at again.
+  return end.problem === undefined ? end : scanPlain({ ...options, from: end }, againBytes, visit)
+}
+
+async function scanPlain(options: ScanOptions, sliceBytes: number, visit: Visit): Promise<ScanEnd> {
+  const { file, endPosition, from } = options
+  const bytes = Math.max(FRAME_SCRATCH_BYTES, Math.min(sliceBytes, endPosition - from.position))
+  return scanSlices(options, new PlainSlices(file, endPosition, bytes), visit)
 }
 
 async function scanSlices(options: ScanOptions, slices: Slices, visit: Visit): Promise<ScanEnd> {

@@ -187,6 +187,19 @@ export class StreamIndex {
     this.#active = new RecentPostings(baseOffset)
   }
 
+  /** The same for postings that `add` adds; all or none of them. */
+  async addSegment(baseOffset: number, add: () => Promise<void>): Promise<void> {
+    this.beginSegment(baseOffset)
+    const tables = this.#frozen.length
+    try {
+      await add()
+    } catch (error) {
+      this.#frozen.length = tables
+      this.#active = new RecentPostings(baseOffset)
+      throw error
+    }
+  }
+
   /** What follows are events at or past the end of this table of streams whose events below it are gone. */
   addGone(table: RecentPostings): void {
     if (this.#active.events > 0) this.#freeze()
@@ -234,16 +247,25 @@ export class StreamIndex {
     return false
   }
 
-  /** Makes streams warm, off the event loop as far as the store can. A hint: no result depends on it. */
+  /** Makes streams warm, off the event loop as far as that may have to wait for a disk. A hint: no result depends on it. */
   async prefetch(streams: readonly string[]): Promise<void> {
     const cold = streams.filter((stream) => this.isCold(stream))
-    if (cold.length === 0) return
-    await this.prefetchPages(cold)
-    for (const stream of cold) this.#head(stream)
+    for (const [place, stream] of cold.entries()) {
+      if (!this.#options.store.isWarm) {
+        await this.#prefetchPages(cold.slice(place))
+        for (const other of cold.slice(place)) this.#head(other)
+        return
+      }
+      this.#head(stream)
+    }
   }
 
-  /** The same for who looks at the streams anyway. */
-  prefetchPages(streams: readonly string[]): Promise<void> {
+  /** The same for who looks at the stream anyway; undefined where nothing is to be waited for. */
+  prefetchPages(stream: string): Promise<void> | undefined {
+    return this.isCold(stream) && !this.#options.store.isWarm ? this.#prefetchPages([stream]) : undefined
+  }
+
+  #prefetchPages(streams: readonly string[]): Promise<void> {
     return this.#options.store.prefetch(
       streams.map((stream) => headBlockKey(this.#options.prefix, Buffer.from(stream))),
     )

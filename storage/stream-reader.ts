@@ -4,9 +4,10 @@
  * its bytes and the number of events it may look at.
  * Neighbours: Log calls it with the segments as of now; it asks StreamIndex, TailCache and SegmentReader.
  */
+import type { Yielding } from '../platform/clock.ts'
 import { PlayheadError, isPlayheadError } from '../protocol/errors.ts'
 import { checkStream } from '../protocol/names.ts'
-import type { LogRecord } from '../protocol/record.ts'
+import type { PackedRecord } from '../protocol/record.ts'
 import { baseOffset, codec, nextOffset } from '../protocol/record-batch.ts'
 import type { DecompressionMemory } from './decompression-memory.ts'
 import { cutRecords } from './record-cutter.ts'
@@ -36,7 +37,7 @@ export interface ReadStream {
 
 export interface StreamPage {
   /** In offset order. */
-  readonly records: LogRecord[]
+  readonly records: PackedRecord[]
   /** Of the records. */
   readonly versions: number[]
   /** Where to go on in the same direction; absent = that was all. */
@@ -57,7 +58,7 @@ interface Step {
   /** The versions looked at: so many from this one on. */
   readonly firstVersion: number
   readonly count: number
-  readonly records: readonly LogRecord[]
+  readonly records: readonly PackedRecord[]
   /** Of the records: those that compaction has removed are left out. */
   readonly versions: readonly number[]
 }
@@ -68,6 +69,7 @@ export interface StreamReaderOptions {
   readonly tail: TailCache
   readonly settings: StorageSettings
   readonly decompression: DecompressionMemory
+  readonly clock: Yielding
 }
 
 export class StreamReader {
@@ -79,10 +81,11 @@ export class StreamReader {
 
   /** Nothing before `fromOffset`. Throws invalidStream; corruptBatch when the first event wanted cannot be read (those before a damaged one are answered first). */
   async read(request: ReadStream, segments: readonly Segment[], fromOffset = 0): Promise<StreamPage> {
-    const { index, settings } = this.#options
+    const { index, settings, clock } = this.#options
     const { stream, limitOffset, backwards } = request
     checkStream(stream)
-    if (index.isCold(stream)) await index.prefetchPages([stream])
+    const fetching = index.prefetchPages(stream)
+    if (fetching !== undefined) await fetching
     let look: StreamLook | undefined = index.look(stream)
     const { firstVersion: firstKept, lastVersion } = look.versionsBelow(limitOffset)
     const firstVersion = fromOffset === 0 ? firstKept : Math.max(firstKept, look.versionFrom(fromOffset))
@@ -94,6 +97,7 @@ export class StreamReader {
     const page = new PageBuilder(request)
     let examined = 0
     while (within(version) && !page.full && examined < settings.examinedEventsMax) {
+      if (examined > 0) await clock.yield() // what lies in memory is read at once
       const count = Math.min(page.stepEvents, request.asOf === undefined ? page.missing : stepEventsMax)
       const direction = backwards ? 'backwards' : 'forwards'
       look ??= index.look(stream)
@@ -134,9 +138,13 @@ export class StreamReader {
   }
 
   /** Segments are read side by side: a stream may be scattered over many, and some of them far away. */
-  async #records(segments: readonly Segment[], offsets: readonly number[], limitOffset: number): Promise<LogRecord[]> {
+  async #records(
+    segments: readonly Segment[],
+    offsets: readonly number[],
+    limitOffset: number,
+  ): Promise<PackedRecord[]> {
     const { tail } = this.#options
-    const parts: Promise<LogRecord[]>[] = []
+    const parts: Promise<PackedRecord[]>[] = []
     const turns = new Turns(segmentsAtOnce)
     for (let at = 0; at < offsets.length; ) {
       const cached = tail.batchAt(offsets[at] ?? 0)
@@ -155,7 +163,7 @@ export class StreamReader {
       at = end
     }
     if (parts.length === 1) return parts[0]!
-    const records: LogRecord[] = []
+    const records: PackedRecord[] = []
     for (const result of await Promise.allSettled(parts)) {
       if (result.status === 'rejected') throw result.reason
       records.push(...result.value)
@@ -163,14 +171,18 @@ export class StreamReader {
     return records
   }
 
-  async #fromTail(cached: Buffer, offsets: readonly number[]): Promise<LogRecord[]> {
+  async #fromTail(cached: Buffer, offsets: readonly number[]): Promise<PackedRecord[]> {
     // What is in the cache may be looked at in this turn only: decompression takes longer.
     const batch = codec(cached) === 'none' ? cached : Buffer.from(cached)
     return cutRecords(batch, offsets, this.#options.decompression)
   }
 
-  async #fromFile(segments: readonly Segment[], offsets: readonly number[], limitOffset: number): Promise<LogRecord[]> {
-    const records: LogRecord[] = []
+  async #fromFile(
+    segments: readonly Segment[],
+    offsets: readonly number[],
+    limitOffset: number,
+  ): Promise<PackedRecord[]> {
+    const records: PackedRecord[] = []
     let at = 0
     const { reader, decompression } = this.#options
     const isSparse = (segments[segmentPlace(segments, offsets[0] ?? 0)]?.compaction ?? 0) > 0
@@ -191,7 +203,7 @@ export class StreamReader {
 /** Gathers events in reading order until the page is full. */
 class PageBuilder {
   readonly #request: ReadStream
-  readonly #records: LogRecord[] = []
+  readonly #records: PackedRecord[] = []
   readonly #versions: number[] = []
   #bytes = 0
   #isBegun = false
@@ -237,17 +249,15 @@ class PageBuilder {
     return backwards ? firstVersion - 1 : firstVersion + looked
   }
 
-  sorted(): { records: LogRecord[]; versions: number[] } {
+  sorted(): { records: PackedRecord[]; versions: number[] } {
     if (!this.#request.backwards) return { records: this.#records, versions: this.#versions }
     return { records: this.#records.toReversed(), versions: this.#versions.toReversed() }
   }
 }
 
 /** What a record is counted as against maxBytes. */
-function recordBytes({ key, value, headers }: LogRecord): number {
-  let bytes = 16 + (key?.length ?? 0) + (value?.length ?? 0)
-  for (const header of headers) bytes += header.key.length + (header.value?.length ?? 0)
-  return bytes
+function recordBytes({ packed }: PackedRecord): number {
+  return 16 + packed.length
 }
 
 /** Of the versions found, those on this side of the damage, in reading order. */

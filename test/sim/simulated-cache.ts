@@ -79,6 +79,9 @@ export class SimulatedCache {
     }
     return {
       stats: memory.stats,
+      get isWarm() {
+        return process.scheduler.between(0, 1) < 0.5
+      },
       get: (key) => read(() => memory.get(key)),
       prefetch: () => new Promise((resolve) => process.after(process.scheduler.between(0, 0.5), 'prefetch', resolve)),
       range: (from, to, options) => read(() => memory.range(from, to, options)),

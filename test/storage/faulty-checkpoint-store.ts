@@ -27,6 +27,10 @@ export class FaultyCheckpointStore implements CheckpointStore {
     return this.#store.get(key)
   }
 
+  get isWarm(): boolean {
+    return this.#store.isWarm
+  }
+
   prefetch(keys: readonly Buffer[]): Promise<void> {
     return this.#store.prefetch(keys)
   }

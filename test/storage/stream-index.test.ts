@@ -345,6 +345,7 @@ test('stream index: a head that cannot be read is damage, not an empty stream', 
   const key = headBlockKey(prefix, Buffer.alloc(0))
   const store: CheckpointStore = {
     stats: inner.stats,
+    isWarm: false,
     get: (each) => inner.get(each),
     prefetch: () => inner.prefetch(),
     range(from, to, options) {

@@ -63,6 +63,40 @@ test('unreadable files: EIO whenever a sidecar is read: the broker starts, the s
   assert.deepEqual([(await recordsOf(log)).length, (await eventsOf(log, 'a')).length, log.damage], [5, 5, []])
 })
 
+test('unreadable files: EIO at any one read of a sidecar, the index made again: every event is there once', async () => {
+  await using directory = await TemporaryDirectory.make()
+  await writeThreeSegments(directory.path)
+  for (let failing = 1, isOver = false; !isOver; failing++) {
+    let reads = 0
+    const fileSystem = new FaultyFileSystem({
+      read: (path) => {
+        if (path.endsWith('.idx') && ++reads === failing) throw ioError(path)
+      },
+    })
+    await using opened = await StoreUnderTest.open(directory.path, { fileSystem })
+    isOver = reads < failing
+    const log = opened.store.log('carts', 0)
+    assert.deepEqual([(await recordsOf(log)).length, (await eventsOf(log, 'a')).length, log.damage], [5, 5, []])
+  }
+})
+
+test('unreadable files: damage that is known is not read again by who asks for its event', async () => {
+  await using directory = await TemporaryDirectory.make()
+  await writeThreeSegments(directory.path)
+  const bad = badSector('00000000000000000000.log', 200_000)
+  let reads = 0
+  const fileSystem = new FaultyFileSystem({ read: () => void reads++ }, bad)
+  await using opened = await StoreUnderTest.open(directory.path, { fileSystem })
+  const log = opened.store.log('carts', 0)
+  const request = { stream: 'a', limit: 1, backwards: false, maxBytes: 1e9, limitOffset: Infinity }
+  await assert.rejects(log.readStream(request), { code: 'corruptBatch' })
+  reads = 0
+  await assert.rejects(log.readStream(request), { code: 'corruptBatch' })
+  assert.equal(reads, 0)
+  assert.deepEqual((await log.readStream({ ...request, from: 1, limit: 9 })).versions, [1, 2, 3, 4])
+  assert.ok(reads > 0)
+})
+
 for (const sidecar of ['there', 'missing'] as const) {
   test(`unreadable files: EIO in the middle of a sealed segment, its sidecar is ${sidecar}: one batch is damage, the rest is served`, async () => {
     await using directory = await TemporaryDirectory.make()
