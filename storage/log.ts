@@ -16,7 +16,7 @@ import type { Decompressed } from './decompression-memory.ts'
 import { FollowerLane } from './follower-lane.ts'
 import { IncomingAppend } from './incoming-append.ts'
 import type { AppendGroup, Appended, BatchRules } from './incoming-append.ts'
-import { LeaderEpochs } from './leader-epochs.ts'
+import type { LeaderEpochs } from './leader-epochs.ts'
 import { Leadership, refusalOf } from './leadership.ts'
 import type { CommitPoint } from './leadership.ts'
 import { LogReplica } from './log-replica.ts'
@@ -91,7 +91,7 @@ export class Log {
   /** Why nothing is answered any more. */
   #closed: PlayheadError | undefined
 
-  private constructor(options: LogOptions, recovered: RecoveredLog, epochs: LeaderEpochs) {
+  private constructor(options: LogOptions, recovered: RecoveredLog) {
     const { context, identity, settings } = options
     this.#context = context
     this.#identity = identity
@@ -100,9 +100,9 @@ export class Log {
     this.#tail = new TailCache(context.tailBudget, context.settings.tailCacheBytesPerLog)
     this.#appender = this.#openAppender()
     this.#leadership = new Leadership(() => context.leaderEpoch, diskOf(this.#appender))
-    const { index, salt, producers } = recovered
+    const { index, salt, producers, epochs } = recovered
     this.#sealing = new Sealing({ context, identity, salt, index })
-    for (const holder of [index, this.#sealing]) context.indexMemory.add(holder)
+    context.indexMemory.add(this.#sealing)
     this.#chain = new SegmentChain(
       {
         context,
@@ -213,10 +213,7 @@ export class Log {
   /** Recovers the log from its directory; an empty one becomes a log at its first append. */
   static async open(options: LogOptions): Promise<Log> {
     const { context, identity } = options
-    const recovered = await recoverLog(context, identity)
-    const { nextOffset: endOffset, leaderEpoch: lastEpoch } = recovered
-    const epochs = await LeaderEpochs.open(context.fileSystem, identity.directory, { endOffset, lastEpoch })
-    return new Log(options, recovered, epochs)
+    return new Log(options, await recoverLog(context, identity))
   }
 
   /** topic/partition */

@@ -26,6 +26,7 @@ import type { Segment } from './segment.ts'
 import { SALT_BYTES } from './segment-format.ts'
 import { findHeads, goneStreams, HeadsReader } from './heads.ts'
 import type { HeadsFile } from './heads.ts'
+import { LeaderEpochs } from './leader-epochs.ts'
 import { LogFacts } from './log-facts.ts'
 import { findSegmentFiles } from './segment-files.ts'
 import type { SegmentFile, SegmentFiles } from './segment-files.ts'
@@ -51,6 +52,8 @@ export interface RecoveredLog {
   readonly writtenFloor: number
   readonly damage: Damage
   readonly facts: LogFacts
+  readonly epochs: LeaderEpochs
+  /** Among those of the broker's IndexMemory. */
   readonly index: StreamIndex
   /** Empty. */
   readonly limits: StreamLimits
@@ -137,14 +140,19 @@ class LogRecovery {
     const { indexMemory } = this.#context
     indexMemory.add(this.#index)
     try {
-      return await this.#recover()
+      const recovered = await this.#recover()
+      const { nextOffset: endOffset, leaderEpoch: lastEpoch } = recovered
+      const { directory } = this.#identity
+      const epochs = await LeaderEpochs.open(this.#context.fileSystem, directory, { endOffset, lastEpoch })
+      return { ...recovered, epochs }
     } catch (error) {
       indexMemory.remove(this.#index)
+      for (const { file } of this.#segments) await file?.close().catch(() => undefined)
       throw error
     }
   }
 
-  async #recover(): Promise<RecoveredLog> {
+  async #recover(): Promise<Omit<RecoveredLog, 'epochs'>> {
     for (const note of this.#files.damage) this.#note(note)
     // Also of what cannot be read now: no later batch may be told an earlier time.
     this.#lastAppendTimeMs = this.#checkpoint?.facts.lastAppendTimeMs ?? 0
@@ -356,12 +364,12 @@ class LogRecovery {
     }
   }
 
-  /** Whether what is not saved of all logs takes half of their memory, and this one is not one that has next to nothing of it. */
+  /** Whether what is not saved of all logs takes half of their memory; all of it, where this log has next to nothing of it. */
   #isLarge(dirtyBytes: number): boolean {
     const { indexMemory } = this.#context
-    if (dirtyBytes < indexMemory.limitBytes / smallShare) return false
     indexMemory.look()
-    return indexMemory.usedBytes >= indexMemory.limitBytes / 2
+    const { usedBytes, limitBytes } = indexMemory
+    return usedBytes >= limitBytes || (usedBytes >= limitBytes / 2 && dirtyBytes >= limitBytes / smallShare)
   }
 
   async #restoreProducers(): Promise<void> {

@@ -23,7 +23,7 @@ import { Turns } from './turns.ts'
 
 /** A follower's segment grows no further, wherever its leader begins the next. */
 const followedBytesMax = 4 * GiB
-/** A step that lasts no longer was too small. */
+/** A step that lasted no longer was too small. */
 const quickStepMs = 250
 /** Zeros asked for in one call of the file system. */
 const allocationPartBytes = 4 * MiB
@@ -56,7 +56,7 @@ export class SegmentChain {
   /** The next bytes of what is being allocated; never rejects. */
   #allocatingPart: Promise<void> | undefined
   #stepBytes: number
-  /** When the last step was begun. */
+  /** When the last step was there. */
   #steppedMs = -Infinity
   /** The disk had no room for so many bytes: until then, what needs as many is refused without asking it again. */
   #full: { readonly bytes: number; readonly refusal: unknown; readonly untilMs: number } | undefined
@@ -267,21 +267,20 @@ export class SegmentChain {
   }
 
   /**
-   * The next step of zeroed space, doubling while the log asks again within a quarter of a second: of many logs each writes ahead what it soon needs, not what one
+   * The next step of zeroed space, doubling while the last one is used up within a quarter of a second, or an append already waits: of many logs each writes ahead what it soon needs, not what one
    * alone would. A batch larger than a step or the segment gets what it needs. Where there is no room for a step, just what is needed; that may be nothing.
    */
   async #allocateNow(active: Segment, neededEnd: number): Promise<void> {
     const { settings, clock } = this.#options.context
-    const nowMs = clock.monotonicMs()
+    const isShort = neededEnd > active.allocatedEnd || clock.monotonicMs() - this.#steppedMs < quickStepMs
     const { segmentBytes } = this.#options.settings()
     const enough = blocksEnd(neededEnd)
     const stepEnd = Math.max(enough, blocksEnd(Math.min(active.allocatedEnd + this.#stepBytes, segmentBytes)))
     if (!this.#isFull) {
       try {
         await this.#grow(active, stepEnd)
-        if (nowMs - this.#steppedMs < quickStepMs)
-          this.#stepBytes = Math.min(this.#stepBytes * 2, settings.allocationBytesMax)
-        this.#steppedMs = nowMs
+        if (isShort) this.#stepBytes = Math.min(this.#stepBytes * 2, settings.allocationBytesMax)
+        this.#steppedMs = clock.monotonicMs()
         return
       } catch (error) {
         if (!isPlayheadError(error, 'diskFull') || enough === stepEnd) throw error

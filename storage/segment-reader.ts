@@ -11,6 +11,7 @@ import type { BatchCutter, FoundBatch, OffsetRange } from './batch-cutter.ts'
 import { corruptBatch } from './damage.ts'
 import type { Damage, DamagedRange } from './damage.ts'
 import type { FirstPassage } from './first-passage.ts'
+import { ReadTurns } from './read-turns.ts'
 import { blockGroups, blocksOf, offsetBehind, rangeFrom, segmentPlace } from './read-plan.ts'
 import type { Block, ByteRange } from './read-plan.ts'
 import type { Segment } from './segment.ts'
@@ -55,9 +56,11 @@ export interface SegmentReaderOptions {
 
 export class SegmentReader {
   readonly #options: SegmentReaderOptions
+  readonly #turns: ReadTurns
 
   constructor(options: SegmentReaderOptions) {
     this.#options = options
+    this.#turns = new ReadTurns(options.clock, sideBySideMax)
   }
 
   /**
@@ -123,26 +126,35 @@ export class SegmentReader {
     const pin = await this.#options.pool.pin(segment, this.#options.loadIndexes)
     try {
       const blocks = blocksOf(pin.indexes.offsets, offsets, endPosition)
-      let hasWaited = true
-      for (const group of blockGroups(blocks, sideBySideMax, sideBySideBytesMax)) {
-        if (!hasWaited) await this.#options.clock.yield()
-        hasWaited = await this.#visitGroup(pin, segment, group, segmentLimit, visit)
-      }
+      for (const group of blockGroups(blocks, sideBySideMax, sideBySideBytesMax))
+        await this.#visitGroup(pin, segment, group, segmentLimit, visit)
     } finally {
       pin.release()
     }
   }
 
-  /** The blocks lie in one piece, one behind the other. Answers whether others had their turn meanwhile. Damage known is not read. */
+  /** The blocks lie in one piece, one behind the other. Of damage that is known, and what follows it, nothing is read. */
   async #visitGroup(
     pin: PinnedSegment,
     segment: Segment,
     group: readonly Block[],
     limitOffset: number,
     visit: (batch: Buffer) => Promise<void> | undefined,
-  ): Promise<boolean> {
-    const damaged = group.findIndex((block) => this.#damageIn(block) !== undefined)
-    const blocks = damaged < 0 ? group : group.slice(0, damaged)
+  ): Promise<void> {
+    const waiting = this.#turns.take(group.length)
+    if (waiting !== undefined) await waiting
+    const { blocks, damaged } = this.#untilDamage(group)
+    if (blocks.length > 0) await this.#visitBlocks(pin, segment, blocks, limitOffset, visit)
+    if (damaged !== undefined) throw corruptBatch(damaged)
+  }
+
+  async #visitBlocks(
+    pin: PinnedSegment,
+    segment: Segment,
+    blocks: readonly Block[],
+    limitOffset: number,
+    visit: (batch: Buffer) => Promise<void> | undefined,
+  ): Promise<void> {
     const bytes = blocks.reduce((sum, { range }) => sum + lengthOf(range), 0)
     const piece = this.#options.memory.take(Math.max(bytes, groupBytesMin))
     try {
@@ -154,20 +166,20 @@ export class SegmentReader {
           if (visiting !== undefined) await visiting
         }
       }
-      if (damaged >= 0) throw corruptBatch(this.#damageIn(group[damaged]!)!)
-      return found instanceof Promise
     } finally {
       piece.letGo()
     }
   }
 
-  /** What is known to be damaged of the block's offsets. */
-  #damageIn({ offsets }: Block): DamagedRange | undefined {
-    for (const offset of offsets) {
-      const damaged = this.#options.damage.at(offset)
-      if (damaged !== undefined) return damaged
+  /** The blocks before the first of which some offset is known to be damaged, and that damage. */
+  #untilDamage(group: readonly Block[]): { blocks: readonly Block[]; damaged: DamagedRange | undefined } {
+    for (const [place, { offsets }] of group.entries()) {
+      for (const offset of offsets) {
+        const damaged = this.#options.damage.at(offset)
+        if (damaged !== undefined) return { blocks: group.slice(0, place), damaged }
+      }
     }
-    return undefined
+    return { blocks: group, damaged: undefined }
   }
 
   /** The batches of the block that hold its offsets. Throws corruptBatch. */

@@ -157,7 +157,7 @@ export class SegmentRecovery {
       try {
         await this.#readOn(nextBase === undefined ? opened : readingAround(opened), from, windows, visit)
       } finally {
-        await opened.close()
+        await opened.close().catch(() => undefined) // it was only read from
       }
     } finally {
       context.scanWindows.give()

@@ -189,6 +189,7 @@ export class StreamIndex {
 
   /** The same for postings that `add` adds; all or none of them. */
   async addSegment(baseOffset: number, add: () => Promise<void>): Promise<void> {
+    assert(this.#segment === undefined && !this.#capturing, 'only while a log is recovered')
     this.beginSegment(baseOffset)
     const tables = this.#frozen.length
     try {
