@@ -18,7 +18,7 @@ const allocationPartBytes = 4 * 1024 * 1024
 let zeros: Buffer | undefined
 
 /** Copied at once; what is larger costs more time than a trip through the thread pool. */
-const readNowBytesMax = 64 * 1024
+const readNowBytesMax = 128 * 1024
 /** Of all files: it is the event loop of the process that waits. */
 const warmReads = new WarmReads()
 
