@@ -62,6 +62,21 @@ export interface File {
   close(): Promise<void>
 }
 
+/** The same file as an object of its own, for who spreads it and puts his own in the place of some methods. Those that a file need not have are left out. */
+export function forwarding(file: File): File {
+  return {
+    path: file.path,
+    read: (target, position) => file.read(target, position),
+    write: (parts, position) => file.write(parts, position),
+    append: (parts, position) => file.append(parts, position),
+    sync: () => file.sync(),
+    allocate: (from, to) => file.allocate(from, to),
+    truncate: (sizeBytes) => file.truncate(sizeBytes),
+    sizeBytes: () => file.sizeBytes(),
+    close: () => file.close(),
+  }
+}
+
 export interface FileSystem {
   /** `read`: must exist. `write`: must exist, read and write. `create`: must not exist, read and write. */
   open(path: string, mode: 'read' | 'write' | 'create'): Promise<File>

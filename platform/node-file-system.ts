@@ -59,8 +59,8 @@ class NodeFile implements File {
 
   readNow(target: Buffer, position: number): number | undefined {
     const descriptor = this.#fd
-    if (target.length > readNowBytesMax || !warmReads.areLikely) return undefined
-    return warmReads.measured(() => {
+    if (target.length > readNowBytesMax) return undefined
+    return warmReads.ifLikely(() => {
       let done = 0
       while (done < target.length) {
         const count = fs.readSync(descriptor, target, done, target.length - done, position + done)

@@ -39,16 +39,26 @@ export class WarmReads {
     return this.#begin() !== undefined
   }
 
-  /** What `read` answers or throws; how long it took says what is likely from then on, unless it was not likely before. */
+  /** What `read` answers or throws; how long it took says what is likely from then on. Undefined, and nothing is read, where it is not likely now. */
+  ifLikely<T>(read: () => T): T | undefined {
+    const startMs = this.#begin()
+    return startMs === undefined ? undefined : this.#timed(startMs, read)
+  }
+
+  /** The same of what is read in any case: where it was not likely before, it is not judged. */
   measured<T>(read: () => T): T {
     const startMs = this.#begin()
+    return startMs === undefined ? read() : this.#timed(startMs, read)
+  }
+
+  #timed<T>(startMs: number, read: () => T): T {
     let hasFailed = true
     try {
       const answer = read()
       hasFailed = false
       return answer
     } finally {
-      if (startMs !== undefined) this.#ended(startMs, hasFailed)
+      this.#ended(startMs, hasFailed)
     }
   }
 

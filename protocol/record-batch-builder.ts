@@ -173,16 +173,26 @@ export class RecordBatchBuilder {
 
 /** One batch of these records, of which there is at least one. */
 export function encodeRecordBatch(records: readonly RecordInput[], options: BatchOptions = {}): Buffer {
-  const builder = idleBuilder ?? new RecordBatchBuilder()
-  idleBuilder = undefined // until it is empty again: if a record throws, the next batch begins with a new one
+  const builder = takeBuilder()
   for (const record of records) builder.append(record)
-  const batch = builder.build(options)
-  if (batch.length <= FIRST_BYTES) idleBuilder = builder
-  return batch
+  return givingBack(builder, builder.build(options))
 }
 
 /** Between two small batches: a builder's memory costs more than encoding an event. */
 let idleBuilder: RecordBatchBuilder | undefined
+
+/** An empty one. If a record throws, it is not given back, and the next batch begins with a new one. */
+function takeBuilder(): RecordBatchBuilder {
+  const builder = idleBuilder ?? new RecordBatchBuilder()
+  idleBuilder = undefined
+  return builder
+}
+
+/** `built`: what it made, which it answers. A builder of much has taken much memory. */
+function givingBack(builder: RecordBatchBuilder, built: Buffer): Buffer {
+  if (built.length <= FIRST_BYTES) idleBuilder = builder
+  return built
+}
 
 /**
  * Records cut out of their batches, in offset order, offsets kept: one batch with gaps between its offset deltas. Where the offsets
@@ -190,25 +200,19 @@ let idleBuilder: RecordBatchBuilder | undefined
  * from the epoch than timestampMax becomes that: one such record must not make its stream unreadable.
  */
 export function encodeSparseBatch(records: readonly LogRecord[]): Buffer {
-  const builder = idleBuilder ?? new RecordBatchBuilder()
-  idleBuilder = undefined
+  const builder = takeBuilder()
   const batches: Buffer[] = []
-  let [first, bytesMax] = [0, 0]
-  const build = () => {
-    batches.push(builder.build())
-    bytesMax = Math.max(bytesMax, batches.at(-1)!.length)
-  }
+  let first = 0
   for (const record of records) {
-    if (builder.recordCount > 0 && record.offset - first > offsetDeltaMax) build()
+    if (builder.recordCount > 0 && record.offset - first > offsetDeltaMax) batches.push(builder.build())
     if (builder.recordCount === 0) first = record.offset
     const { offset, timestamp } = record
     const isShown = Math.abs(timestamp) <= timestampMax
     if (record instanceof PackedRecord && isShown) builder.appendPackedAt(record, offset)
     else builder.appendAt(isShown ? record : shown(record), offset)
   }
-  if (builder.recordCount > 0) build()
-  if (bytesMax <= FIRST_BYTES) idleBuilder = builder
-  return batches.length === 1 ? batches[0]! : Buffer.concat(batches)
+  if (builder.recordCount > 0) batches.push(builder.build())
+  return givingBack(builder, batches.length === 1 ? batches[0]! : Buffer.concat(batches))
 }
 
 function shown({ key, value, headers, timestamp }: LogRecord): RecordInput {

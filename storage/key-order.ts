@@ -1,4 +1,4 @@
-/** The order of streams by the bytes of their keys, for whoever reads them where they lie: verification. Neighbours: key-sort.ts and stream-names.ts. */
+/** The order of streams by the bytes of their keys, for whoever reads them where they lie: verification, and who looks into a head block. Neighbours: key-sort.ts and stream-names.ts. */
 
 /** Negative, 0 or positive, as the names at these bytes compare. */
 export function compareKeys(

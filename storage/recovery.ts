@@ -373,16 +373,15 @@ class LogRecovery {
   }
 
   async #restoreProducers(): Promise<void> {
-    const [context, identity, checkpoint, producers] = [
-      this.#context,
-      this.#identity,
-      this.#checkpoint,
-      this.#producers,
-    ]
-    const { entries } = this.#files
-    this.#producersTo = await restoreProducers({ context, identity, entries, checkpoint, producers })
+    this.#producersTo = await restoreProducers({
+      context: this.#context,
+      identity: this.#identity,
+      entries: this.#files.entries,
+      checkpoint: this.#checkpoint,
+      producers: this.#producers,
+    })
     // Of batches that cannot be read any more, too: no later one may be told an earlier time.
-    this.#lastAppendTimeMs = Math.max(this.#lastAppendTimeMs, producers.lastTimeMs)
+    this.#lastAppendTimeMs = Math.max(this.#lastAppendTimeMs, this.#producers.lastTimeMs)
   }
 
   /** What the index has is not this log's: it is made anew from all segments. */

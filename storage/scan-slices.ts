@@ -59,7 +59,6 @@ const windowSizes: WindowSizes = { chunkBytes: 2 * MiB, leftBytesMax: MiB }
 /** A chunk of the file that is being read. */
 interface Chunk {
   readonly position: number
-  readonly memory: Buffer
   /** The bytes that came. */
   readonly read: Promise<number>
 }
@@ -68,7 +67,7 @@ export class SlicesAhead implements Slices {
   readonly #file: File
   readonly #endPosition: number
   readonly #sizes: WindowSizes
-  /** The one in use and the other. */
+  /** The one in use, and the one that the next chunk comes into. */
   #windows: ScanWindow
   #next: Chunk | undefined
   /** From the first frame on that no window holds: there will be others. */
@@ -95,12 +94,13 @@ export class SlicesAhead implements Slices {
     const left = goesOn ? leftBytes : 0
     const chunk = this.#next!
     const count = await chunk.read
+    const [used, filled] = this.#windows
     const from = leftBytesMax - left
-    if (left > 0) this.bytes.copy(chunk.memory, from, position - this.start)
-    this.bytes = chunk.memory.subarray(from, leftBytesMax + count)
+    if (left > 0) this.bytes.copy(filled, from, position - this.start)
+    this.bytes = filled.subarray(from, leftBytesMax + count)
     this.start = chunk.position - left
     this.end = chunk.position + count
-    this.#windows = [this.#windows[1], this.#windows[0]]
+    this.#windows = [filled, used]
     this.#next = count === chunkBytes && this.end < this.#endPosition ? this.#read(this.end) : undefined
     return position + neededBytes <= this.end
   }
@@ -127,10 +127,9 @@ export class SlicesAhead implements Slices {
   }
 
   #read(position: number): Chunk {
-    const memory = this.#windows[1]
-    const read = this.#fillChunk(memory, position)
+    const read = this.#fillChunk(this.#windows[1], position)
     read.catch(() => undefined) // whoever gets there hears of it
-    return { position, memory, read }
+    return { position, read }
   }
 
   async #fillChunk(memory: Buffer, position: number): Promise<number> {
@@ -149,16 +148,16 @@ export class ScanWindows {
   #isOver = false
   #isTaken = false
 
-  /** Undefined for what is small, where somebody else has them, and where there is no such memory. */
-  take(scannedBytes: number): ScanWindow | undefined {
-    if (this.#isOver || this.#isTaken || scannedBytes < windowSizes.chunkBytes) return undefined
+  /** `scan` has them until it is done; undefined for what is small, where somebody else has them, and where there is no such memory. */
+  async lend<T>(scannedBytes: number, scan: (windows: ScanWindow | undefined) => Promise<T>): Promise<T> {
+    if (this.#isOver || this.#isTaken || scannedBytes < windowSizes.chunkBytes) return scan(undefined)
     this.#free ??= windowPair()
-    this.#isTaken = this.#free !== undefined
-    return this.#free
-  }
-
-  give(): void {
-    this.#isTaken = false
+    this.#isTaken = true
+    try {
+      return await scan(this.#free)
+    } finally {
+      this.#isTaken = false
+    }
   }
 
   /** The start is over. */

@@ -267,8 +267,8 @@ export class SegmentChain {
   }
 
   /**
-   * The next step of zeroed space, doubling while the last one is used up within a quarter of a second, or an append already waits: of many logs each writes ahead what it soon needs, not what one
-   * alone would. A batch larger than a step or the segment gets what it needs. Where there is no room for a step, just what is needed; that may be nothing.
+   * The next step of zeroed space, doubling while the last one is used up within a quarter of a second, or an append already waits: of many logs
+   * each writes ahead what it soon needs, not what one alone would. A batch larger than a step or the segment gets what it needs. Where there is no room for a step, just what is needed; that may be nothing.
    */
   async #allocateNow(active: Segment, neededEnd: number): Promise<void> {
     const { settings, clock } = this.#options.context

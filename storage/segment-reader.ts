@@ -158,7 +158,7 @@ export class SegmentReader {
     const bytes = blocks.reduce((sum, { range }) => sum + lengthOf(range), 0)
     const piece = this.#options.memory.take(Math.max(bytes, groupBytesMin))
     try {
-      const found = readBlocks(pin.file, blocks, piece.bytes)
+      const found = bytesOf(pin.file, blocks, piece.bytes)
       const read = found instanceof Promise ? await found : found
       for (const [place, block] of blocks.entries()) {
         for (const { batch } of this.#holding(pin, segment, block, read[place]!, limitOffset)) {
@@ -276,7 +276,7 @@ export interface TimeRange {
 }
 
 /** The bytes of each block, one behind the other in `target`: at once where all of them are in memory. All reads have ended when it settles. */
-function readBlocks(file: File, blocks: readonly Block[], target: Buffer): Buffer[] | Promise<Buffer[]> {
+function bytesOf(file: File, blocks: readonly Block[], target: Buffer): Buffer[] | Promise<Buffer[]> {
   const found: Buffer[] = []
   const missing: number[] = []
   let at = 0

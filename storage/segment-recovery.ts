@@ -108,34 +108,38 @@ export class SegmentRecovery {
 
   /** Visits the batches of a segment that was opened already, for what is derived from them. */
   async replay(segment: Segment, visit: Visit): Promise<void> {
-    const { context, entry, salt } = this.#options
+    const { context, entry } = this.#options
     const opened = await context.fileSystem.open(entry.path, 'read')
-    const file = readingAround(opened)
-    const windows = context.scanWindows.take(segment.endPosition)
     try {
-      let place = this.#start()
-      while (place.nextOffset < segment.nextOffset) {
-        const end = await scanSegment(
-          {
-            file,
-            salt,
-            from: place,
-            endPosition: segment.endPosition,
-            endOffset: segment.nextOffset,
-            isSparse: segment.compaction > 0,
-            windows,
-            clock: context.clock,
-          },
-          visit,
-        )
-        if (end.nextOffset >= segment.nextOffset) break
-        const next = await this.#searchBehind(file, end, segment.nextOffset)
-        if (next.batch === undefined) break
-        place = { position: next.batch.position, nextOffset: next.batch.baseOffset, leaderEpoch: end.leaderEpoch }
-      }
+      await context.scanWindows.lend(segment.endPosition, (windows) =>
+        this.#replayFrom(readingAround(opened), segment, windows, visit),
+      )
     } finally {
-      if (windows !== undefined) context.scanWindows.give()
-      await file.close()
+      await opened.close()
+    }
+  }
+
+  async #replayFrom(file: File, segment: Segment, windows: ScanWindow | undefined, visit: Visit): Promise<void> {
+    const { context, salt } = this.#options
+    let place = this.#start()
+    while (place.nextOffset < segment.nextOffset) {
+      const end = await scanSegment(
+        {
+          file,
+          salt,
+          from: place,
+          endPosition: segment.endPosition,
+          endOffset: segment.nextOffset,
+          isSparse: segment.compaction > 0,
+          windows,
+          clock: context.clock,
+        },
+        visit,
+      )
+      if (end.nextOffset >= segment.nextOffset) break
+      const next = await this.#searchBehind(file, end, segment.nextOffset)
+      if (next.batch === undefined) break
+      place = { position: next.batch.position, nextOffset: next.batch.baseOffset, leaderEpoch: end.leaderEpoch }
     }
   }
 
@@ -148,20 +152,17 @@ export class SegmentRecovery {
   }
 
   /** Ahead through windows, if there are any, and through a descriptor of its own, which goes with what it was read past the page cache with. */
-  async #readThrough(file: File, from: LogPlace, visit: Visit): Promise<void> {
+  #readThrough(file: File, from: LogPlace, visit: Visit): Promise<void> {
     const { context, entry, nextBase } = this.#options
-    const windows = context.scanWindows.take(entry.sizeBytes - from.position)
-    if (windows === undefined) return this.#readOn(file, from, windows, visit)
-    try {
+    return context.scanWindows.lend(entry.sizeBytes - from.position, async (windows) => {
+      if (windows === undefined) return this.#readOn(file, from, windows, visit)
       const opened = await context.fileSystem.open(entry.path, 'read')
       try {
         await this.#readOn(nextBase === undefined ? opened : readingAround(opened), from, windows, visit)
       } finally {
         await opened.close().catch(() => undefined) // it was only read from
       }
-    } finally {
-      context.scanWindows.give()
-    }
+    })
   }
 
   async #readOn(file: File, from: LogPlace, windows: ScanWindow | undefined, visit: Visit): Promise<void> {

@@ -274,24 +274,24 @@ export class StreamIndex {
 
   /** The stream as it is now, for who reads it: it is warm from then on. */
   look(stream: string): StreamLook {
-    const parts = this.#parts(stream)
-    if (this.isCold(stream)) this.#heads.set(stream, streamHeadOf(parts.stored))
-    return this.#lookAt(parts)
+    const stored = this.#storedHead(stream)
+    if (this.isCold(stream)) this.#heads.set(stream, streamHeadOf(stored))
+    return this.#lookAt(stream, stored)
   }
 
   /** What the stream is, of its events below `limitOffset`. */
   lastBelow(stream: string, limitOffset: number): StreamExtent {
-    return this.#lookAt(this.#parts(stream)).lastBelow(limitOffset)
+    return this.#lookAt(stream).lastBelow(limitOffset)
   }
 
   /** The first version of `stream` at or past `offset`, there or not. */
   versionFrom(stream: string, offset: number): number {
-    return this.#lookAt(this.#parts(stream)).versionFrom(offset)
+    return this.#lookAt(stream).versionFrom(offset)
   }
 
   /** The version of the event of `stream` at exactly `offset`; -1 when that offset is not one of its events. */
   versionAt(stream: string, offset: number): number {
-    return this.#lookAt(this.#parts(stream)).versionAt(offset)
+    return this.#lookAt(stream).versionAt(offset)
   }
 
   /** As versions-in-order.ts has it: `versionAt` of many streams' first events. */
@@ -424,14 +424,17 @@ export class StreamIndex {
     return head
   }
 
-  #lookAt(parts: StreamParts): StreamLook {
-    const { kept, limits } = this.#options
-    return new StreamLook(parts, this.#stored, kept ?? everything, limits)
+  #storedHead(stream: string): StoredHead | undefined {
+    return this.#state.hasStreams ? this.#stored.head(stream) : undefined
   }
 
   /** The stored head is read first: what it covers is in the store whatever else happens. */
-  #parts(stream: string): StreamParts & { readonly stored: StoredHead | undefined } {
-    const stored = this.#state.hasStreams ? this.#stored.head(stream) : undefined
+  #lookAt(stream: string, stored = this.#storedHead(stream)): StreamLook {
+    const { kept, limits } = this.#options
+    return new StreamLook(this.#parts(stream, stored), this.#stored, kept ?? everything, limits)
+  }
+
+  #parts(stream: string, stored: StoredHead | undefined): StreamParts {
     const lastOffset = stored?.lastOffset ?? -1
     let head = stored
     let tables: TablePart[] = []
@@ -449,7 +452,7 @@ export class StreamIndex {
       }
       known = { firstVersion, lastVersion, lastOffset }
     }
-    return { stream, stored, head, firstVersion: known.firstVersion, lastVersion: known.lastVersion, tables }
+    return { stream, head, firstVersion: known.firstVersion, lastVersion: known.lastVersion, tables }
   }
 }
 

@@ -4,7 +4,7 @@
  * Never for the end of a last segment: there zeros are a torn tail, and recovery would cut what may have been acknowledged.
  * Neighbours: segment-reader.ts, segment-recovery.ts, sidecar.ts.
  */
-import type { File } from '../platform/file-system.ts'
+import { type File, forwarding } from '../platform/file-system.ts'
 
 const pageBytes = 4096
 
@@ -47,15 +47,8 @@ export function readNow(file: File, target: Buffer, position: number): number | 
 /** The file, read like readAround does. */
 export function readingAround(file: File): File {
   return {
-    path: file.path,
+    ...forwarding(file),
     read: (target, position) => readAround(file, target, position),
     readDirect: (target, position) => file.readDirect?.(target, position) ?? Promise.resolve(undefined),
-    write: (parts, position) => file.write(parts, position),
-    append: (parts, position) => file.append(parts, position),
-    sync: () => file.sync(),
-    allocate: (from, to) => file.allocate(from, to),
-    truncate: (sizeBytes) => file.truncate(sizeBytes),
-    sizeBytes: () => file.sizeBytes(),
-    close: () => file.close(),
   }
 }

@@ -11,13 +11,15 @@ class Machine {
 
   /** One read that takes so long; false when it was not to be begun. */
   read(tookMs: number, diskReads: number, failure?: Error): boolean {
-    if (!this.warm.areLikely) return false
-    return this.warm.measured(() => {
+    const { areLikely } = this.warm
+    const isRead = this.warm.ifLikely(() => {
       this.ms += tookMs
       if (this.disk !== undefined) this.disk += diskReads
       if (failure !== undefined) throw failure
       return true
     })
+    assert.equal(isRead ?? false, areLikely)
+    return areLikely
   }
 }
 

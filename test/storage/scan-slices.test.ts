@@ -1,7 +1,7 @@
 /** Slices of a file, read ahead and plain, against the file's bytes (memory file system; direct reads that answer, refuse and stop short). */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { File } from '../../platform/file-system.ts'
+import { type File, forwarding } from '../../platform/file-system.ts'
 import { PlainSlices, SlicesAhead } from '../../storage/scan-slices.ts'
 import type { Slices } from '../../storage/scan-slices.ts'
 import { MemoryFileSystem } from './memory-file-system.ts'
@@ -43,7 +43,7 @@ test('slices: hold every frame whole, in its place, up to the end (frames of 1 t
     const from = random.below(Math.min(endPosition, 30_000) + 1)
     const kind = random.below(4)
     const direct: File = {
-      ...readerOf(memory),
+      ...forwarding(memory),
       readDirect: async (target, position) => {
         assert.equal(position % 4096, 0)
         assert.equal(target.length % 4096, 0)
@@ -74,7 +74,7 @@ test('slices ahead: a read that fails is heard of by whoever gets there, and not
   const memory = await fileOf(content)
   let underWay = 0
   const file: File = {
-    ...readerOf(memory),
+    ...forwarding(memory),
     read: async (target, position) => {
       underWay++
       await new Promise(setImmediate)
@@ -96,17 +96,3 @@ test('slices ahead: a read that fails is heard of by whoever gets there, and not
   await begun.close()
   assert.equal(underWay, 0)
 })
-
-function readerOf(file: File): File {
-  return {
-    path: file.path,
-    read: (target, position) => file.read(target, position),
-    write: (parts, position) => file.write(parts, position),
-    append: (parts, position) => file.append(parts, position),
-    sync: () => file.sync(),
-    allocate: (from, to) => file.allocate(from, to),
-    truncate: (sizeBytes) => file.truncate(sizeBytes),
-    sizeBytes: () => file.sizeBytes(),
-    close: () => file.close(),
-  }
-}

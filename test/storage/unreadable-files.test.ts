@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import type { File, FileSystem } from '../../platform/file-system.ts'
+import { type File, type FileSystem, forwarding } from '../../platform/file-system.ts'
 import { nodeFileSystem } from '../../platform/node-file-system.ts'
 import { isPlayheadError } from '../../protocol/errors.ts'
 import { encodeRecordBatch } from '../../protocol/record-batch.ts'
@@ -23,17 +23,7 @@ function badSector(ending: string, position: number): FileSystem {
       if (at <= position && position < at + target.length) throw ioError(path)
       return file.read(target, at)
     }
-    return {
-      path,
-      read,
-      write: (parts, at) => file.write(parts, at),
-      append: (parts, at) => file.append(parts, at),
-      sync: () => file.sync(),
-      allocate: (from, to) => file.allocate(from, to),
-      truncate: (sizeBytes) => file.truncate(sizeBytes),
-      sizeBytes: () => file.sizeBytes(),
-      close: () => file.close(),
-    }
+    return { ...forwarding(file), read }
   }
   return fileSystem
 }
