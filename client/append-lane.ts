@@ -28,9 +28,10 @@ import type { Route } from './route.ts'
 
 /**
  * When so many wait and a frame may leave, it leaves before the turn is over: the broker works on it while the rest of the turn's appends are
- * made. Measured with 1,024 appends in flight: 1.25 times the rate.
+ * made. Fewer while the broker has little to do; a frame costs both sides less the more it holds (docs/decisions/0017).
  */
-const earlyBatches = 128
+const earlyBatchesFew = 128
+const earlyBatchesMany = 512
 /** Bytes of one frame that holds more than one batch. */
 const frameBytesTarget = 4 * MiB
 /** Bytes of conditions in one frame's header. */
@@ -156,6 +157,10 @@ export class AppendLane {
     return this.#waiting.length === 0 && this.#inFlight.length < this.#options.framesInFlightMax && !this.#recovering
   }
 
+  get #earlyBatches(): number {
+    return this.#batchesInFlight < earlyBatchesMany ? earlyBatchesFew : earlyBatchesMany
+  }
+
   get isIdle(): boolean {
     return this.#waiting.length === 0 && this.#inFlight.length === 0
   }
@@ -185,7 +190,8 @@ export class AppendLane {
     if (this.isIdle) this.#progressAtMs = entry.enqueuedAtMs
     this.#waiting.push(entry)
     if (this.#tick === undefined) this.#tick = this.#cluster.clock.after(tickMs, () => this.#onTick())
-    if (this.#waiting.length >= earlyBatches && this.#inFlight.length < this.#options.framesInFlightMax) this.#pump()
+    if (this.#waiting.length >= this.#earlyBatches && this.#inFlight.length < this.#options.framesInFlightMax)
+      this.#pump()
     return entry
   }
 

@@ -3,14 +3,23 @@
  * reply waits here, so memory is bounded by `fetchBytes` (or one batch, if that is larger). Called by Replay; calls Cluster.
  */
 import { splitBatches } from '../protocol/record-batch.ts'
+import { KiB } from '../protocol/limits.ts'
 import type { RecordBatch } from '../protocol/record-batch.ts'
 import type { TopicState } from './topic-state.ts'
+
+/**
+ * Records asked for at a time, as far as the last reply tells how large they are. Each becomes some small objects while it is consumed: a reply of more
+ * outlives two collections of them, is old then, and only collections of the whole heap free its memory (docs/decisions/0053).
+ */
+const fetchRecordsMax = 12_000
+const fetchBytesMin = 256 * KiB
 
 export interface FetcherOptions {
   readonly partition: number
   readonly fromOffset: number
   /** Exclusive; infinite to follow. */
   readonly untilOffset: number
+  /** At most; fewer where records are small. */
   readonly fetchBytes: number
   /** How long the broker may hold a fetch at the end of the log, ms. */
   readonly waitMs: number
@@ -27,6 +36,7 @@ export class PartitionFetcher {
   readonly #state: TopicState
   readonly #options: FetcherOptions
   #offset: number
+  #fetchBytes: number
   #isAtEnd = false
   #batches: RecordBatch[] = []
   #failure: { error: unknown } | undefined
@@ -36,6 +46,7 @@ export class PartitionFetcher {
     this.#options = options
     this.partition = options.partition
     this.#offset = options.fromOffset
+    this.#fetchBytes = options.fetchBytes
   }
 
   /** True when everything up to `untilOffset`, or up to the end if the log ends before it, has been fetched. */
@@ -69,14 +80,14 @@ export class PartitionFetcher {
   }
 
   async #fetchOnce(): Promise<void> {
-    const { partition, fetchBytes, waitMs, timeoutMs, signal } = this.#options
+    const { partition, waitMs, timeoutMs, signal } = this.#options
     const reply = await this.#state.read(partition, undefined, async (after) => {
       const request = {
         topic: this.#state.name,
         partition,
         offset: this.#offset,
         minBytes: 1,
-        maxBytes: fetchBytes,
+        maxBytes: this.#fetchBytes,
         waitMsMax: waitMs,
         after,
         fromFollower: undefined,
@@ -89,8 +100,16 @@ export class PartitionFetcher {
     this.highWatermark = Math.max(this.highWatermark, highWatermark) // a follower may be behind
     this.#state.observe({ topicId, partition, endOffset: highWatermark })
     this.#batches = splitBatches(reply.body)
+    this.#fetchBytes = this.#nextFetchBytes(reply.body.length)
     // Not waiting, and nothing there: the log ends before `untilOffset`, or what stood there has been compacted away.
     this.#isAtEnd = waitMs === 0 && this.#batches.length === 0 && nextOffset <= this.#offset
     this.#offset = nextOffset
+  }
+
+  #nextFetchBytes(bodyBytes: number): number {
+    const records = this.#batches.reduce((sum, { recordCount }) => sum + recordCount, 0)
+    if (records === 0) return this.#fetchBytes
+    const bytes = Math.floor((bodyBytes / records) * fetchRecordsMax)
+    return Math.min(this.#options.fetchBytes, Math.max(fetchBytesMin, bytes))
   }
 }

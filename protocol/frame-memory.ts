@@ -41,6 +41,8 @@ export class FrameMemory {
   /** By their size. */
   readonly #kept = new Map<number, Buffer[]>()
   #keptBytes = 0
+  /** The last of `#kept`, where it is among them; 0 = not known. */
+  #sizeAskedLast = 0
 
   /** `keptBytesMax`: of pieces that nobody holds. */
   constructor(keptBytesMax: number) {
@@ -52,7 +54,8 @@ export class FrameMemory {
     const size = sizeOf(bytes)
     const kept = this.#kept.get(size)
     // Asked for last, so given up last.
-    if (kept !== undefined && this.#kept.delete(size)) this.#kept.set(size, kept)
+    if (kept !== undefined && size !== this.#sizeAskedLast && this.#kept.delete(size)) this.#kept.set(size, kept)
+    this.#sizeAskedLast = size
     const again = kept?.pop()
     if (again !== undefined) this.#keptBytes -= size
     return new FramePiece(again ?? Buffer.allocUnsafeSlow(size), this)
@@ -67,8 +70,11 @@ export class FrameMemory {
     if (this.#keptBytes + size > this.#keptBytesMax) return
     this.#keptBytes += size
     const kept = this.#kept.get(size)
-    if (kept === undefined) this.#kept.set(size, [bytes])
-    else kept.push(bytes)
+    if (kept !== undefined) kept.push(bytes)
+    else {
+      this.#kept.set(size, [bytes])
+      this.#sizeAskedLast = 0 // it is not the last any more
+    }
   }
 
   /** Gives up pieces of other sizes, those that nobody has asked for longest first. */

@@ -136,9 +136,6 @@ export class VarintReader {
   }
 
   invalid(found: string, wanted: string): PlayheadError {
-    return new PlayheadError(
-      'invalidBatch',
-      `record: found ${found} at byte ${this.at} of the records, wanted ${wanted}`,
-    )
+    return new PlayheadError('invalidBatch', `record: found ${found} at byte ${this.at}, wanted ${wanted}`)
   }
 }

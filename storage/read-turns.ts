@@ -21,6 +21,13 @@ export class ReadTurns {
     return this.#isRoom(blocks) ? this.#taken(blocks) : this.#wait(blocks)
   }
 
+  /** Whether so many blocks may be read in this turn, and then they are taken. */
+  takeNow(blocks: number): boolean {
+    if (blocks > this.#blocksMax || !this.#isRoom(blocks)) return false
+    this.#taken(blocks)
+    return true
+  }
+
   #isRoom(blocks: number): boolean {
     return this.#blocks === 0 || this.#blocks + blocks <= this.#blocksMax
   }

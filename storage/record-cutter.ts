@@ -27,8 +27,13 @@ export function cutRecords(
   decompression: DecompressionMemory,
   wanted: 'all' | 'some' = 'all',
 ): PackedRecord[] | Promise<PackedRecord[]> {
-  if (codec(batch) === 'none') return cutFrom(batch, batch.subarray(BATCH_HEADER_BYTES), offsets, wanted)
+  if (codec(batch) === 'none') return cutPlain(batch, offsets, wanted)
   return cutCompressed(batch, offsets, decompression, wanted)
+}
+
+/** The same of a batch that is not compressed. */
+export function cutPlain(batch: Buffer, offsets: readonly number[], wanted: 'all' | 'some' = 'all'): PackedRecord[] {
+  return cutFrom(batch, new VarintReader(batch, BATCH_HEADER_BYTES, batch.length), offsets, wanted)
 }
 
 async function cutCompressed(
@@ -39,17 +44,22 @@ async function cutCompressed(
 ): Promise<PackedRecord[]> {
   const { records, letGo } = await decompression.decompress(batch, decompressedBytesMax)
   try {
-    return cutFrom(batch, records, offsets, wanted)
+    return cutFrom(batch, new VarintReader(records, 0, records.length), offsets, wanted)
   } finally {
     letGo()
   }
 }
 
-function cutFrom(batch: Buffer, records: Buffer, offsets: readonly number[], wanted: 'all' | 'some'): PackedRecord[] {
+/** `reader`: at the first record. */
+function cutFrom(
+  batch: Buffer,
+  reader: VarintReader,
+  offsets: readonly number[],
+  wanted: 'all' | 'some',
+): PackedRecord[] {
   const cut: PackedRecord[] = []
   let next = 0
   const base = baseOffset(batch)
-  const reader = new VarintReader(records, 0, records.length)
   for (let left = recordCount(batch); left > 0 && next < offsets.length; left--) {
     const bodyBytes = reader.length(1)
     const end = reader.at + bodyBytes
@@ -60,7 +70,7 @@ function cutFrom(batch: Buffer, records: Buffer, offsets: readonly number[], wan
     if (offset === offsets[next]) {
       next++
       const timestamp = isAppendTime(batch) ? maxTimestamp(batch) : baseTimestamp(batch) + timestampDelta
-      cut.push(new PackedRecord(offset, timestamp, Buffer.from(records.subarray(reader.at, end))))
+      cut.push(new PackedRecord(offset, timestamp, copied(reader.bytes, reader.at, end)))
     }
     reader.at = end
   }
@@ -69,4 +79,10 @@ function cutFrom(batch: Buffer, records: Buffer, offsets: readonly number[], wan
     'invalidBatch',
     `record batch at offset ${base}: found ${cut.length} of the records at offsets ${offsets.join(', ')}, wanted all of them`,
   )
+}
+
+function copied(bytes: Buffer, from: number, to: number): Buffer {
+  const copy = Buffer.allocUnsafe(to - from)
+  bytes.copy(copy, 0, from, to)
+  return copy
 }

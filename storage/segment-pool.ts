@@ -11,6 +11,8 @@ import type { Segment, SegmentIndexes } from './segment.ts'
 
 interface OpenSegment {
   pins: number
+  /** Rises with each pin of any segment. */
+  pinnedAt: number
   /** Resolves when file and indexes are there. */
   readonly opened: Promise<void>
   /** Called when the last pin goes, once somebody waits to close. */
@@ -39,8 +41,8 @@ export class SegmentPool {
   readonly #fileSystem: FileSystem
   readonly #openMax: number
   readonly #kept = new Map<Segment, OpenSegment>()
-  /** Least recently pinned first. */
   readonly #open = new Map<Segment, OpenSegment>()
+  #pinnedLast = 0
 
   constructor(fileSystem: FileSystem, openMax: number) {
     this.#fileSystem = fileSystem
@@ -54,7 +56,7 @@ export class SegmentPool {
   /** From now on the segment, which has its file open, is not closed but by `close`. */
   keep(segment: Segment): void {
     assert(segment.file !== undefined && segment.indexes !== undefined)
-    this.#kept.set(segment, { pins: 0, opened: Promise.resolve(), unpinned: undefined, stale: false })
+    this.#kept.set(segment, { pins: 0, pinnedAt: 0, opened: Promise.resolve(), unpinned: undefined, stale: false })
   }
 
   /** From now on the segment is one of those that may be closed when others are wanted. */
@@ -69,28 +71,40 @@ export class SegmentPool {
   /** The segment with its file and indexes, until released. `load` is called when its indexes are not in memory. Throws SegmentGone. */
   async pin(segment: Segment, load: LoadIndexes): Promise<PinnedSegment> {
     if (segment.gone) throw new SegmentGone(segment.path)
-    let open = this.#kept.get(segment)
+    let open = this.#kept.get(segment) ?? this.#open.get(segment)
     if (open === undefined) {
-      open = this.#open.get(segment) ?? {
-        pins: 0,
-        opened: this.#openSegment(segment, load),
-        unpinned: undefined,
-        stale: false,
-      }
-      this.#open.delete(segment)
+      open = { pins: 0, pinnedAt: 0, opened: this.#openSegment(segment, load), unpinned: undefined, stale: false }
       this.#open.set(segment, open)
     }
-    open.pins++
+    this.#count(open)
     try {
       await open.opened
-      const { file, indexes } = segment
-      if (file === undefined || indexes === undefined) throw new Error(`${segment.path} is not open`)
-      return { file, indexes, release: () => this.#release(segment, open) }
+      return this.#pinned(segment, open)
     } catch (error) {
       open.pins--
       if (this.#open.get(segment) === open) this.#open.delete(segment)
       throw error
     }
+  }
+
+  /** The same where nothing is to be waited for; else undefined. */
+  pinNow(segment: Segment): PinnedSegment | undefined {
+    const open = this.#kept.get(segment) ?? this.#open.get(segment)
+    if (open === undefined || segment.gone || segment.file === undefined || segment.indexes === undefined)
+      return undefined
+    this.#count(open)
+    return this.#pinned(segment, open)
+  }
+
+  #count(open: OpenSegment): void {
+    open.pins++
+    open.pinnedAt = ++this.#pinnedLast
+  }
+
+  #pinned(segment: Segment, open: OpenSegment): PinnedSegment {
+    const { file, indexes } = segment
+    if (file === undefined || indexes === undefined) throw new Error(`${segment.path} is not open`)
+    return { file, indexes, release: () => this.#release(segment, open) }
   }
 
   /** The file at the segment's path is another one with the same bytes: whoever pins the segment once nobody has it pinned opens that one. */
@@ -127,11 +141,12 @@ export class SegmentPool {
 
   #closeUnused(): void {
     if (this.#open.size <= this.#openMax) return
-    for (const [oldest, { pins }] of this.#open) {
-      if (pins > 0) continue
-      this.#closeSegment(oldest).catch(() => undefined) // all its bytes were synced: nothing can be lost
-      return
+    // Looked for when one is to be closed: keeping them in order would cost every pin of every read.
+    let oldest: { readonly segment: Segment; readonly pinnedAt: number } | undefined
+    for (const [segment, { pins, pinnedAt }] of this.#open) {
+      if (pins === 0 && pinnedAt < (oldest?.pinnedAt ?? Infinity)) oldest = { segment, pinnedAt }
     }
+    if (oldest !== undefined) this.#closeSegment(oldest.segment).catch(() => undefined) // all its bytes were synced: nothing can be lost
   }
 
   async #openSegment(segment: Segment, load: LoadIndexes): Promise<void> {

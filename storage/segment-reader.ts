@@ -5,6 +5,7 @@
  */
 import assert from 'node:assert/strict'
 import type { FrameMemory, FramePiece } from '../protocol/frame-memory.ts'
+import { codec } from '../protocol/record-batch.ts'
 import type { Yielding } from '../platform/clock.ts'
 import type { File } from '../platform/file-system.ts'
 import type { BatchCutter, FoundBatch, OffsetRange } from './batch-cutter.ts'
@@ -133,6 +134,41 @@ export class SegmentReader {
     }
   }
 
+  /**
+   * `eachBatchOf` at once: true when all has been visited. False, and nothing visited, where something would have to be waited for, is known to be damaged
+   * or too much for one turn. Most reads of streams end here, and leave little to the collector beside what they answer. Throws corruptBatch.
+   */
+  eachBatchNow(
+    segments: readonly Segment[],
+    offsets: readonly number[],
+    limitOffset: number,
+    visit: (batch: Buffer) => void,
+  ): boolean {
+    const { pool, damage, memory } = this.#options
+    const place = segmentPlace(segments, offsets[0] ?? 0)
+    const segment = segments[place]
+    if (segment === undefined || damage.ranges.length > 0) return false
+    const pin = pool.pinNow(segment)
+    if (pin === undefined) return false
+    let piece: FramePiece | undefined
+    try {
+      const blocks = blocksOf(pin.indexes.offsets, offsets, segment.endPosition)
+      const bytes = bytesIn(blocks)
+      if (bytes > sideBySideBytesMax || !this.#turns.takeNow(blocks.length)) return false
+      piece = memory.take(Math.max(bytes, groupBytesMin))
+      const read = readAllNow(pin.file, blocks, piece.bytes)
+      if (read === undefined) return false
+      const segmentLimit = Math.min(limitOffset, segments[place + 1]?.baseOffset ?? Infinity)
+      const batches = blocks.flatMap((block, at) => this.#holding(pin, segment, block, read[at]!, segmentLimit))
+      if (batches.some(({ batch }) => codec(batch) !== 'none')) return false
+      for (const { batch } of batches) visit(batch)
+      return true
+    } finally {
+      piece?.letGo()
+      pin.release()
+    }
+  }
+
   /** The blocks lie in one piece, one behind the other. Of damage that is known, and what follows it, nothing is read. */
   async #visitGroup(
     pin: PinnedSegment,
@@ -155,8 +191,7 @@ export class SegmentReader {
     limitOffset: number,
     visit: (batch: Buffer) => Promise<void> | undefined,
   ): Promise<void> {
-    const bytes = blocks.reduce((sum, { range }) => sum + lengthOf(range), 0)
-    const piece = this.#options.memory.take(Math.max(bytes, groupBytesMin))
+    const piece = this.#options.memory.take(Math.max(bytesIn(blocks), groupBytesMin))
     try {
       const found = bytesOf(pin.file, blocks, piece.bytes)
       const read = found instanceof Promise ? await found : found
@@ -275,6 +310,21 @@ export interface TimeRange {
   readonly limitOffset: number
 }
 
+/** The bytes of each block, one behind the other in `target`; undefined unless all of them are in memory. */
+function readAllNow(file: File, blocks: readonly Block[], target: Buffer): Buffer[] | undefined {
+  const found: Buffer[] = []
+  let at = 0
+  for (const { range } of blocks) {
+    const length = lengthOf(range)
+    const part = target.subarray(at, at + length)
+    const count = readNow(file, part, range.position)
+    if (count === undefined) return undefined
+    found.push(count === length ? part : part.subarray(0, count))
+    at += length
+  }
+  return found
+}
+
 /** The bytes of each block, one behind the other in `target`: at once where all of them are in memory. All reads have ended when it settles. */
 function bytesOf(file: File, blocks: readonly Block[], target: Buffer): Buffer[] | Promise<Buffer[]> {
   const found: Buffer[] = []
@@ -302,6 +352,12 @@ async function readMissing(
     found[missing[index]!] = result.value
   }
   return found
+}
+
+function bytesIn(blocks: readonly Block[]): number {
+  let sum = 0
+  for (const { range } of blocks) sum += lengthOf(range)
+  return sum
 }
 
 function lengthOf({ position, endPosition }: ByteRange): number {

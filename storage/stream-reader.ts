@@ -10,7 +10,7 @@ import { checkStream } from '../protocol/names.ts'
 import type { PackedRecord } from '../protocol/record.ts'
 import { baseOffset, codec, nextOffset } from '../protocol/record-batch.ts'
 import type { DecompressionMemory } from './decompression-memory.ts'
-import { cutRecords } from './record-cutter.ts'
+import { cutPlain, cutRecords } from './record-cutter.ts'
 import { segmentPlace } from './read-plan.ts'
 import type { Segment } from './segment.ts'
 import type { SegmentReader } from './segment-reader.ts'
@@ -143,38 +143,57 @@ export class StreamReader {
     offsets: readonly number[],
     limitOffset: number,
   ): Promise<PackedRecord[]> {
-    const { tail } = this.#options
-    const parts: Promise<PackedRecord[]>[] = []
+    const { tail, decompression } = this.#options
+    const parts: (PackedRecord[] | Promise<PackedRecord[]>)[] = []
     const turns = new Turns(segmentsAtOnce)
     for (let at = 0; at < offsets.length; ) {
       const cached = tail.batchAt(offsets[at] ?? 0)
       let end = at
       if (cached !== undefined) {
         while (end < offsets.length && (offsets[end] ?? 0) < nextOffset(cached)) end++
-        parts.push(this.#fromTail(cached, offsets.slice(at, end)))
+        // What is in the cache may be looked at in this turn only: decompression takes longer.
+        const batch = codec(cached) === 'none' ? cached : Buffer.from(cached)
+        const wanted = offsets.slice(at, end)
+        parts.push(attempted(() => cutRecords(batch, wanted, decompression)))
       } else {
         const place = segmentPlace(segments, offsets[at] ?? 0)
         const segmentEnd = Math.min(segments[place + 1]?.baseOffset ?? Infinity, tail.firstOffset)
         while (end < offsets.length && (offsets[end] ?? 0) < segmentEnd) end++
         end = Math.max(end, at + 1)
         const wanted = offsets.slice(at, end)
-        parts.push(turns.with(() => this.#fromFile(segments, wanted, limitOffset)))
+        parts.push(
+          attempted(() => this.#fromFileNow(segments, wanted, limitOffset)) ??
+            turns.with(() => this.#fromFile(segments, wanted, limitOffset)),
+        )
       }
       at = end
     }
     if (parts.length === 1) return parts[0]!
+    if (parts.every(isThere)) return parts.flat()
     const records: PackedRecord[] = []
-    for (const result of await Promise.allSettled(parts)) {
+    for (const result of await Promise.allSettled(parts.map(async (part) => part))) {
       if (result.status === 'rejected') throw result.reason
       records.push(...result.value)
     }
     return records
   }
 
-  async #fromTail(cached: Buffer, offsets: readonly number[]): Promise<PackedRecord[]> {
-    // What is in the cache may be looked at in this turn only: decompression takes longer.
-    const batch = codec(cached) === 'none' ? cached : Buffer.from(cached)
-    return cutRecords(batch, offsets, this.#options.decompression)
+  /** Undefined where it is not all in memory, or not all sound. */
+  #fromFileNow(
+    segments: readonly Segment[],
+    offsets: readonly number[],
+    limitOffset: number,
+  ): PackedRecord[] | undefined {
+    const segment = segments[segmentPlace(segments, offsets[0] ?? 0)]
+    if (segment === undefined || segment.compaction > 0) return undefined
+    const records: PackedRecord[] = []
+    let at = 0
+    const isWhole = this.#options.reader.eachBatchNow(segments, offsets, limitOffset, (batch) => {
+      const from = at
+      while ((offsets[at] ?? Infinity) < nextOffset(batch)) at++
+      records.push(...cutPlain(batch, offsets.slice(from, at)))
+    })
+    return isWhole ? records : undefined
   }
 
   async #fromFile(
@@ -198,6 +217,19 @@ export class StreamReader {
     })
     return records
   }
+}
+
+/** What it throws comes as a rejection, after all that other parts have begun. */
+function attempted<T>(work: () => T): T | Promise<never> {
+  try {
+    return work()
+  } catch (error) {
+    return Promise.reject(error)
+  }
+}
+
+function isThere(part: PackedRecord[] | Promise<PackedRecord[]>): part is PackedRecord[] {
+  return !(part instanceof Promise)
 }
 
 /** Gathers events in reading order until the page is full. */

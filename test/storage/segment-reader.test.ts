@@ -1,8 +1,74 @@
-/** Events of one stream, scattered over a log that lies in memory (real files). */
+/** Events of one stream, scattered over a log that lies in memory (real files). A failing run prints its seed: PLAYHEAD_TEST_SEED=<seed> repeats it. */
 import assert from 'node:assert/strict'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { test } from 'node:test'
+import { type FileSystem, forwarding } from '../../platform/file-system.ts'
+import { nodeFileSystem } from '../../platform/node-file-system.ts'
+import { MemoryCheckpointStore } from '../../storage/memory-checkpoint-store.ts'
 import { TemporaryDirectory } from '../temporary-directory.ts'
-import { append, StoreUnderTest } from './store-under-test.ts'
+import { copyOf } from './copied-checkpoint-store.ts'
+import { eventsAround } from './read-around.ts'
+import { SeededRandom } from './seeded-random.ts'
+import { append, group, StoreUnderTest } from './store-under-test.ts'
+
+const streams = ['s0', 's1', 's2', 's3', 's4', 's5', 's6']
+
+/** The same files, of which nothing can be read at once. */
+const laterOnly: FileSystem = {
+  ...nodeFileSystem,
+  open: async (path, mode) => forwarding(await nodeFileSystem.open(path, mode)),
+}
+
+/** Several segments, batches of one to five events, a quarter of them compressed. */
+async function writeScattered(directory: string, checkpointStore: MemoryCheckpointStore, random: SeededRandom) {
+  const written: string[] = []
+  await using opened = await StoreUnderTest.open(directory, { checkpointStore, settings: { tailCacheBytes: 0 } })
+  const log = await opened.createLog('carts', { 'segment.bytes': '1048576' })
+  for (let round = 0; round < 300; round++) {
+    const texts = Array.from(
+      { length: 1 + random.below(5) },
+      (_, place) => `${random.pick(streams)}=${round}-${place}-${'x'.repeat(random.below(8_000))}`,
+    )
+    const compression = random.below(4) === 0 ? 'gzip' : 'none'
+    await log.append(group(texts, { batchOptions: { compression } }))
+    written.push(...texts)
+  }
+  return written
+}
+
+async function flipOneByte(directory: string, random: SeededRandom): Promise<void> {
+  const names = (await readdir(directory, { recursive: true })).filter((name) => name.endsWith('.log'))
+  const path = join(directory, random.pick(names.toSorted().slice(0, -1))) // of a sealed segment: its start does not read it
+  const bytes = await readFile(path)
+  bytes[4_096 + random.below(500_000)]! ^= 0x10
+  await writeFile(path, bytes)
+}
+
+for (const isDamaged of [false, true]) {
+  test(`stream reads: the same at once as through the thread pool, batches compressed and not${isDamaged ? ', one byte of a sealed segment flipped' : ''}`, async () => {
+    const random = SeededRandom.fresh()
+    await using directory = await TemporaryDirectory.make()
+    const checkpointStore = new MemoryCheckpointStore()
+    const written = await writeScattered(directory.path, checkpointStore, random)
+    const found: Map<number, string>[][] = []
+    if (isDamaged) await flipOneByte(directory.path, random)
+    for (const fileSystem of [nodeFileSystem, laterOnly]) {
+      const options = { fileSystem, checkpointStore: await copyOf(checkpointStore), settings: { tailCacheBytes: 0 } }
+      await using opened = await StoreUnderTest.open(directory.path, options)
+      const log = opened.store.log('carts', 0)
+      found.push(await Promise.all(streams.map((stream) => eventsAround(log, stream))))
+    }
+    assert.deepEqual(found[0], found[1], `seed ${random.seed}`)
+    let missing = 0
+    for (const [place, stream] of streams.entries()) {
+      const events = written.filter((text) => text.startsWith(`${stream}=`))
+      for (const [version, event] of found[0]![place]!) assert.equal(event, events[version], `seed ${random.seed}`)
+      missing += events.length - found[0]![place]!.size
+    }
+    assert.ok(isDamaged ? missing <= 5 : missing === 0, `${missing} missing, seed ${random.seed}`)
+  })
+}
 
 test('stream reads: others have their turn while a thousand events are read, each in a block of its own, at once or not', async () => {
   await using directory = await TemporaryDirectory.make()
