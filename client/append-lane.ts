@@ -28,7 +28,7 @@ import type { Route } from './route.ts'
 
 /**
  * When so many wait and a frame may leave, it leaves before the turn is over: the broker works on it while the rest of the turn's appends are
- * made. Fewer while the broker has little to do; a frame costs both sides less the more it holds (docs/decisions/0017).
+ * made. Fewer while less than the larger number is in flight, as the broker has little to do then; a frame costs both sides less the more it holds (docs/decisions/0017).
  */
 const earlyBatchesFew = 128
 const earlyBatchesMany = 512

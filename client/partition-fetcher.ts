@@ -11,8 +11,9 @@ import type { TopicState } from './topic-state.ts'
  * Records asked for at a time, as far as the last reply tells how large they are. Each becomes some small objects while it is consumed: a reply of more
  * outlives two collections of them, is old then, and only collections of the whole heap free its memory (docs/decisions/0053).
  */
-const fetchRecordsMax = 12_000
-const fetchBytesMin = 256 * KiB
+const recordsPerFetch = 12_000
+/** For fewer bytes a fetch costs the broker more than it brings. */
+const bytesPerFetchMin = 512 * KiB
 
 export interface FetcherOptions {
   readonly partition: number
@@ -106,10 +107,15 @@ export class PartitionFetcher {
     this.#offset = nextOffset
   }
 
+  /** Whole batches, if those to come are like these: a broker reads, and checks, the one that does not fit any more as well. */
   #nextFetchBytes(bodyBytes: number): number {
-    const records = this.#batches.reduce((sum, { recordCount }) => sum + recordCount, 0)
+    let [records, largest] = [0, 0]
+    for (const { recordCount, bytes } of this.#batches) {
+      records += recordCount
+      largest = Math.max(largest, bytes.length)
+    }
     if (records === 0) return this.#fetchBytes
-    const bytes = Math.floor((bodyBytes / records) * fetchRecordsMax)
-    return Math.min(this.#options.fetchBytes, Math.max(fetchBytesMin, bytes))
+    const wanted = Math.max(bytesPerFetchMin, (bodyBytes / records) * recordsPerFetch)
+    return Math.min(this.#options.fetchBytes, Math.ceil(wanted / largest) * largest)
   }
 }

@@ -21,11 +21,9 @@ export class ReadTurns {
     return this.#isRoom(blocks) ? this.#taken(blocks) : this.#wait(blocks)
   }
 
-  /** Whether so many blocks may be read in this turn, and then they are taken. */
-  takeNow(blocks: number): boolean {
-    if (blocks > this.#blocksMax || !this.#isRoom(blocks)) return false
-    this.#taken(blocks)
-    return true
+  /** Whether so many may be read in this turn, without one of their own. */
+  hasRoom(blocks: number): boolean {
+    return blocks <= this.#blocksMax && this.#isRoom(blocks)
   }
 
   #isRoom(blocks: number): boolean {

@@ -68,6 +68,7 @@ function cutFrom(
     const offset = base + reader.next()
     if (wanted === 'some') while ((offsets[next] ?? Infinity) < offset) next++
     if (offset === offsets[next]) {
+      if (reader.at > end) throw reader.invalid(`a record of ${bodyBytes} bytes`, 'more')
       next++
       const timestamp = isAppendTime(batch) ? maxTimestamp(batch) : baseTimestamp(batch) + timestampDelta
       cut.push(new PackedRecord(offset, timestamp, copied(reader.bytes, reader.at, end)))

@@ -64,6 +64,7 @@ export class SegmentPool {
     const open = this.#kept.get(segment)
     if (open === undefined) return
     this.#kept.delete(segment)
+    open.pinnedAt = ++this.#pinnedLast // what was appended last is asked for soon
     this.#open.set(segment, open)
     this.#closeUnused()
   }

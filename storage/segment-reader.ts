@@ -58,6 +58,8 @@ export interface SegmentReaderOptions {
 export class SegmentReader {
   readonly #options: SegmentReaderOptions
   readonly #turns: ReadTurns
+  /** Where compressed batches were met: they are decompressed off the event loop, so it is not worth reading them at once. */
+  readonly #compressed = new WeakSet<Segment>()
 
   constructor(options: SegmentReaderOptions) {
     this.#options = options
@@ -135,8 +137,8 @@ export class SegmentReader {
   }
 
   /**
-   * `eachBatchOf` at once: true when all has been visited. False, and nothing visited, where something would have to be waited for, is known to be damaged
-   * or too much for one turn. Most reads of streams end here, and leave little to the collector beside what they answer. Throws corruptBatch.
+   * `eachBatchOf` at once: true when all has been visited. False, and nothing visited, where something would have to be waited for, is known to be damaged,
+   * compressed or too much for one turn. Most reads of streams end here, and leave little to the collector beside what they answer. Throws corruptBatch.
    */
   eachBatchNow(
     segments: readonly Segment[],
@@ -147,20 +149,25 @@ export class SegmentReader {
     const { pool, damage, memory } = this.#options
     const place = segmentPlace(segments, offsets[0] ?? 0)
     const segment = segments[place]
-    if (segment === undefined || damage.ranges.length > 0) return false
+    if (segment === undefined || this.#compressed.has(segment)) return false
+    if (damage.ranges.length > 0 && offsets.some((offset) => damage.at(offset) !== undefined)) return false
     const pin = pool.pinNow(segment)
     if (pin === undefined) return false
     let piece: FramePiece | undefined
     try {
       const blocks = blocksOf(pin.indexes.offsets, offsets, segment.endPosition)
       const bytes = bytesIn(blocks)
-      if (bytes > sideBySideBytesMax || !this.#turns.takeNow(blocks.length)) return false
+      if (bytes > sideBySideBytesMax || !this.#turns.hasRoom(blocks.length)) return false
       piece = memory.take(Math.max(bytes, groupBytesMin))
       const read = readAllNow(pin.file, blocks, piece.bytes)
       if (read === undefined) return false
+      void this.#turns.take(blocks.length) // there is room
       const segmentLimit = Math.min(limitOffset, segments[place + 1]?.baseOffset ?? Infinity)
       const batches = blocks.flatMap((block, at) => this.#holding(pin, segment, block, read[at]!, segmentLimit))
-      if (batches.some(({ batch }) => codec(batch) !== 'none')) return false
+      if (batches.some(({ batch }) => codec(batch) !== 'none')) {
+        this.#compressed.add(segment)
+        return false
+      }
       for (const { batch } of batches) visit(batch)
       return true
     } finally {

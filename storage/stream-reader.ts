@@ -143,7 +143,7 @@ export class StreamReader {
     offsets: readonly number[],
     limitOffset: number,
   ): Promise<PackedRecord[]> {
-    const { tail, decompression } = this.#options
+    const { tail } = this.#options
     const parts: (PackedRecord[] | Promise<PackedRecord[]>)[] = []
     const turns = new Turns(segmentsAtOnce)
     for (let at = 0; at < offsets.length; ) {
@@ -151,10 +151,8 @@ export class StreamReader {
       let end = at
       if (cached !== undefined) {
         while (end < offsets.length && (offsets[end] ?? 0) < nextOffset(cached)) end++
-        // What is in the cache may be looked at in this turn only: decompression takes longer.
-        const batch = codec(cached) === 'none' ? cached : Buffer.from(cached)
         const wanted = offsets.slice(at, end)
-        parts.push(attempted(() => cutRecords(batch, wanted, decompression)))
+        parts.push(attempted(() => this.#fromTail(cached, wanted)))
       } else {
         const place = segmentPlace(segments, offsets[at] ?? 0)
         const segmentEnd = Math.min(segments[place + 1]?.baseOffset ?? Infinity, tail.firstOffset)
@@ -178,7 +176,13 @@ export class StreamReader {
     return records
   }
 
-  /** Undefined where it is not all in memory, or not all sound. */
+  #fromTail(cached: Buffer, offsets: readonly number[]): PackedRecord[] | Promise<PackedRecord[]> {
+    // What is in the cache may be looked at in this turn only: decompression takes longer.
+    const batch = codec(cached) === 'none' ? cached : Buffer.from(cached)
+    return cutRecords(batch, offsets, this.#options.decompression)
+  }
+
+  /** Undefined where it is not all there to be read at once. */
   #fromFileNow(
     segments: readonly Segment[],
     offsets: readonly number[],

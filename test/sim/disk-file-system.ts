@@ -175,6 +175,14 @@ class DiskFile implements File {
     return this.#fileSystem.call('read', this.path, () => this.#inode.read(target, position))
   }
 
+  /** Now and then it would have to be waited for. */
+  readNow(target: Buffer, position: number): number | undefined {
+    if (this.#disk.random.below(4) === 0) return undefined
+    const fault = this.#disk.fault('read', this.path)
+    if (fault !== undefined) throw fault
+    return this.#inode.read(target, position)
+  }
+
   /** In two parts, so that a crash, a kill or a failure can fall between them. */
   async write(parts: readonly Buffer[], position: number): Promise<void> {
     const lengthBytes = parts.reduce((sum, part) => sum + part.length, 0)

@@ -50,3 +50,17 @@ test('read turns: one that wants few never waits, and one that wants more than t
   assert.ok(waiting instanceof Promise)
   await waiting
 })
+
+test('read turns: room is what is left of this turn, all of it in the next one; never for more than a turn has', async () => {
+  const turns = new ReadTurns(systemClock, 16)
+  assert.equal(turns.hasRoom(16), true)
+  assert.equal(turns.hasRoom(17), false)
+  assert.equal(turns.take(10), undefined)
+  assert.equal(turns.hasRoom(6), true)
+  assert.equal(turns.hasRoom(7), false)
+  await turns.take(7)
+  assert.equal(turns.hasRoom(10), false)
+  await systemClock.yield()
+  await systemClock.yield()
+  assert.equal(turns.hasRoom(16), true)
+})

@@ -58,3 +58,18 @@ test('segment pool: at once only what is open and part of its log; a close waits
   await closing
   assert.equal(segment!.file, undefined)
 })
+
+test('segment pool of two: what was active until now stays, and the one pinned longest ago is closed', async () => {
+  await using directory = await TemporaryDirectory.make()
+  const pool = new SegmentPool(nodeFileSystem, 2)
+  const [first, second, active] = await segmentsIn(directory.path, 3)
+  active!.file = await nodeFileSystem.open(active!.path, 'read')
+  pool.keep(active!)
+  for (const segment of [first!, second!]) (await pool.pin(segment, load)).release()
+  pool.letGo(active!)
+  assert.deepEqual(
+    [first, second, active].map((segment) => segment!.file !== undefined),
+    [false, true, true],
+  )
+  for (const segment of [second!, active!]) await pool.close(segment)
+})
