@@ -14,6 +14,9 @@ import type { TopicState } from './topic-state.ts'
 const recordsPerFetch = 12_000
 /** For fewer bytes a fetch costs the broker more than it brings. */
 const bytesPerFetchMin = 512 * KiB
+/** Of the largest batch: others may be somewhat larger. */
+const batchSlack = 1 / 8
+const fetchTolerance = 0.2
 
 export interface FetcherOptions {
   readonly partition: number
@@ -107,7 +110,10 @@ export class PartitionFetcher {
     this.#offset = nextOffset
   }
 
-  /** Whole batches, if those to come are like these: a broker reads, and checks, the one that does not fit any more as well. */
+  /**
+   * Whole batches, if those to come are much like these: a broker reads, and checks, the one that does not fit any more as well. The same as before unless
+   * records have become quite another size: what the broker has read ahead is for a fetch like the last.
+   */
   #nextFetchBytes(bodyBytes: number): number {
     let [records, largest] = [0, 0]
     for (const { recordCount, bytes } of this.#batches) {
@@ -116,6 +122,8 @@ export class PartitionFetcher {
     }
     if (records === 0) return this.#fetchBytes
     const wanted = Math.max(bytesPerFetchMin, (bodyBytes / records) * recordsPerFetch)
-    return Math.min(this.#options.fetchBytes, Math.ceil(wanted / largest) * largest)
+    const bytes = Math.min(this.#options.fetchBytes, Math.ceil((Math.ceil(wanted / largest) + batchSlack) * largest))
+    const change = bytes / this.#fetchBytes
+    return change > 1 - fetchTolerance && change < 1 + fetchTolerance ? this.#fetchBytes : bytes
   }
 }

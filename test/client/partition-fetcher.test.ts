@@ -56,3 +56,22 @@ test('replay: what is asked for follows the records, small ones and then large o
   assert.ok(Math.min(...asked) < MiB, 'of small records')
   assert.equal(asked.at(-1), 2 * MiB)
 })
+
+test('replay of records of 80 to 160 B: every fetch but the first two asks for the same, as the broker reads ahead for a fetch like the last', async () => {
+  const broker = new ScriptedBroker()
+  await using playhead = await connect(await broker.listen(), { transport: broker.transport })
+  const topic = playhead.topic('carts')
+  const producer = topic.producer({ batchBytes: 64 * KiB })
+  for (let record = 0; record < 150_000; record++) {
+    await producer.send({ key: null, value: 'x'.repeat(80 + ((record * 7_919) % 81)) })
+  }
+  await producer.flush()
+  let read = 0
+  for await (const batch of topic.replay()) read += [...batch].length
+  assert.equal(read, 150_000)
+  const asked = broker.asked.flatMap(({ api, header }) =>
+    api === 'fetch' ? [(header as RequestOf<'fetch'>).maxBytes] : [],
+  )
+  assert.ok(asked.length > 8)
+  assert.equal(new Set(asked.slice(1, -2)).size, 1, asked.join(' '))
+})
