@@ -122,7 +122,8 @@ export class PartitionFetcher {
     }
     if (records === 0) return this.#fetchBytes
     const wanted = Math.max(bytesPerFetchMin, (bodyBytes / records) * recordsPerFetch)
-    const bytes = Math.min(this.#options.fetchBytes, Math.ceil((Math.ceil(wanted / largest) + batchSlack) * largest))
+    const batches = Math.max(1, Math.round(wanted / largest)) + batchSlack
+    const bytes = Math.min(this.#options.fetchBytes, Math.ceil(batches * largest))
     const change = bytes / this.#fetchBytes
     return change > 1 - fetchTolerance && change < 1 + fetchTolerance ? this.#fetchBytes : bytes
   }
