@@ -163,6 +163,7 @@ function checkText(thing: string, text: unknown, bytesMax: number): void {
 /** `application/json`, anything `+json`, with or without parameters. */
 function isJson(contentType: string): boolean {
   if (contentType === JSON_TYPE) return true
+  if (contentType === BYTES_TYPE) return false
   const essence = contentType.split(';', 1)[0]!.trim().toLowerCase()
   return essence === JSON_TYPE || essence.endsWith('+json')
 }
