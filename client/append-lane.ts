@@ -15,10 +15,12 @@
 import type { Acks, Expectation } from '../protocol/append.ts'
 import { PlayheadError, isPlayheadError } from '../protocol/errors.ts'
 import { errorOf } from '../protocol/header-codec.ts'
-import { MiB, groupsPerAppendMax, sequenceMax } from '../protocol/limits.ts'
+import { sequenceMax } from '../protocol/limits.ts'
 import type { ReplyOf } from '../protocol/api.ts'
 import type { Token } from '../protocol/token.ts'
 import type { Timer } from '../platform/clock.ts'
+import { batchesInFrame, conditionBytesOf, frameBody } from './append-frame.ts'
+import type { FrameBatch } from './append-frame.ts'
 import type { Cluster } from './cluster.ts'
 import { closed } from './cluster.ts'
 import type { BrokerConnection } from './connection.ts'
@@ -28,18 +30,11 @@ import type { Route } from './route.ts'
 
 /**
  * When so many wait and a frame may leave, it leaves before the turn is over: the broker works on it while the rest of the turn's appends are
- * made. Fewer while less than the larger number is in flight, as the broker has little to do then; a frame costs both sides less the more it holds (docs/decisions/0017).
+ * made. Fewer while less than the larger number is in flight, as the broker has little to do then; a frame costs both sides less the more it
+ * holds (docs/decisions/0017).
  */
 const earlyBatchesFew = 128
 const earlyBatchesMany = 512
-/** Bytes of one frame that holds more than one batch. */
-const frameBytesTarget = 4 * MiB
-/** Bytes of conditions in one frame's header. */
-const conditionBytesMax = MiB
-/** Room for a frame's prefix and header beside its batches. */
-const frameOverheadBytes = 64 * 1024
-/** Batches up to this size, on average, are joined in their frame. */
-const joinedBytesMax = 4 * 1024
 const waitingBatchesMax = 65_536
 const tickMs = 50
 
@@ -95,11 +90,10 @@ export interface LaneEntry {
   readonly batch: LaneBatch
 }
 
-interface Entry extends LaneEntry {
+interface Entry extends LaneEntry, FrameBatch {
   /** Place in the lane; changes with its sequence. */
   order: number
   bytes: Buffer
-  readonly conditionBytes: number
   sends: number
   /** Sent, and the answer is not here yet. */
   isInFlight: boolean
@@ -173,13 +167,11 @@ export class AppendLane {
       return undefined
     }
     this.#planPump()
-    let conditionBytes = 0
-    for (const { stream } of batch.expected) conditionBytes += stream.length * 3 + 16
     const entry: Entry = {
       batch,
       order: this.#nextOrder++,
       bytes: batch.encode(this.#number(batch.recordCount)),
-      conditionBytes,
+      conditionBytes: conditionBytesOf(batch.expected),
       sends: 0,
       isInFlight: false,
       isInDoubt: false,
@@ -267,23 +259,8 @@ export class AppendLane {
   /** The next frame's batches, in order. */
   #take(connection: BrokerConnection): Entry[] {
     const { dedupeBatches, frameBytesMax } = connection.broker
-    const countMax = Math.min(
-      this.#options.batchesPerFrameMax,
-      groupsPerAppendMax,
-      dedupeBatches - this.#batchesInFlight,
-    )
-    // Smaller with every failure in a row: over a slow or breaking line a large frame might never be answered in time.
-    const target = frameBytesTarget >> Math.min(2 * Math.max(0, this.#failures - 1), 20)
-    const bytesMax = Math.min(target, frameBytesMax - frameOverheadBytes - conditionBytesMax)
-    let count = 0
-    let bytes = 0
-    let conditionBytes = 0
-    for (; count < this.#waiting.length && count < countMax; count++) {
-      const entry = this.#waiting[count]!
-      bytes += entry.bytes.length
-      conditionBytes += entry.conditionBytes
-      if (count > 0 && (bytes > bytesMax || conditionBytes > conditionBytesMax)) break
-    }
+    const countMax = Math.min(this.#options.batchesPerFrameMax, dedupeBatches - this.#batchesInFlight)
+    const count = batchesInFrame(this.#waiting, { countMax, frameBytesMax, failures: this.#failures })
     return this.#waiting.splice(0, count)
   }
 
@@ -303,7 +280,7 @@ export class AppendLane {
     }))
     // Half the patience of the most patient batch, so that a dead connection leaves time for another one.
     const timeoutMs = Math.max(...entries.map(({ batch }) => batch.timeoutMs)) / 2
-    connection.request('append', { topic, partition, acks, groups }, bodyOf(entries), { timeoutMs }).then(
+    connection.request('append', { topic, partition, acks, groups }, frameBody(entries), { timeoutMs }).then(
       ({ header }) => this.#onReply(frame, header),
       (error: unknown) => this.#onFailure(frame, error),
     )
@@ -471,14 +448,6 @@ export class AppendLane {
 function writtenOf(token: Token, verdict: ReplyOf<'append'>['groups'][number]): Written {
   const { baseOffset, appendTimeMs, duplicate, versions } = verdict
   return { token, baseOffset, appendTimeMs, duplicate, versions }
-}
-
-/** The batches of a frame, small ones joined: handing the socket one more part costs more than copying a few hundred bytes. */
-function bodyOf(entries: readonly Entry[]): Buffer[] {
-  const parts = entries.map(({ bytes }) => bytes)
-  let bytes = 0
-  for (const part of parts) bytes += part.length
-  return bytes > parts.length * joinedBytesMax || parts.length === 1 ? parts : [Buffer.concat(parts, bytes)]
 }
 
 function missingVerdict(index: number, count: number): PlayheadError {

@@ -7,6 +7,7 @@
  */
 import assert from 'node:assert/strict'
 import { KiB, MiB } from './limits.ts'
+import { RecencyMap } from './recency-map.ts'
 
 /** Smaller ones are of quiet connections, and cost little. */
 const keptPieceBytesMin = 64 * KiB
@@ -39,10 +40,8 @@ export class FrameMemory {
   static onTakenBack: (bytes: Buffer) => void = () => {}
   readonly #keptBytesMax: number
   /** By their size. */
-  readonly #kept = new Map<number, Buffer[]>()
+  readonly #kept = new RecencyMap<Buffer[]>()
   #keptBytes = 0
-  /** The last of `#kept`, where it is among them; 0 = not known. */
-  #sizeAskedLast = 0
 
   /** `keptBytesMax`: of pieces that nobody holds. */
   constructor(keptBytesMax: number) {
@@ -54,8 +53,7 @@ export class FrameMemory {
     const size = sizeOf(bytes)
     const kept = this.#kept.get(size)
     // Asked for last, so given up last.
-    if (kept !== undefined && size !== this.#sizeAskedLast && this.#kept.delete(size)) this.#kept.set(size, kept)
-    this.#sizeAskedLast = size
+    if (kept !== undefined) this.#kept.touch(size, kept)
     const again = kept?.pop()
     if (again !== undefined) this.#keptBytes -= size
     return new FramePiece(again ?? Buffer.allocUnsafeSlow(size), this)
@@ -70,11 +68,8 @@ export class FrameMemory {
     if (this.#keptBytes + size > this.#keptBytesMax) return
     this.#keptBytes += size
     const kept = this.#kept.get(size)
-    if (kept !== undefined) kept.push(bytes)
-    else {
-      this.#kept.set(size, [bytes])
-      this.#sizeAskedLast = 0 // it is not the last any more
-    }
+    if (kept === undefined) this.#kept.touch(size, [bytes])
+    else kept.push(bytes)
   }
 
   /** Gives up pieces of other sizes, those that nobody has asked for longest first. */

@@ -6,11 +6,11 @@
  * Neighbours: Log calls check() and record() in the synchronous step of an append; recovery replays record(); the snapshot goes into the
  * recovery checkpoint and the sidecars.
  */
+import { RecencyMap } from '../protocol/recency-map.ts'
 import assert from 'node:assert/strict'
 import { PlayheadError } from '../protocol/errors.ts'
 import { sequenceMax } from '../protocol/limits.ts'
 import { ProducerWindow } from './producer-window.ts'
-import { RecencyMap } from './recency-map.ts'
 import { VarintReader, varintBytesMax, writeVarint } from './postings.ts'
 
 /** From the header of a batch. producerId -1: no idempotence asked for, nothing is checked or kept. */

@@ -159,8 +159,8 @@ export class SegmentReader {
       const bytes = bytesIn(blocks)
       if (bytes > sideBySideBytesMax || !this.#turns.hasRoom(blocks.length)) return false
       piece = memory.take(Math.max(bytes, groupBytesMin))
-      const read = readAllNow(pin.file, blocks, piece.bytes)
-      if (read === undefined) return false
+      const { found: read, missing } = readWarm(pin.file, blocks, piece.bytes)
+      if (missing.length > 0) return false
       void this.#turns.take(blocks.length) // there is room
       const segmentLimit = Math.min(limitOffset, segments[place + 1]?.baseOffset ?? Infinity)
       const batches = blocks.flatMap((block, at) => this.#holding(pin, segment, block, read[at]!, segmentLimit))
@@ -317,23 +317,8 @@ export interface TimeRange {
   readonly limitOffset: number
 }
 
-/** The bytes of each block, one behind the other in `target`; undefined unless all of them are in memory. */
-function readAllNow(file: File, blocks: readonly Block[], target: Buffer): Buffer[] | undefined {
-  const found: Buffer[] = []
-  let at = 0
-  for (const { range } of blocks) {
-    const length = lengthOf(range)
-    const part = target.subarray(at, at + length)
-    const count = readNow(file, part, range.position)
-    if (count === undefined) return undefined
-    found.push(count === length ? part : part.subarray(0, count))
-    at += length
-  }
-  return found
-}
-
-/** The bytes of each block, one behind the other in `target`: at once where all of them are in memory. All reads have ended when it settles. */
-function bytesOf(file: File, blocks: readonly Block[], target: Buffer): Buffer[] | Promise<Buffer[]> {
+/** The bytes of each block, one behind the other in `target`, as far as they are in memory; `missing`: the places of the others. */
+function readWarm(file: File, blocks: readonly Block[], target: Buffer): { found: Buffer[]; missing: number[] } {
   const found: Buffer[] = []
   const missing: number[] = []
   let at = 0
@@ -341,9 +326,15 @@ function bytesOf(file: File, blocks: readonly Block[], target: Buffer): Buffer[]
     const part = target.subarray(at, at + lengthOf(range))
     const count = readNow(file, part, range.position)
     if (count === undefined) missing.push(place)
-    found.push(part.subarray(0, count))
+    found.push(count === undefined || count === part.length ? part : part.subarray(0, count))
     at += part.length
   }
+  return { found, missing }
+}
+
+/** The same, and the others read. All reads have ended when it settles. */
+function bytesOf(file: File, blocks: readonly Block[], target: Buffer): Buffer[] | Promise<Buffer[]> {
+  const { found, missing } = readWarm(file, blocks, target)
   return missing.length === 0 ? found : readMissing(file, blocks, found, missing)
 }
 

@@ -191,11 +191,9 @@ export class StreamReader {
     const segment = segments[segmentPlace(segments, offsets[0] ?? 0)]
     if (segment === undefined || segment.compaction > 0) return undefined
     const records: PackedRecord[] = []
-    let at = 0
+    const wantedOf = batchByBatch(offsets, false)
     const isWhole = this.#options.reader.eachBatchNow(segments, offsets, limitOffset, (batch) => {
-      const from = at
-      while ((offsets[at] ?? Infinity) < nextOffset(batch)) at++
-      records.push(...cutPlain(batch, offsets.slice(from, at)))
+      records.push(...cutPlain(batch, wantedOf(batch)))
     })
     return isWhole ? records : undefined
   }
@@ -206,20 +204,28 @@ export class StreamReader {
     limitOffset: number,
   ): Promise<PackedRecord[]> {
     const records: PackedRecord[] = []
-    let at = 0
     const { reader, decompression } = this.#options
     const isSparse = (segments[segmentPlace(segments, offsets[0] ?? 0)]?.compaction ?? 0) > 0
+    const wantedOf = batchByBatch(offsets, isSparse)
     await reader.eachBatchOf(segments, offsets, limitOffset, (batch) => {
-      if (isSparse) while ((offsets[at] ?? Infinity) < baseOffset(batch)) at++
-      const from = at
-      while ((offsets[at] ?? Infinity) < nextOffset(batch)) at++
-      if ((offsets[from] ?? Infinity) < baseOffset(batch)) throw new Error(`offset ${offsets[from]} was not found`)
-      const found = cutRecords(batch, offsets.slice(from, at), decompression, isSparse ? 'some' : 'all')
+      const found = cutRecords(batch, wantedOf(batch), decompression, isSparse ? 'some' : 'all')
       if (found instanceof Promise) return found.then((cut) => void records.push(...cut))
       records.push(...found)
       return undefined
     })
     return records
+  }
+}
+
+/** Answers, for batches in order, those of `offsets` that lie in each. Between sparse batches offsets may be missing; else that throws. */
+function batchByBatch(offsets: readonly number[], isSparse: boolean): (batch: Buffer) => readonly number[] {
+  let at = 0
+  return (batch) => {
+    if (isSparse) while ((offsets[at] ?? Infinity) < baseOffset(batch)) at++
+    const from = at
+    while ((offsets[at] ?? Infinity) < nextOffset(batch)) at++
+    if ((offsets[from] ?? Infinity) < baseOffset(batch)) throw new Error(`offset ${offsets[from]} was not found`)
+    return offsets.slice(from, at)
   }
 }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { RecencyMap } from '../../storage/recency-map.ts'
+import { RecencyMap } from '../../protocol/recency-map.ts'
 
 test('recency map: the least recently touched goes first, whatever was touched twice, replaced or deleted (at most 3)', () => {
   const map = new RecencyMap<string>()

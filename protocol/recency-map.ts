@@ -1,6 +1,6 @@
 /**
  * RecencyMap: values by number, those touched longest ago first and, beyond a bound, gone. Touching what was touched last, which is what one busy
- * producer does all the time, moves nothing. Neighbours: ProducerState.
+ * producer or one size of frames does all the time, moves nothing. Neighbours: ProducerState, FrameMemory.
  */
 export class RecencyMap<Value> {
   readonly #values = new Map<number, Value>()
@@ -15,7 +15,7 @@ export class RecencyMap<Value> {
   }
 
   /** Sets it at the recent end, and drops the least recent one if there are more than `max`. */
-  touch(id: number, value: Value, max: number): void {
+  touch(id: number, value: Value, max = Infinity): void {
     if (id !== this.#newest) this.#values.delete(id)
     this.#newest = id
     this.#values.set(id, value)
